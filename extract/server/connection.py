@@ -1,0 +1,72 @@
+"""How to reach a database: one frozen value that becomes libpq variables, a URL or an open connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+import psycopg2
+from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+
+from extract.errors import PerpsError
+
+
+class DatabaseError(PerpsError):
+    """The database cannot be reached, or is not what this tool needs."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A database and the role that opens it. Empty fields are left to libpq (`~/.pgpass`, service files)."""
+
+    host: str
+    port: int
+    dbname: str
+    user: str
+    password: str = ""
+
+    def env(self) -> dict[str, str]:
+        """Return the libpq variables that make psql, dbt and dlt use this database."""
+        named = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGDATABASE": self.dbname,
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+        }
+        return {name: value for name, value in named.items() if value}
+
+    def url(self) -> str:
+        """Return the connection as `postgresql://user:password@host:port/database`."""
+        secret = f":{quote(self.password, safe='')}" if self.password else ""
+        return f"postgresql://{quote(self.user, safe='')}{secret}@{self.host}:{self.port}/{quote(self.dbname, safe='')}"
+
+    def with_database(self, dbname: str) -> Connection:
+        """Return the same server and role with another database."""
+        return replace(self, dbname=dbname)
+
+    def connect(self, *, autocommit: bool = True, connect_timeout: int = 10) -> PgConnection:
+        """Open a psycopg2 connection whose session time zone is UTC.
+
+        Raises:
+            DatabaseError: the server does not answer, or refuses this role or database.
+        """
+        try:
+            opened = psycopg2.connect(
+                host=self.host,
+                port=self.port,
+                dbname=self.dbname,
+                user=self.user,
+                password=self.password or None,
+                connect_timeout=connect_timeout,
+                application_name="perps",
+                options="-c timezone=UTC",
+            )
+        except psycopg2.OperationalError as error:
+            reason = " ".join(str(error).split())
+            raise DatabaseError(
+                f"expected a database at {self.host}:{self.port}/{self.dbname}, got: {reason}; "
+                "check the PG variables, or unset PGHOST to use the embedded server"
+            ) from None
+        opened.autocommit = autocommit
+        return opened
