@@ -1,0 +1,1 @@
+"""The Deribit public API alone: requests, retries, the rate budget, checked replies. Knows no dlt."""

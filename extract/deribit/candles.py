@@ -1,0 +1,112 @@
+"""From a chart reply to a checked Arrow table: `parse_chart`, pure."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from extract.deribit.errors import BadReplyError
+from extract.resolution import Resolution
+
+log = logging.getLogger(__name__)
+
+MAX_ROWS = 5_001  # a wider window is silently cut to its newest rows (FACTS: seen)
+VALUES = ("open", "high", "low", "close", "volume", "cost")
+SCHEMA = pa.schema(
+    [
+        pa.field("timestamp", pa.timestamp("ms", tz="UTC"), nullable=False),
+        *(pa.field(name, pa.float64()) for name in VALUES),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A checked reply of `get_tradingview_chart_data`.
+
+    Attributes:
+        table: columns timestamp (bucket open, UTC ms), open, high, low, close (quote coin), volume (base
+            coin), cost (quote coin), as doubles exactly as the JSON said; null where it held no number.
+            Ascending, no tick twice.
+        off_grid: how many ticks are not a bucket open of the resolution.
+    """
+
+    table: pa.Table
+    off_grid: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of candles."""
+        return self.table.num_rows
+
+    @property
+    def first_ms(self) -> int | None:
+        """Oldest tick in UTC ms, None when empty."""
+        return self.table["timestamp"][0].value if self.rows else None
+
+
+def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int) -> Chart:
+    """Check the `result` of a chart reply and turn it into a table.
+
+    Single odd values (null, NaN, text, a tick off the bucket grid) are kept for the database to reject and
+    show. A reply whose structure is wrong is refused whole, because no row of it can be trusted.
+
+    Args:
+        result: the decoded JSON.
+        resolution: what was asked.
+        start_ms: oldest bucket open that was asked, UTC ms.
+        end_ms: newest bucket open that was asked, UTC ms, inclusive.
+
+    Raises:
+        BadReplyError: not a chart, unequal arrays, ticks unordered, repeated or outside the asked range.
+    """
+    columns = _columns(result)
+    ticks = columns["ticks"]
+    if not all(type(tick) is int for tick in ticks):
+        raise BadReplyError("expected whole milliseconds in ticks, got something else")
+    if any(later <= earlier for earlier, later in itertools.pairwise(ticks)):
+        raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
+    # An unaligned start also returns the bucket that contains it (FACTS: seen); one more bucket is harmless.
+    if ticks and (ticks[0] < start_ms - resolution.step_ms or ticks[-1] > end_ms + resolution.step_ms):
+        raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {ticks[0]} to {ticks[-1]}")
+    off_grid = sum(not resolution.on_grid(tick) for tick in ticks)
+    arrays = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
+    arrays += [_doubles(name, columns[name]) for name in VALUES]
+    return Chart(pa.Table.from_arrays(arrays, schema=SCHEMA), off_grid)
+
+
+def _columns(result: Any) -> dict[str, list[Any]]:
+    """Return the seven columns of a reply, all lists of one length."""
+    if not isinstance(result, dict) or result.get("status") not in ("ok", "no_data"):
+        status = result.get("status") if isinstance(result, dict) else type(result).__name__
+        raise BadReplyError(f"expected a chart with status ok or no_data, got {status!r}")
+    columns = {name: result.get(name) for name in ("ticks", *VALUES)}
+    wrong = [name for name, values in columns.items() if not isinstance(values, list)]
+    if wrong:
+        raise BadReplyError(f"expected an array for {', '.join(wrong)}, got none")
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise BadReplyError(f"expected arrays of equal length, got {lengths}")
+    return columns
+
+
+def _doubles(name: str, values: list[Any]) -> pa.Array:
+    if set(map(type, values)) <= {float, type(None)}:
+        return pa.array(values, pa.float64())
+    numbers = [_number(value) for value in values]
+    if lost := numbers.count(None) - values.count(None):
+        log.warning("%d values of %s are not numbers: kept as null", lost, name)
+    return pa.array(numbers, pa.float64())
+
+
+def _number(value: Any) -> float | None:
+    if type(value) not in (int, float):  # bool is an int to Python
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

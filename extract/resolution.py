@@ -1,0 +1,77 @@
+"""Deribit's candle resolutions: how long a bucket is and where buckets open, in UTC milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extract.errors import UsageError
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """One of the resolutions that `get_tradingview_chart_data` takes.
+
+    Attributes:
+        name: as the API spells it, minutes or `1D`.
+        step_ms: length of a bucket in milliseconds.
+        anchors_ms: where buckets may open, as offsets from midnight UTC. 720 and 1D open at 08:00, the
+            settlement (FACTS: seen). Which of the two holds for 180 and 360 is unknown, so both are taken.
+    """
+
+    name: str
+    step_ms: int
+    anchors_ms: tuple[int, ...] = (0,)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Length of a bucket in seconds, the unit of dlt's `lag` on a datetime cursor."""
+        return self.step_ms / 1000
+
+    def floor(self, at_ms: int) -> int:
+        """Return the open of the bucket that contains `at_ms`, by the first anchor."""
+        anchor = self.anchors_ms[0]
+        return (at_ms - anchor) // self.step_ms * self.step_ms + anchor
+
+    def ceil(self, at_ms: int) -> int:
+        """Return the first bucket open at or after `at_ms`, by the first anchor."""
+        return -(-(at_ms - self.anchors_ms[0]) // self.step_ms) * self.step_ms + self.anchors_ms[0]
+
+    def on_grid(self, tick_ms: int) -> bool:
+        """Tell whether a bucket of this resolution can open at `tick_ms`."""
+        return any((tick_ms - anchor) % self.step_ms == 0 for anchor in self.anchors_ms)
+
+    def closed_end(self, now_ms: int) -> int:
+        """Return the exclusive bound of closed buckets: a tick below it had its whole bucket before `now_ms`.
+
+        `now_ms` must be the server's clock: the local one may run ahead and admit the forming candle.
+        """
+        if len(self.anchors_ms) == 1:
+            return self.floor(now_ms)
+        return now_ms - self.step_ms + 1
+
+
+RESOLUTIONS = {
+    found.name: found
+    for found in (
+        *(Resolution(str(minutes), minutes * MINUTE_MS) for minutes in (1, 3, 5, 10, 15, 30, 60, 120)),
+        *(Resolution(str(minutes), minutes * MINUTE_MS, (0, 2 * HOUR_MS)) for minutes in (180, 360)),
+        Resolution("720", 12 * HOUR_MS, (8 * HOUR_MS,)),
+        Resolution("1D", DAY_MS, (8 * HOUR_MS,)),
+    )
+}
+
+
+def parse_resolution(text: str) -> Resolution:
+    """Return the resolution named `text`.
+
+    Raises:
+        UsageError: Deribit has no such resolution.
+    """
+    try:
+        return RESOLUTIONS[text.upper()]
+    except KeyError:
+        raise UsageError(f"expected a resolution of {', '.join(RESOLUTIONS)}, got {text!r}") from None
