@@ -117,7 +117,7 @@ def plan_range(
 
 
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:
-    """Return where an instrument's history begins: its first bucket less one window (FACTS: no_data before)."""
+    """Return where a history begins: the first bucket less one window, which answers `no_data`."""
     return resolution.floor(listed_ms) - BUCKETS_PER_WINDOW * resolution.step_ms
 
 

@@ -23,7 +23,6 @@ from extract.deribit.errors import (
     TRANSIENT_CODES,
     TRANSIENT_STATUSES,
     BadReplyError,
-    DeribitError,
     PermanentError,
     TransientError,
 )

@@ -1,0 +1,1 @@
+"""What each command does, one module a kind, so that a command imports only what it needs."""

@@ -1,0 +1,129 @@
+"""What each `perps db` action does; returns are exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+
+import psycopg2
+
+from extract.commands.shared import cluster, without_dashes
+from extract.errors import PerpsError, UsageError
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection
+from extract.settings import Settings
+
+
+def start(args: argparse.Namespace, settings: Settings) -> int:
+    """Start the embedded server."""
+    if settings.server:
+        print(
+            f"PGHOST is set: using the server at {settings.server.host}:{settings.server.port}, starting none"
+        )
+        return 0
+    started = cluster(settings).start(args.port)
+    print(f"running on {started.host}:{started.port}, database {started.dbname}; try: perps db psql")
+    return 0
+
+
+def stop(_args: argparse.Namespace, settings: Settings) -> int:
+    """Stop the embedded server."""
+    embedded(settings, "stop").stop()
+    print("stopped")
+    return 0
+
+
+def status(_args: argparse.Namespace, settings: Settings) -> int:
+    """Say what runs."""
+    if settings.server:
+        print(describe_server(settings.server))
+        return 0
+    status = cluster(settings).status()
+    print(f"running on 127.0.0.1:{status.port}, pid {status.pid}" if status.running else "stopped")
+    if status.pg_version:
+        edition = f", {status.edition} edition" if status.edition else ""
+        print(
+            f"PostgreSQL {status.pg_version}, TimescaleDB {status.timescaledb_version or 'unknown'}{edition}"
+        )
+    print(f"data in {status.data}, packages in {status.cache}")
+    return 0 if status.running else 1
+
+
+def env(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the libpq variables."""
+    for name, value in connection(args, settings).env().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def url(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the connection as a URL."""
+    print(connection(args, settings).url())
+    return 0
+
+
+def psql(args: argparse.Namespace, settings: Settings) -> int:
+    """Become psql."""
+    reached = connection(args, settings)
+    program = shutil.which("psql") if settings.server else str(cluster(settings).program("psql"))
+    if not program:
+        raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
+    sys.stdout.flush()
+    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **reached.env()})  # noqa: S606
+
+
+def destroy(args: argparse.Namespace, settings: Settings) -> int:
+    """Delete the embedded server's data."""
+    server = embedded(settings, "destroy")
+    if not args.yes:
+        raise UsageError(f"expected --yes, because this deletes every database in {settings.server_data}")
+    server.destroy()
+    print(f"deleted {settings.server_data}")
+    return 0
+
+
+def embedded(settings: Settings, action: str) -> Cluster:
+    """Return the embedded server; a server that PGHOST names is not ours to stop or delete."""
+    if settings.server:
+        raise PerpsError(
+            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours"
+        )
+    return cluster(settings)
+
+
+def connection(args: argparse.Namespace, settings: Settings) -> Connection:
+    """Return the connection that `db env|url|psql` speak of."""
+    if settings.server:
+        if args.reader:
+            raise UsageError(
+                "expected no --reader with PGHOST: set PGUSER and PGPASSWORD to the role you want"
+            )
+        return settings.server.with_database(args.database or settings.server.dbname)
+    server = cluster(settings)
+    started = server.start()
+    role = "perps_reader" if args.reader else started.user
+    return server.connection(role, args.database or started.dbname)
+
+
+def describe_server(server: Connection) -> str:
+    """Return one line about a server that PGHOST names."""
+    opened = server.connect()
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(
+                "select current_setting('server_version'),"
+                " (select extversion from pg_extension where extname = 'timescaledb'),"
+                " current_setting('timescaledb.license', true)"
+            )
+            version, timescaledb, edition = cursor.fetchone()
+    except psycopg2.Error as error:
+        raise PerpsError(
+            f"expected an answer from {server.host}, got {' '.join(str(error).split())}"
+        ) from None
+    finally:
+        opened.close()
+    extension = f"TimescaleDB {timescaledb}, {edition} edition" if timescaledb else "no TimescaleDB extension"
+    return f"{server.host}:{server.port}/{server.dbname} as {server.user}: PostgreSQL {version}, {extension}"

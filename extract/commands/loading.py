@@ -1,0 +1,83 @@
+"""Commands that load candles: backfill, update, run and demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from extract.commands.reading import print_report
+from extract.commands.shared import client, database, parse_lookback, split_names
+from extract.demo import run_demo
+from extract.errors import PerpsError, UsageError
+from extract.outcome import IncompleteError, Outcome
+from extract.pipeline import Loader
+from extract.progress import shown_progress
+from extract.report.evidence import write_report
+from extract.resolution import parse_resolution
+from extract.settings import Settings
+from extract.times import parse_range
+from extract.transform import run_dbt
+
+
+def backfill(args: argparse.Namespace, settings: Settings) -> int:
+    """Load an explicit range."""
+    names = split_names(args.instruments)
+    if not names:
+        raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
+    resolution, wanted = parse_resolution(args.resolution), parse_range(args.start, args.end)
+    with shown_progress() as progress:
+        loader = Loader(client(settings), database(settings), settings.pipelines, progress=progress)
+        outcome = loader.backfill(names, resolution, wanted)
+    print_outcome(outcome)
+    return 0
+
+
+def update(args: argparse.Namespace, settings: Settings) -> int:
+    """Load what is new."""
+    names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
+    lookback = parse_lookback(args.lookback)
+    with shown_progress() as progress:
+        loader = Loader(
+            client(settings), database(settings), settings.pipelines, lookback=lookback, progress=progress
+        )
+        outcome = loader.update(names, resolution)
+    print_outcome(outcome)
+    return 0
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Update, build and report; a failed part does not keep the others from what they can do."""
+    incomplete: IncompleteError | None = None
+    try:
+        update(args, settings)
+    except IncompleteError as error:
+        incomplete = error
+    variables = [] if args.resolution == "1" else ["--vars", f"{{base_resolution: '{args.resolution}'}}"]
+    built = run_dbt(["build", *variables], database(settings), settings.project)
+    print_report(write_report(database(settings), Path(args.out)))
+    if incomplete:
+        raise incomplete
+    if not built:
+        raise PerpsError(
+            "expected dbt build to pass, got failures above; the report names gaps and violations"
+        )
+    return 0
+
+
+def demo(args: argparse.Namespace, settings: Settings) -> int:
+    """Show the whole flow on synthetic candles."""
+    with shown_progress() as progress:
+        run_demo(settings, Path(args.out) / "demo", progress, print)
+    return 0
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Say what was landed."""
+    for name, candles in outcome.candles.items():
+        print(f"{name}: {candles:,} candles landed")
+    for name in outcome.unlisted:
+        print(f"{name}: no longer listed by deribit, left as it is", file=sys.stderr)
+    print(
+        f"{sum(outcome.candles.values()):,} candles in {outcome.requests} requests; next: perps dbt -- build"
+    )

@@ -1,0 +1,45 @@
+"""Commands that read: the report, the listed instruments, dbt."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from extract.commands.shared import client, database, without_dashes
+from extract.errors import UsageError
+from extract.report.evidence import Evidence, write_report
+from extract.settings import Settings
+from extract.times import format_time
+from extract.transform import run_dbt
+
+
+def report(args: argparse.Namespace, settings: Settings) -> int:
+    """Write the evidence files."""
+    print_report(write_report(database(settings), Path(args.out)))
+    return 0
+
+
+def instruments(_args: argparse.Namespace, settings: Settings) -> int:
+    """List the perpetuals."""
+    listed = client(settings).instruments()
+    for found in listed:
+        print(
+            f"{found.name:<28} {found.instrument_type or '':<9} {found.base_currency or '':<10} "
+            f"{found.quote_currency or '':<6} listed {format_time(found.created_ms)}"
+        )
+    return 0
+
+
+def dbt(args: argparse.Namespace, settings: Settings) -> int:
+    """Run dbt."""
+    arguments = without_dashes(args.arguments)
+    if not arguments:
+        raise UsageError("expected dbt arguments after --, such as: perps dbt -- build")
+    return 0 if run_dbt(arguments, database(settings), settings.project) else 1
+
+
+def print_report(evidence: Evidence) -> None:
+    """Say what was written."""
+    print(f"{evidence.candles:,} candles, {evidence.gaps} gaps, {evidence.violations} violations")
+    for path in evidence.files:
+        print(path)

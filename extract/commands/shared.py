@@ -1,0 +1,42 @@
+"""What several commands need: the client, the database, names and look-backs as typed."""
+
+from __future__ import annotations
+
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.errors import UsageError
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection
+from extract.settings import DEFAULT_BURST, Settings
+
+
+def client(settings: Settings) -> DeribitClient:
+    """Return a client with a budget of its own."""
+    return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
+
+
+def cluster(settings: Settings) -> Cluster:
+    """Return the embedded server, started or not."""
+    return Cluster(settings.server_data, settings.cache)
+
+
+def database(settings: Settings) -> Connection:
+    """Return the database to use; starts the embedded server when PGHOST names none."""
+    return settings.server or cluster(settings).start()
+
+
+def split_names(given: list[str]) -> list[str]:
+    """Return instrument names that were separated by commas or spaces, each once, in order."""
+    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+
+
+def parse_lookback(given: int) -> int:
+    """Return the look-back in candles; raises UsageError below 0."""
+    if given < 0:
+        raise UsageError(f"expected --lookback of at least 0 candles, got {given}")
+    return given
+
+
+def without_dashes(arguments: list[str]) -> list[str]:
+    """Return what follows the `--` that separates another program's arguments."""
+    return arguments[1:] if arguments[:1] == ["--"] else arguments

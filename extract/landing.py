@@ -1,0 +1,157 @@
+"""The raw tables in TimescaleDB: hypertable, index, the run lock, what a killed run left, what arrived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+
+from extract.errors import PerpsError
+from extract.server.connection import Connection, DatabaseError
+
+log = logging.getLogger(__name__)
+
+DATASET = "deribit_raw"
+TABLES = ("candles", "fetches", "instruments", "_dlt_pipeline_state")
+CHUNK_INTERVAL = "30 days"
+LOCK = (0x7065_7270, 1)  # "perp": the advisory lock of runs that write raw tables
+READER = "perps_reader"
+
+
+class BusyError(PerpsError):
+    """Another run holds the lock."""
+
+
+def check_server(opened: PgConnection) -> None:
+    """Make sure that the database has TimescaleDB.
+
+    Raises:
+        DatabaseError: it has not, and this role may not create the extension.
+    """
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "select current_database(), (select extversion from pg_extension where extname = 'timescaledb')"
+        )
+        name, version = cursor.fetchone()
+    if version is None:
+        raise DatabaseError(
+            f"expected the timescaledb extension in database {name}, found none; "
+            "an administrator must run there: create extension timescaledb"
+        )
+
+
+@contextmanager
+def run_lock(database: Connection) -> Iterator[PgConnection]:
+    """Hold the database's run lock, on a connection of its own that ends with it.
+
+    Raises:
+        BusyError: another run holds it.
+        DatabaseError: the database cannot be reached.
+    """
+    opened = database.connect()
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute("select pg_try_advisory_lock(%s, %s)", LOCK)
+            if not cursor.fetchone()[0]:
+                raise BusyError(
+                    f"expected to be the only run on database {database.dbname}, found another at work; "
+                    "wait for it, or stop it, then run the same command again"
+                )
+        yield opened
+    finally:
+        opened.close()
+
+
+def prepare(opened: PgConnection) -> None:
+    """Make `candles` a hypertable with its load index. It has no row yet; once done, nothing happens.
+
+    A brin index tells loads apart for next to nothing: rows arrive load by load within a chunk.
+    """
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "select 1 from timescaledb_information.hypertables"
+            " where hypertable_schema = %s and hypertable_name = 'candles'",
+            [DATASET],
+        )
+        if cursor.fetchone():
+            return
+        cursor.execute(
+            "select create_hypertable(%s::regclass, by_range('timestamp', %s::interval),"
+            " create_default_indexes => false)",
+            [f"{DATASET}.candles", CHUNK_INTERVAL],
+        )
+        cursor.execute(
+            sql.SQL(
+                "create index if not exists candles_load on {}.candles"
+                " using brin (_dlt_load_id) with (pages_per_range = 16)"
+            ).format(sql.Identifier(DATASET))
+        )
+    _let_reader_read(opened)
+
+
+def _let_reader_read(opened: PgConnection) -> None:
+    """Let the read-only role see the raw tables where an administrator has made one."""
+    with opened.cursor() as cursor:
+        cursor.execute("select 1 from pg_roles where rolname = %s", [READER])
+        if cursor.fetchone():
+            schema, reader = sql.Identifier(DATASET), sql.Identifier(READER)
+            cursor.execute(sql.SQL("grant usage on schema {} to {}").format(schema, reader))
+            cursor.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, reader))
+
+
+def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
+    """Delete what killed loads left in the raw tables; return how many rows.
+
+    Args:
+        opened: an autocommit connection that holds the run lock.
+        load_ids: load packages found in the working folder of a killed run. Those that dlt has marked
+            complete are kept.
+    """
+    removed = 0
+    with opened.cursor() as cursor:
+        cursor.execute("select to_regclass(%s)", [f"{DATASET}._dlt_loads"])
+        if not load_ids or cursor.fetchone()[0] is None:
+            return 0
+        for table in TABLES:
+            cursor.execute("select to_regclass(%s)", [f"{DATASET}.{table}"])
+            if cursor.fetchone()[0] is None:
+                continue
+            cursor.execute(
+                sql.SQL(
+                    "delete from {dataset}.{table} where _dlt_load_id = any(%s)"
+                    " and _dlt_load_id not in (select load_id from {dataset}._dlt_loads)"
+                ).format(dataset=sql.Identifier(DATASET), table=sql.Identifier(table)),
+                [list(load_ids)],
+            )
+            removed += cursor.rowcount
+    if removed:
+        log.info("removed %d rows that a killed run had not finished loading", removed)
+    return removed
+
+
+def candles_in_load(opened: PgConnection, load_id: str) -> int:
+    """Return how many raw candles a load has in the database."""
+    with opened.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("select count(*) from {}.candles where _dlt_load_id = %s").format(
+                sql.Identifier(DATASET)
+            ),
+            [load_id],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def database_key(opened: PgConnection) -> str:
+    """Return what tells this database from any other, also from one recreated under its name."""
+    with opened.cursor() as cursor:
+        cursor.execute("select oid::text, datname from pg_database where datname = current_database()")
+        oid, name = cursor.fetchone()
+        try:
+            cursor.execute("select system_identifier::text from pg_control_system()")
+            return f"{cursor.fetchone()[0]}-{oid}"
+        except psycopg2.errors.InsufficientPrivilege:
+            return f"{opened.info.host}-{opened.info.port}-{name}-{oid}"

@@ -1,0 +1,82 @@
+"""What a run did, and how it says what it could not do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from extract.errors import PerpsError
+from extract.fetching import Answer
+from extract.windows import Window
+
+log = logging.getLogger(__name__)
+
+SHOWN_FAILURES = 3
+
+
+class IncompleteError(PerpsError):
+    """A run that saved what it could, and names what it could not fetch."""
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        candles: raw candles landed, per instrument.
+        requests: answered requests.
+        planned: windows planned.
+        unlisted: instruments loaded before that Deribit no longer lists; left as they are.
+        failed: windows without a usable answer, first to last.
+        not_asked: how many windows were given up unasked.
+    """
+
+    candles: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
+    planned: int = 0
+    unlisted: list[str] = field(default_factory=list)
+    failed: list[Answer] = field(default_factory=list)
+    not_asked: int = 0
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count a landed package."""
+        for answered in answers:
+            name = answered.window.instrument
+            self.candles[name] = self.candles.get(name, 0) + answered.candles.num_rows
+            self.requests += len(answered.fetches)
+            if answered.error is not None:
+                self.not_asked += not answered.asked
+                self.failed += [answered] if answered.asked else []
+
+
+def raise_incomplete(outcome: Outcome) -> None:
+    """Name what could not be fetched, after everything else was saved.
+
+    Raises:
+        IncompleteError: there is something to name.
+    """
+    if not outcome.failed and not outcome.not_asked:
+        return
+    shown = "; ".join(
+        f"{describe(failed.window)}: {failed.error}" for failed in outcome.failed[:SHOWN_FAILURES]
+    )
+    hidden = len(outcome.failed) - SHOWN_FAILURES
+    more = f"; and {hidden} more, see the log" if hidden > 0 else ""
+    left = f"; {outcome.not_asked} windows were not asked" if outcome.not_asked else ""
+    for failed in outcome.failed:
+        log.error("no answer for %s: %s", describe(failed.window), failed.error)
+    raise IncompleteError(
+        f"expected an answer for every window, got none for {len(outcome.failed)} of {outcome.planned} "
+        f"({shown}{more}){left}; the rest is saved, run the same command again"
+    )
+
+
+def describe(window: Window) -> str:
+    """Return a window as people write it: instrument and UTC times."""
+    start, end = (
+        datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+        for ms in (window.start_ms, window.end_ms)
+    )
+    return f"{window.instrument} {start}..{end}"

@@ -1,0 +1,261 @@
+"""One run of the dlt pipeline: plan, fetch ahead, and land load packages one after the other.
+
+The database alone says what is loaded. A run begins with an empty working folder and the state that dlt keeps
+in the database; the package of a killed run is dropped and its windows are asked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.pipeline import LoadInfo
+from dlt.destinations import postgres
+from dlt.pipeline.exceptions import PipelineStepFailed
+from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+
+from extract import landing
+from extract.deribit.client import DeribitClient
+from extract.deribit.instruments import Instrument
+from extract.errors import PerpsError, UsageError
+from extract.fetching import Answer, Prefetcher, answer
+from extract.outcome import Outcome, raise_incomplete
+from extract.progress import RunProgress, Silent
+from extract.resolution import Resolution
+from extract.server.connection import Connection
+from extract.settings import DEFAULT_LOOKBACK
+from extract.source import SOURCE, deribit, loaded_instruments, loaded_source, read_cursor
+from extract.windows import Cursor, Interval, Window, packages, plan_range, plan_update
+
+log = logging.getLogger(__name__)
+
+PACKAGE_CANDLES = 500_000
+LOAD_ID = re.compile(r"\d{9,}\.\d+")
+DLT_SETTINGS = {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    "DATA_WRITER__DISABLE_COMPRESSION": "true",  # gzip was 70 % of normalize
+}
+"""dlt takes these from the environment only; they are set before its first pipeline is made."""
+
+Planner = Callable[[Instrument, Cursor, int], list[Window]]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Everything a run needs: who to ask, where to land, where to work.
+
+    Attributes:
+        client: the Deribit API.
+        database: where to land.
+        workdir: folder for dlt's working files; one sub-folder a database.
+        lookback: buckets asked again before each cursor.
+        progress: told after every window and every package.
+        package_candles: most candles in one load package; it bounds memory and what a killed run loses.
+    """
+
+    client: DeribitClient
+    database: Connection
+    workdir: Path
+    lookback: int = DEFAULT_LOOKBACK
+    progress: RunProgress = field(default_factory=Silent)
+    package_candles: int = PACKAGE_CANDLES
+
+    def backfill(self, names: Sequence[str], resolution: Resolution, wanted: Interval) -> Outcome:
+        """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.
+
+        Args:
+            names: instruments, or `all`.
+            resolution: of the candles.
+            wanted: start inclusive, end exclusive.
+
+        Raises:
+            IncompleteError: some windows had no usable answer; the others are saved.
+            PerpsError: nothing could be done.
+        """
+
+        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
+            return plan_range(instrument.name, resolution, cursor, instrument.created_ms, now_ms, wanted)
+
+        return self._run(names, resolution, plan)
+
+    def update(self, names: Sequence[str], resolution: Resolution) -> Outcome:
+        """Land from each cursor to the last closed candle. See `plan_update`.
+
+        Args:
+            names: instruments, `all`, or none for every instrument loaded before.
+            resolution: of the candles.
+
+        Raises:
+            IncompleteError: some windows had no usable answer; the others are saved.
+            PerpsError: nothing could be done.
+        """
+
+        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
+            created = instrument.created_ms
+            return plan_update(instrument.name, resolution, cursor, created, now_ms, self.lookback)
+
+        return self._run(names, resolution, plan)
+
+    def _run(self, names: Sequence[str], resolution: Resolution, plan: Planner) -> Outcome:
+        with landing.run_lock(self.database) as locked:
+            landing.check_server(locked)
+            clock = self.client.server_time()
+            listed = self.client.instruments()
+            pipeline = self._open_pipeline(locked)
+            check_source(loaded_source(pipeline.state), clock.source)
+            chosen, unlisted = choose(names, listed, loaded_instruments(pipeline.state, resolution))
+            windows = [
+                window
+                for instrument in chosen
+                for window in plan(
+                    instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
+                )
+            ]
+            outcome = Outcome(planned=len(windows), unlisted=unlisted)
+            self._land(pipeline, locked, windows, listed, clock.result, outcome)
+        raise_incomplete(outcome)
+        return outcome
+
+    def _land(
+        self,
+        pipeline: dlt.Pipeline,
+        locked: PgConnection,
+        windows: Sequence[Window],
+        listed: Sequence[Instrument],
+        seen_ms: int,
+        outcome: Outcome,
+    ) -> None:
+        self.progress.planned(len(windows))
+
+        def fetch(window: Window) -> Answer:
+            answered = answer(self.client, window)
+            self.progress.fetched(answered.candles.num_rows)
+            return answered
+
+        with Prefetcher(fetch, windows) as prefetcher:
+            for package in packages(windows, self.package_candles):
+                answers = prefetcher.take(len(package))
+                sent = sum(answered.candles.num_rows for answered in answers)
+                if any(answered.asked for answered in answers):
+                    source = deribit(answers, listed, seen_ms, self.lookback)
+                    load_package(pipeline, source, locked, sent)
+                outcome.add(answers)
+                self.progress.landed(sent)
+
+    def _open_pipeline(self, locked: PgConnection) -> dlt.Pipeline:
+        os.environ.update(DLT_SETTINGS)
+        folder = self.workdir / landing.database_key(locked)
+        landing.sweep(locked, leftover_loads(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        pipeline = dlt.pipeline(
+            SOURCE,
+            pipelines_dir=str(folder),
+            destination=postgres(self.database.url(), create_indexes=False),
+            dataset_name=landing.DATASET,
+        )
+        with one_line_errors("read the state of earlier loads"):
+            pipeline.sync_destination()
+        return pipeline
+
+
+def load_package(pipeline: dlt.Pipeline, source: Any, locked: PgConnection, sent: int) -> None:
+    """Land one package, and make sure that the database holds every candle of it.
+
+    Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its
+    first row.
+
+    Args:
+        pipeline: with nothing pending.
+        source: what to land.
+        locked: the connection that holds the run lock.
+        sent: candles in the source.
+
+    Raises:
+        PerpsError: the package could not be loaded whole.
+    """
+    with one_line_errors("load a package"):
+        pipeline.extract(source, loader_file_format="parquet")
+        pipeline.normalize()
+        pipeline.sync_schema()
+        landing.prepare(locked)
+        info: LoadInfo = pipeline.load()
+    landed = sum(landing.candles_in_load(locked, load_id) for load_id in info.loads_ids)
+    if landed != sent:
+        raise PerpsError(
+            f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
+            "run the same command again, and report this"
+        )
+
+
+@contextmanager
+def one_line_errors(doing: str) -> Iterator[None]:
+    """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
+    try:
+        yield
+    except PipelineStepFailed as error:
+        log.exception("could not %s", doing)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:300]
+        raise PerpsError(
+            f"expected to {doing}, got {type(cause).__name__}: {reason}; "
+            "what was loaded before is safe, run the same command again"
+        ) from error
+
+
+def leftover_loads(folder: Path) -> list[str]:
+    """Return the load packages that a killed run left in its working folder."""
+    if not folder.is_dir():
+        return []
+    return sorted({path.name for path in folder.rglob("*") if LOAD_ID.fullmatch(path.name)})
+
+
+def choose(
+    names: Sequence[str], listed: Sequence[Instrument], loaded: Sequence[str]
+) -> tuple[list[Instrument], list[str]]:
+    """Return the instruments of a run, and those loaded before that are no longer listed.
+
+    Args:
+        names: as typed; `all` for every listed perpetual, none for those loaded before.
+        listed: what Deribit lists.
+        loaded: what earlier runs loaded.
+
+    Raises:
+        UsageError: an instrument is not listed, or none was named and none was loaded.
+    """
+    by_name = {instrument.name: instrument for instrument in listed}
+    if [name.lower() for name in names] == ["all"]:
+        return list(listed), sorted(set(loaded) - set(by_name))
+    if not names and not loaded:
+        raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise UsageError(
+            f"expected instruments that deribit lists, got {', '.join(unknown)}; see: perps instruments"
+        )
+    wanted = names or [name for name in loaded if name in by_name]
+    return [by_name[name] for name in dict.fromkeys(wanted)], sorted(set(loaded) - set(by_name))
+
+
+def check_source(loaded: str | None, answering: str) -> None:
+    """Refuse to mix synthetic or testnet candles with the market's.
+
+    Raises:
+        PerpsError: the database was loaded from another kind of source.
+    """
+    if loaded is not None and loaded != answering:
+        raise PerpsError(
+            f"expected {loaded} candles, as this database holds, got an api that serves {answering} ones; "
+            "use another database, or set DERIBIT_API_URL"
+        )

@@ -1,0 +1,120 @@
+"""Where everything is: environment and flags become one frozen object here and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.errors import UsageError
+from extract.server.connection import Connection
+
+DEFAULT_API_URL = "https://www.deribit.com/api/v2"
+DEFAULT_RATE = 20.0
+DEFAULT_BURST = 20
+DEFAULT_LOOKBACK = 10  # candles
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run needs to know about its surroundings.
+
+    Attributes:
+        api_url: base address of the Deribit API (`DERIBIT_API_URL`).
+        requests_per_second: budget of all requests together (`DERIBIT_REQUESTS_PER_SECOND`).
+        home: folder of everything that is kept: server data, pipeline folders, logs (`PERPS_HOME`).
+        cache: folder of the unpacked TimescaleDB packages (`PERPS_CACHE`).
+        server: the database that the libpq variables name, None for the embedded server.
+        project: the checkout, where dbt_project.yml is.
+    """
+
+    api_url: str
+    requests_per_second: float
+    home: Path
+    cache: Path
+    server: Connection | None
+    project: Path = PROJECT
+
+    @property
+    def server_data(self) -> Path:
+        """Folder of the embedded server."""
+        return self.home / "server"
+
+    @property
+    def pipelines(self) -> Path:
+        """Folder of dlt's working files."""
+        return self.home / "pipelines"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the rotating log files."""
+        return self.home / "logs"
+
+
+def read_settings(
+    environment: Mapping[str, str] = os.environ, flags: argparse.Namespace | None = None
+) -> Settings:
+    """Return the settings: flags win over variables, variables over defaults.
+
+    Raises:
+        UsageError: a variable or flag cannot be used.
+    """
+    api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
+    if not api_url.startswith(("http://", "https://")):
+        raise UsageError(f"expected an http address in DERIBIT_API_URL or --api-url, got {api_url!r}")
+    home, cache = _folders(environment)
+    return Settings(
+        api_url=api_url.rstrip("/"),
+        requests_per_second=_rate(
+            getattr(flags, "requests_per_second", None) or environment.get("DERIBIT_REQUESTS_PER_SECOND")
+        ),
+        home=home,
+        cache=cache,
+        server=_server(environment),
+    )
+
+
+def _folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return home and cache. Root's are system folders: the server's account cannot enter /root."""
+    if os.geteuid() == 0:
+        home, cache = Path("/var/lib/perps"), Path("/var/cache/perps")
+    else:
+        user = Path(environment.get("HOME") or Path.home())
+        home = Path(environment.get("XDG_DATA_HOME") or user / ".local/share") / "perps"
+        cache = Path(environment.get("XDG_CACHE_HOME") or user / ".cache") / "perps"
+    return (
+        Path(environment.get("PERPS_HOME") or home).absolute(),
+        Path(environment.get("PERPS_CACHE") or cache).absolute(),
+    )
+
+
+def _rate(given: str | float | None) -> float:
+    if given is None or given == "":
+        return DEFAULT_RATE
+    try:
+        rate = float(given)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise UsageError(f"expected a number above 0 in DERIBIT_REQUESTS_PER_SECOND, got {given!r}")
+    return rate
+
+
+def _server(environment: Mapping[str, str]) -> Connection | None:
+    if not environment.get("PGHOST"):
+        return None
+    user = environment.get("PGUSER") or getpass.getuser()
+    port = environment.get("PGPORT") or "5432"
+    if not port.isdigit():
+        raise UsageError(f"expected a port number in PGPORT, got {port!r}")
+    return Connection(
+        host=environment["PGHOST"],
+        port=int(port),
+        dbname=environment.get("PGDATABASE") or user,
+        user=user,
+        password=environment.get("PGPASSWORD", ""),
+    )

@@ -1,0 +1,243 @@
+"""The dlt source: one resource per instrument with its own incremental cursor, plus the evidence.
+
+| resource | table | disposition | cursor |
+|---|---|---|---|
+| `candles <instrument> <resolution>` | candles | append | `timestamp`, with a look-back (`lag`) |
+| `history <instrument> <resolution>` | candles | append | none: explicit ranges behind the cursor |
+| `fetches` | fetches | append | none; keeps in the source's state which windows are still owed |
+| `instruments` | instruments | append | none; only what changed since the last snapshot |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.extract import DltResource
+
+from extract.deribit.candles import VALUES
+from extract.deribit.instruments import Instrument
+from extract.fetching import Answer
+from extract.resolution import Resolution
+from extract.windows import Cursor, Window, merge, subtract
+
+SOURCE = "deribit"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME = pa.timestamp("ms", tz="UTC")
+
+_text: dict[str, Any] = {"data_type": "text", "nullable": False}
+_time: dict[str, Any] = {"data_type": "timestamp", "nullable": False}
+_load: dict[str, Any] = {"_dlt_load_id": {"data_type": "text", "nullable": False}}
+CANDLES = (
+    {"instrument": _text, "resolution": _text, "timestamp": _time}
+    | {name: {"data_type": "double", "nullable": True} for name in VALUES}
+    | _load
+)
+FETCHES = {
+    "instrument": _text,
+    "resolution": _text,
+    "window_start": _time,
+    "window_end": _time,
+    "rows": {"data_type": "bigint", "nullable": False},
+    "status": _text,
+    "fetched_at": _time,
+    "source": _text,
+} | _load
+INSTRUMENTS = (
+    {"instrument": _text, "created_at": _time}
+    | {
+        name: {"data_type": "text", "nullable": True}
+        for name in ("base_currency", "quote_currency", "settlement_currency", "instrument_type")
+    }
+    | {
+        name: {"data_type": "double", "nullable": True}
+        for name in ("tick_size", "contract_size", "min_trade_amount")
+    }
+    | {"is_active": {"data_type": "bool", "nullable": True}, "seen_at": _time}
+    | _load
+)
+
+
+@dlt.source(
+    name=SOURCE,
+    max_table_nesting=0,
+    schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
+)
+def deribit(
+    answers: Sequence[Answer], listed: Sequence[Instrument], seen_ms: int, lookback: int
+) -> Iterable[DltResource]:
+    """Land one package of answered windows.
+
+    Args:
+        answers: windows in the order of the plan; those with an error land nothing and are owed.
+        listed: the perpetuals that Deribit lists.
+        seen_ms: the server's clock at the listing, UTC ms.
+        lookback: buckets before the cursor that may be landed again.
+    """
+    good = [answer for answer in answers if answer.error is None and answer.candles.num_rows]
+    for (forward, instrument, resolution), group in groupby(sorted(good, key=_place), key=_resource_key):
+        tables = [candle_table(answer) for answer in group]
+        name = resource_name(instrument, resolution) if forward else f"history {instrument} {resolution.name}"
+        yield dlt.resource(
+            _tables,
+            name=name,
+            table_name="candles",
+            write_disposition="append",
+            columns=CANDLES,
+            incremental=cursor_of(resolution, lookback) if forward else None,
+        )(tables)
+    yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(answers)
+    yield dlt.resource(
+        instruments, table_name="instruments", write_disposition="append", columns=INSTRUMENTS
+    )(listed, seen_ms)
+
+
+def _place(answer: Answer) -> tuple[Any, ...]:
+    window = answer.window
+    return (window.forward, window.instrument, window.resolution.name, window.start_ms)
+
+
+def _resource_key(answer: Answer) -> tuple[bool, str, Resolution]:
+    return (answer.window.forward, answer.window.instrument, answer.window.resolution)
+
+
+def resource_name(instrument: str, resolution: Resolution) -> str:
+    """Return the name of the resource that carries an instrument's cursor at one resolution."""
+    return f"candles {instrument} {resolution.name}"
+
+
+def cursor_of(resolution: Resolution, lookback: int) -> Any:
+    """Return the incremental cursor of candles: the newest bucket open landed, less a look-back."""
+    return dlt.sources.incremental(
+        "timestamp",
+        initial_value=EPOCH,
+        lag=lookback * resolution.lag_seconds,
+        primary_key=(),
+        row_order="asc",
+    )
+
+
+def _tables(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    yield from tables
+
+
+def fetches(answers: Sequence[Answer]) -> Iterator[pa.Table]:
+    """Yield one row per answered request, and keep in the source's state which windows are still owed."""
+    state = dlt.current.source_state()
+    state["owed"] = owed_after(state.get("owed", {}), answers)
+    rows = [
+        {
+            "instrument": answer.window.instrument,
+            "resolution": answer.window.resolution.name,
+            "window_start": fetch.start_ms,
+            "window_end": fetch.end_ms,
+            "rows": fetch.rows,
+            "status": "ok" if fetch.rows else "no_data",
+            "fetched_at": fetch.fetched_ms,
+            "source": fetch.source,
+        }
+        for answer in answers
+        for fetch in answer.fetches
+    ]
+    if rows:
+        state["source"] = rows[0]["source"]
+        yield _arrow(rows, FETCHES)
+
+
+def instruments(listed: Sequence[Instrument], seen_ms: int) -> Iterator[pa.Table]:
+    """Yield the perpetuals that are new or changed since the last snapshot."""
+    known: dict[str, str] = dlt.current.source_state().setdefault("instruments", {})
+    changed = []
+    for instrument in listed:
+        fingerprint = hashlib.sha256(repr(astuple(instrument)).encode()).hexdigest()[:16]
+        if known.get(instrument.name) != fingerprint:
+            known[instrument.name] = fingerprint
+            changed.append(instrument)
+    rows = [
+        {name: getattr(instrument, name, None) for name in INSTRUMENTS}
+        | {"instrument": instrument.name, "created_at": instrument.created_ms, "seen_at": seen_ms}
+        for instrument in changed
+    ]
+    if rows:
+        yield _arrow(rows, INSTRUMENTS)
+
+
+def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
+    """Return which windows are owed after these answers: without the answered, with the failed ones.
+
+    Args:
+        owed: per `<instrument> <resolution>`, the intervals [start, end) owed before, UTC ms.
+        answers: a package's answers; a window that was never asked is not owed: its plan is unfinished.
+    """
+    after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
+    for answer in answers:
+        key = owed_key(answer.window)
+        interval = (answer.window.start_ms, answer.window.end_ms)
+        if answer.error is None:
+            after[key] = subtract(after.get(key, []), [interval])
+        elif answer.asked:
+            after[key] = merge([*after.get(key, []), interval])
+    return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
+
+
+def owed_key(window: Window) -> str:
+    """Return the key of a window's instrument and resolution in the source's state."""
+    return f"{window.instrument} {window.resolution.name}"
+
+
+def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
+    """Return where an instrument stands, from the pipeline's state."""
+    found = state.get("sources", {}).get(SOURCE, {})
+    resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
+    last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
+    owed = found.get("owed", {}).get(f"{instrument} {resolution.name}", [])
+    last_ms = None if last is None or last == EPOCH else int(last.timestamp() * 1000)
+    return Cursor(last_ms, tuple((start, end) for start, end in owed))
+
+
+def loaded_instruments(state: Mapping[str, Any], resolution: Resolution) -> list[str]:
+    """Return the instruments that have a cursor, or owe a window, at a resolution."""
+    found = state.get("sources", {}).get(SOURCE, {})
+    keys = [
+        name.removeprefix("candles ") for name in found.get("resources", {}) if name.startswith("candles ")
+    ]
+    named = [key.rsplit(" ", 1) for key in [*keys, *found.get("owed", {})]]
+    return sorted({instrument for instrument, name in named if name == resolution.name})
+
+
+def loaded_source(state: Mapping[str, Any]) -> str | None:
+    """Return who answered so far: live, testnet or simulator; None before the first load."""
+    return state.get("sources", {}).get(SOURCE, {}).get("source")
+
+
+def candle_table(answer: Answer) -> pa.Table:
+    """Return an answer's candles in the columns of the raw table."""
+    rows = answer.candles.num_rows
+    named = {"instrument": answer.window.instrument, "resolution": answer.window.resolution.name}
+    table = answer.candles
+    for at, (name, value) in enumerate(named.items()):
+        constant = pa.repeat(pa.scalar(value, pa.string()), rows)
+        table = table.add_column(at, pa.field(name, pa.string(), nullable=False), constant)
+    return table
+
+
+def _arrow(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> pa.Table:
+    types = {
+        "text": pa.string(),
+        "timestamp": TIME,
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    schema = pa.schema(
+        pa.field(name, types[hints["data_type"]], nullable=hints["nullable"])
+        for name, hints in columns.items()
+        if name != "_dlt_load_id"
+    )
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

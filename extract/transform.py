@@ -1,0 +1,58 @@
+"""dbt in this process, with the connection filled in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from extract.errors import PerpsError
+from extract.server.connection import Connection
+
+
+def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bool:
+    """Run a dbt command against a database; return whether it succeeded. dbt prints for itself.
+
+    The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
+
+    Args:
+        arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+        database: where the raw tables are and the models go.
+        project: folder of dbt_project.yml.
+
+    Raises:
+        PerpsError: there is no dbt project, or dbt broke before it could run the command.
+    """
+    if not (project / "dbt_project.yml").is_file():
+        raise PerpsError(
+            f"expected dbt_project.yml in {project}, found none; install from a clone: make install"
+        )
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay
+
+    with tempfile.TemporaryDirectory(prefix="perps-dbt-") as profiles:
+        shutil.copy(project / "profiles.yml.example", Path(profiles, "profiles.yml"))
+        places = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": profiles}
+        with _environment({**database.env(), **places}):
+            result = dbtRunner().invoke(list(arguments))
+    if result.exception is not None:
+        reason = " ".join(str(result.exception).split())[:300]
+        raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
+    return bool(result.success)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables for dbt's env_var() and take them back."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,139 @@
+"""One embedded server for the whole session, a fresh database per test, and `perps` as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from extract.server.cluster import Cluster, EmbedError
+from extract.server.connection import Connection
+from extract.settings import read_settings
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / "shared"
+FOREIGN = (
+    "PGHOST",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "DERIBIT_API_URL",
+    "DERIBIT_REQUESTS_PER_SECOND",
+)
+
+Perps = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A private PERPS_HOME that the server's account can enter (pytest's own folders are closed to it)."""
+    folder = Path(tempfile.mkdtemp(prefix="perps-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """The unpacked packages: shared with other runs, so that the network is used once per machine."""
+    return read_settings().cache
+
+
+@pytest.fixture(scope="session")
+def server(home: Path, cache: Path) -> Iterator[Cluster]:
+    """A running embedded server, gone with its data when the session ends."""
+    cluster = Cluster(home / "server", cache)
+    try:
+        cluster.start()
+    except EmbedError as error:
+        pytest.skip(f"no embedded TimescaleDB here: {error}")
+    yield cluster
+    cluster.destroy()
+
+
+@pytest.fixture
+def database(server: Cluster) -> Iterator[Connection]:
+    """A fresh database with TimescaleDB, owned by the application role."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def module_database(server: Cluster) -> Iterator[Connection]:
+    """A fresh database that the tests of one module share."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def environment(home: Path, cache: Path) -> dict[str, str]:
+    """The environment of a person's shell, without what this machine's has about servers and APIs."""
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return kept | {
+        "PERPS_HOME": str(home),
+        "PERPS_CACHE": str(cache),
+        "PYTHONPATH": str(PROJECT),
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "dbt-logs"),
+    }
+
+
+@pytest.fixture(scope="session")
+def perps(environment: dict[str, str]) -> Perps:
+    """`perps(*arguments, database=..., api=..., env=...)`: run the command in a process of its own."""
+
+    def run(
+        *arguments: str,
+        database: Connection | None = None,
+        api: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 240,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            perps_command(*arguments),
+            env=perps_environment(environment, database, api, env),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=environment["PERPS_HOME"],
+        )
+
+    return run
+
+
+def perps_command(*arguments: str) -> list[str]:
+    """Return the command line of `perps` with this interpreter."""
+    return [sys.executable, "-m", "extract", *arguments]
+
+
+def perps_environment(
+    environment: Mapping[str, str],
+    database: Connection | None = None,
+    api: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return an environment that names a database and an API."""
+    return {
+        **environment,
+        **(database.env() if database else {}),
+        **({"DERIBIT_API_URL": api} if api else {}),
+        **(env or {}),
+    }
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of recorded replies beside the checkout; a stranger's clone has none."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared here: recorded replies are not part of the project")
+    return SHARED
