@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from extract.errors import PerpsError
 from extract.resolution import RESOLUTIONS
-from extract.settings import DEFAULT_LOOKBACK, Settings, read_settings
+from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE, Settings, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -131,17 +131,21 @@ def _load_flags(parser: argparse.ArgumentParser, nothing: str) -> None:
         metavar="R",
         help=f"length of a candle in minutes, or 1D: {', '.join(RESOLUTIONS)} (default: 1)",
     )
-    _api_flags(parser)
-
-
-def _lookback_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lookback",
         type=int,
         default=DEFAULT_LOOKBACK,
         metavar="N",
-        help="candles before each cursor that are asked again for late revisions (default: %(default)s)",
+        help="candles up to each cursor that an update asks again for late revisions (default: %(default)s)",
     )
+    parser.add_argument(
+        "--package-candles",
+        type=int,
+        default=DEFAULT_PACKAGE,
+        metavar="N",
+        help="most candles in one load package: bounds memory, and what a killed run loses (default: %(default)s)",
+    )
+    _api_flags(parser)
 
 
 def _out_flag(parser: argparse.ArgumentParser) -> None:
@@ -170,12 +174,10 @@ def _add_loading(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         subparsers, "update", "loading:update", "load from each cursor to the last closed candle"
     )
     _load_flags(update, "default: every instrument loaded before")
-    _lookback_flag(update)
     run = _command(
         subparsers, "run", "loading:run", "update, dbt build, report: the thing to put in a scheduler"
     )
     _load_flags(run, "default: every instrument loaded before")
-    _lookback_flag(run)
     _out_flag(run)
 
 

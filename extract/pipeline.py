@@ -31,13 +31,12 @@ from extract.outcome import Outcome, raise_incomplete
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
 from extract.server.connection import Connection
-from extract.settings import DEFAULT_LOOKBACK
+from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.source import SOURCE, deribit, loaded_instruments, loaded_source, read_cursor
 from extract.windows import Cursor, Interval, Window, packages, plan_range, plan_update
 
 log = logging.getLogger(__name__)
 
-PACKAGE_CANDLES = 500_000
 LOAD_ID = re.compile(r"\d{9,}\.\d+")
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -68,7 +67,7 @@ class Loader:
     workdir: Path
     lookback: int = DEFAULT_LOOKBACK
     progress: RunProgress = field(default_factory=Silent)
-    package_candles: int = PACKAGE_CANDLES
+    package_candles: int = DEFAULT_PACKAGE
 
     def backfill(self, names: Sequence[str], resolution: Resolution, wanted: Interval) -> Outcome:
         """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.

@@ -16,6 +16,7 @@ DEFAULT_API_URL = "https://www.deribit.com/api/v2"
 DEFAULT_RATE = 20.0
 DEFAULT_BURST = 20
 DEFAULT_LOOKBACK = 10  # candles
+DEFAULT_PACKAGE = 500_000  # candles
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -63,15 +64,14 @@ def read_settings(
     Raises:
         UsageError: a variable or flag cannot be used.
     """
+    rate = getattr(flags, "requests_per_second", None)
     api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
     if not api_url.startswith(("http://", "https://")):
         raise UsageError(f"expected an http address in DERIBIT_API_URL or --api-url, got {api_url!r}")
     home, cache = _folders(environment)
     return Settings(
         api_url=api_url.rstrip("/"),
-        requests_per_second=_rate(
-            getattr(flags, "requests_per_second", None) or environment.get("DERIBIT_REQUESTS_PER_SECOND")
-        ),
+        requests_per_second=_rate(environment.get("DERIBIT_REQUESTS_PER_SECOND") if rate is None else rate),
         home=home,
         cache=cache,
         server=_server(environment),

@@ -99,7 +99,7 @@ def perps(environment: dict[str, str]) -> Perps:
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
             perps_command(*arguments),
             env=perps_environment(environment, database, api, env),
             capture_output=True,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from extract.commands.reading import print_report
-from extract.commands.shared import client, database, parse_lookback, split_names
+from extract.commands.shared import client, database, at_least, split_names
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
 from extract.outcome import IncompleteError, Outcome
@@ -26,8 +28,7 @@ def backfill(args: argparse.Namespace, settings: Settings) -> int:
     if not names:
         raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
     resolution, wanted = parse_resolution(args.resolution), parse_range(args.start, args.end)
-    with shown_progress() as progress:
-        loader = Loader(client(settings), database(settings), settings.pipelines, progress=progress)
+    with loading(args, settings) as loader:
         outcome = loader.backfill(names, resolution, wanted)
     print_outcome(outcome)
     return 0
@@ -36,14 +37,24 @@ def backfill(args: argparse.Namespace, settings: Settings) -> int:
 def update(args: argparse.Namespace, settings: Settings) -> int:
     """Load what is new."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    lookback = parse_lookback(args.lookback)
-    with shown_progress() as progress:
-        loader = Loader(
-            client(settings), database(settings), settings.pipelines, lookback=lookback, progress=progress
-        )
+    with loading(args, settings) as loader:
         outcome = loader.update(names, resolution)
     print_outcome(outcome)
     return 0
+
+
+@contextmanager
+def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
+    """Yield the loader that the flags describe, with its progress on the screen.
+
+    Raises:
+        UsageError: a flag cannot be used.
+    """
+    lookback = at_least(0, args.lookback, "--lookback")
+    package = at_least(1, args.package_candles, "--package-candles")
+    deribit, reached = client(settings), database(settings)
+    with shown_progress() as progress:
+        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -30,10 +30,14 @@ def split_names(given: list[str]) -> list[str]:
     return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
 
 
-def parse_lookback(given: int) -> int:
-    """Return the look-back in candles; raises UsageError below 0."""
-    if given < 0:
-        raise UsageError(f"expected --lookback of at least 0 candles, got {given}")
+def at_least(bound: int, given: int, flag: str) -> int:
+    """Return a flag's number of candles.
+
+    Raises:
+        UsageError: it is below its bound.
+    """
+    if given < bound:
+        raise UsageError(f"expected {flag} of at least {bound} candles, got {given}")
     return given
 
 

@@ -1,0 +1,49 @@
+# Each target installs what it needs first. Nothing outside this folder is touched but the folders that
+# PERPS_HOME and PERPS_CACHE name (see README).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint constraints clean
+
+help:
+	@echo "make install  create .venv and install; starts nothing"
+	@echo "make demo     30 days of two synthetic perpetuals, from the simulator to tested tables and a report"
+	@echo "make test     the whole suite, with a server and simulators of its own"
+	@echo "make lint     ruff check, ruff format --check, dbt parse"
+
+install: .venv/installed profiles.yml
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: expected Python 3.11 or newer, got $$($(PYTHON) --version); try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "error: expected python's venv module, got none; run: apt install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+profiles.yml: profiles.yml.example
+	@cp profiles.yml.example profiles.yml
+
+demo: install
+	@$(BIN)/perps demo
+
+test: install
+	@$(BIN)/pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@PGHOST=none PGUSER=none PGDATABASE=none $(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
+
+# After a change of pyproject.toml: the newest versions that its bounds allow, without addresses.
+constraints:
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
+	@touch .venv/installed
+
+clean:
+	@rm -rf .venv target logs reports build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""Windows answered against an exchange in memory: cut replies, holes, failures, order."""
+
+from __future__ import annotations
+
+import threading
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extract.deribit.candles import SCHEMA, Chart
+from extract.deribit.client import Reply
+from extract.deribit.errors import PermanentError, TransientError
+from extract.fetching import FAILURES_BEFORE_GIVING_UP, Answer, Prefetcher, answer
+from extract.resolution import MINUTE_MS, RESOLUTIONS
+from extract.windows import Window, merge
+
+ONE = RESOLUTIONS["1"]
+START = 1_704_067_200_000
+
+
+class Exchange:
+    """Answers charts from a set of minutes, at most `page` newest rows a reply."""
+
+    def __init__(self, minutes, page: int = 5001) -> None:
+        self.ticks = sorted(START + minute * MINUTE_MS for minute in minutes)
+        self.page = page
+        self.asked: list[tuple[int, int]] = []
+
+    def chart(self, instrument, resolution, start_ms, end_ms):
+        self.asked.append((start_ms, end_ms))
+        ticks = [tick for tick in self.ticks if start_ms <= tick <= end_ms][-self.page :]
+        columns = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
+        columns += [pa.array([float(tick) for tick in ticks])] * 6
+        return Chart(pa.Table.from_arrays(columns, schema=SCHEMA)), Reply(None, START, "simulator")
+
+
+def window(start: int, end: int) -> Window:
+    return Window("X", START + start * MINUTE_MS, START + end * MINUTE_MS, ONE)
+
+
+def minutes_of(answered: Answer) -> list[int]:
+    return [(tick.value - START) // MINUTE_MS for tick in answered.candles["timestamp"]]
+
+
+@given(st.sets(st.integers(-5, 120)), st.integers(2, 60), st.integers(0, 50), st.integers(1, 60))
+def test_a_window_is_answered_whole_whatever_the_page_size(minutes, page, start, length):
+    exchange = Exchange(minutes, page)
+    asked = window(start, start + length)
+    answered = answer(exchange, asked)
+    assert minutes_of(answered) == sorted(minute for minute in minutes if start <= minute < start + length)
+    evidence = [(fetch.start_ms, fetch.end_ms) for fetch in answered.fetches]
+    assert merge(evidence) == [(asked.start_ms, asked.end_ms)]
+    assert sum(end - begin for begin, end in evidence) == asked.end_ms - asked.start_ms
+    assert sum(fetch.rows for fetch in answered.fetches) == answered.candles.num_rows
+
+
+def test_a_whole_window_takes_one_request_that_begins_a_bucket_early():
+    exchange = Exchange(range(-1, 5000))
+    assert answer(exchange, window(0, 5000)).candles.num_rows == 5000
+    assert exchange.asked == [(START - MINUTE_MS, START + 5000 * MINUTE_MS - 1)]
+
+
+def test_a_window_before_listing_is_answered_with_nothing_in_one_request():
+    exchange = Exchange(range(9000, 9010))
+    answered = answer(exchange, window(0, 5000))
+    assert (answered.candles.num_rows, len(exchange.asked)) == (0, 1)
+    assert [fetch.rows for fetch in answered.fetches] == [0]
+
+
+def test_answers_come_in_the_order_of_the_plan_and_only_so_far_ahead():
+    started, gate = [], threading.Event()
+
+    def fetch(asked: Window) -> Answer:
+        started.append(asked)
+        gate.wait(10)
+        return Answer(asked)
+
+    plan = [window(n, n + 1) for n in range(50)]
+    with Prefetcher(fetch, plan, threads=4, ahead=8) as prefetcher:
+        gate.set()
+        first = prefetcher.take(1)
+        assert len(started) <= 9
+        assert [found.window for found in first + prefetcher.take(49)] == plan
+
+
+def test_a_failed_window_does_not_stop_the_others():
+    def fetch(asked: Window) -> Answer:
+        if asked == window(3, 4):
+            raise TransientError("no")
+        return Answer(asked)
+
+    with Prefetcher(fetch, [window(n, n + 1) for n in range(10)]) as prefetcher:
+        answers = prefetcher.take(10)
+    assert [found.window for found in answers if found.error] == [window(3, 4)]
+    assert all(found.asked for found in answers)
+
+
+def test_an_api_that_is_gone_is_given_up_for_good():
+    calls = []
+
+    def fetch(asked: Window) -> Answer:
+        calls.append(asked)
+        raise TransientError("gone")
+
+    with Prefetcher(fetch, [window(n, n + 1) for n in range(500)], threads=4) as prefetcher:
+        answers = prefetcher.take(500)
+    assert FAILURES_BEFORE_GIVING_UP <= len(calls) < FAILURES_BEFORE_GIVING_UP + 4
+    unasked = [found.asked for found in answers].index(False)
+    assert not any(found.asked for found in answers[unasked:])
+
+
+def test_an_instrument_that_is_refused_is_not_asked_again():
+    calls = []
+
+    def fetch(asked: Window) -> Answer:
+        calls.append(asked)
+        if asked.instrument == "GONE":
+            raise PermanentError("instrument not found")
+        return Answer(asked)
+
+    gone = [Window("GONE", n, n + 1, ONE) for n in range(100)]
+    good = [window(n, n + 1) for n in range(3)]
+    with Prefetcher(fetch, gone + good, threads=2, ahead=4) as prefetcher:
+        answers = prefetcher.take(103)
+    assert len(calls) < 10
+    assert [found.error for found in answers[100:]] == [None] * 3
+
+
+def test_a_failure_that_is_no_answer_is_not_swallowed():
+    def fetch(asked: Window) -> Answer:
+        raise ZeroDivisionError
+
+    with Prefetcher(fetch, [window(0, 1)]) as prefetcher, pytest.raises(ZeroDivisionError):
+        prefetcher.take(1)

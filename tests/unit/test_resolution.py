@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from extract.errors import UsageError
+from extract.resolution import DAY_MS, HOUR_MS, RESOLUTIONS, parse_resolution
+from extract.times import parse_range, parse_time
+
+MIDNIGHT = 1_704_067_200_000  # 2024-01-01
+
+
+def test_days_open_at_the_settlement_and_not_at_midnight():
+    day = RESOLUTIONS["1D"]
+    assert day.on_grid(MIDNIGHT + 8 * HOUR_MS)
+    assert not day.on_grid(MIDNIGHT)
+    assert day.closed_end(MIDNIGHT + 7 * HOUR_MS) == MIDNIGHT - 16 * HOUR_MS
+
+
+def test_half_days_open_at_8_and_20():
+    half = RESOLUTIONS["720"]
+    assert half.floor(MIDNIGHT + 21 * HOUR_MS) == MIDNIGHT + 20 * HOUR_MS
+    assert half.floor(MIDNIGHT + 19 * HOUR_MS) == MIDNIGHT + 8 * HOUR_MS
+
+
+@pytest.mark.parametrize("name", RESOLUTIONS)
+def test_a_bucket_below_the_closed_end_is_over_whatever_its_anchor(name):
+    resolution = RESOLUTIONS[name]
+    for now in (MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 5 * HOUR_MS + 59_999):
+        end = resolution.closed_end(now)
+        for anchor in resolution.anchors_ms:
+            opens = range(MIDNIGHT - 2 * DAY_MS + anchor, MIDNIGHT + DAY_MS, resolution.step_ms)
+            newest = max(tick for tick in opens if tick < end)
+            assert newest + resolution.step_ms <= now
+            assert newest + 2 * resolution.step_ms > now
+
+
+def test_an_unsupported_resolution_names_those_there_are():
+    with pytest.raises(UsageError, match=r"expected a resolution of 1, 3, .* 1D, got '7'"):
+        parse_resolution("7")
+
+
+def test_times_without_a_zone_are_utc():
+    assert parse_time("2024-01-01", "--start") == MIDNIGHT
+    assert parse_time("2024-01-01T08:00", "--start") == MIDNIGHT + 8 * HOUR_MS
+    assert parse_time("2024-01-01T08:00:00+08:00", "--start") == MIDNIGHT
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "01/02/2024", ""])
+def test_what_is_no_time_is_named(text):
+    with pytest.raises(UsageError, match="expected a date or an ISO time in --end"):
+        parse_time(text, "--end")
+
+
+def test_an_end_before_the_start_is_refused():
+    with pytest.raises(UsageError, match="expected --end after --start"):
+        parse_range("2024-01-02", "2024-01-01")
