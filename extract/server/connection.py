@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import psycopg2
@@ -23,7 +23,7 @@ class Connection:
     port: int
     dbname: str
     user: str
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     def env(self) -> dict[str, str]:
         """Return the libpq variables that make psql, dbt and dlt use this database."""
@@ -39,7 +39,8 @@ class Connection:
     def url(self) -> str:
         """Return the connection as `postgresql://user:password@host:port/database`."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
-        return f"postgresql://{quote(self.user, safe='')}{secret}@{self.host}:{self.port}/{quote(self.dbname, safe='')}"
+        user, dbname = quote(self.user, safe=""), quote(self.dbname, safe="")
+        return f"postgresql://{user}{secret}@{self.host}:{self.port}/{dbname}"
 
     def with_database(self, dbname: str) -> Connection:
         """Return the same server and role with another database."""

@@ -1,0 +1,157 @@
+"""Configure and run a simulator: blocking for the command line, in a thread for tests and the demo."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.errors import PerpsError, UsageError
+from extract.simulator.clock import Clock, parse_ms
+from extract.simulator.credits import (
+    BURST,
+    INSTRUMENTS_BURST,
+    INSTRUMENTS_PER_SECOND,
+    REQUESTS_PER_SECOND,
+    Credits,
+)
+from extract.simulator.faultbook import FaultBook
+from extract.simulator.faults import Fault, parse_faults
+from extract.simulator.http import SimulatorServer
+from extract.simulator.listings import BTC
+from extract.simulator.market import Market, Source
+from extract.simulator.replay import Replay
+from extract.simulator.simulator import Simulator
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """What `perps simulate` can be told.
+
+    `candles` replays a CSV for `instrument` (default BTC-PERPETUAL) instead of the market of `seed`; `port` 0
+    takes any free one; `clock` (ISO) freezes the time; `requests_per_second` None switches all rate limits
+    off; `faults` is a JSON file or parsed faults; `extra_instruments` adds small perpetuals. Raises
+    UsageError.
+    """
+
+    candles: Path | None = None
+    instrument: str | None = None
+    seed: int = 7
+    port: int = 0
+    clock: str | None = None
+    latency_ms: float = 0
+    requests_per_second: float | None = REQUESTS_PER_SECOND
+    burst: int = BURST
+    faults: Path | tuple[Fault, ...] = ()
+    extra_instruments: int = 0
+    limit_status: int = 429
+    limit_retry_after: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        rate, refusal = self.requests_per_second, self.limit_status
+        checks = (
+            (0 <= self.port <= 65535, "port from 0 to 65535", self.port),
+            (0 <= self.latency_ms < 3_600_000, "latency-ms from 0 to an hour", self.latency_ms),
+            (rate is None or rate > 0, "requests-per-second above 0", rate),
+            (self.burst >= 1, "burst of at least 1", self.burst),
+            (0 <= self.extra_instruments <= 999, "instruments from 0 to 999", self.extra_instruments),
+            (refusal == 200 or 400 <= refusal <= 599, "limit status 200 or 400 to 599", refusal),
+        )
+        for holds, expected, got in checks:
+            if not holds:
+                raise UsageError(f"expected {expected}, got {got}; correct the option")
+        if self.instrument and not self.candles:
+            raise UsageError(
+                f"expected --candles with --instrument, got only {self.instrument}; name the file to replay"
+            )
+        if self.clock is not None:
+            parse_ms(self.clock, "clock")
+
+
+@dataclass(frozen=True)
+class RunningSimulator:
+    """A simulator that listens: `base_url` ends in /api/v2, `simulator` is the object behind it."""
+
+    base_url: str
+    simulator: Simulator
+
+
+def build(config: SimulatorConfig) -> Simulator:
+    """Return the simulator a configuration describes; raises UsageError for files that do not read."""
+    market: Source = (
+        Replay(config.candles, config.instrument or BTC.name)
+        if config.candles
+        else Market(config.seed, extra_instruments=config.extra_instruments)
+    )
+    limited = config.requests_per_second is not None
+    return Simulator(
+        market,
+        Clock(None if config.clock is None else parse_ms(config.clock, "clock")),
+        Credits(config.requests_per_second, config.burst),
+        FaultBook(_faults(config.faults), config.seed),
+        config.latency_ms,
+        instrument_credits=Credits(INSTRUMENTS_PER_SECOND if limited else None, INSTRUMENTS_BURST),
+        limit_status=config.limit_status,
+        limit_retry_after=config.limit_retry_after,
+    )
+
+
+@contextmanager
+def running(config: SimulatorConfig | None = None) -> Iterator[RunningSimulator]:
+    """Run a simulator in a thread for the length of a with block.
+
+    Raises UsageError for a configuration that does not hold, PerpsError when the port is taken.
+    """
+    simulator = build(config or SimulatorConfig())
+    server = _listen(simulator, config.port if config else 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="simulator", daemon=True)
+    thread.start()
+    try:
+        yield RunningSimulator(server.base_url, simulator)
+    finally:
+        server.stop()
+        thread.join()
+
+
+def serve(config: SimulatorConfig, announce: Callable[[str], None]) -> None:
+    """Run a simulator until SIGINT or SIGTERM; `announce` gets the base address once it listens.
+
+    Call it from the main thread. Raises as `running` does.
+    """
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with running(config) as simulated:
+            announce(simulated.base_url)
+            stop.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen(simulator: Simulator, port: int) -> SimulatorServer:
+    try:
+        return SimulatorServer(simulator, port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PerpsError(
+            f"expected port {port} to be free, got {reason}; choose another with --port"
+        ) from error
+
+
+def _faults(given: Path | tuple[Fault, ...]) -> tuple[Fault, ...]:
+    if isinstance(given, tuple):
+        return given
+    try:
+        return parse_faults(json.loads(given.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"expected a JSON file of faults at {given}, got: {error}; correct the file"
+        ) from error

@@ -1,0 +1,263 @@
+"""The simulated exchange: a request in, an answer out. Knows no sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from extract.simulator import faults as f
+from extract.simulator.candles import RESOLUTIONS
+from extract.simulator.clock import Clock
+from extract.simulator.credits import INSTRUMENTS_BURST, INSTRUMENTS_PER_SECOND, Credits
+from extract.simulator.distort import distort
+from extract.simulator.faultbook import Asked, FaultBook
+from extract.simulator.listings import dated_future_row, instrument_row
+from extract.simulator.market import Source
+from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid
+from extract.simulator.view import MAX_ROWS, View
+
+API_PATH = "/api/v2/public/"
+_CURRENCIES = {"any", "BTC", "ETH", "USDC", "USDT", "EURR"}
+_KINDS = {"future", "option", "spot", "future_combo", "option_combo"}
+_DATED = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+_PAGE = (
+    b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes on the wire: `promised` is added to content-length, `delay` (s) waited before."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    promised: int = 0
+    delay: float = 0.0
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Served:
+    """One answered request: monotonic seconds, what was asked (window in ms), HTTP status, rows sent.
+
+    `fault` says whether a fault on demand hit it, `limited` whether the credits refused it.
+    """
+
+    at: float
+    method: str
+    instrument: str | None
+    resolution: str | None
+    start: int | None
+    end: int | None
+    status: int
+    rows: int
+    fault: bool
+    limited: bool
+
+
+@dataclass
+class _Exchange:
+    """One request while it is answered."""
+
+    asked: Asked
+    due: list[f.ReplyFault] = field(default_factory=list)
+    rows: int = 0
+    limited: bool = False
+
+
+class Simulator:
+    """A local Deribit over a market: Deribit's answers, its rate limit, faults on demand and a request log.
+
+    `latency_ms` is added to every API answer; `limit_status` is the HTTP status of a refused request (which
+    one Deribit sends is not recorded), `limit_retry_after` adds the header of that name to it.
+    """
+
+    def __init__(
+        self,
+        market: Source,
+        clock: Clock | None = None,
+        credits: Credits | None = None,
+        faults: FaultBook | None = None,
+        latency_ms: float = 0,
+        *,
+        instrument_credits: Credits | None = None,
+        limit_status: int = 429,
+        limit_retry_after: bool = False,
+    ) -> None:
+        self.market = market
+        self.clock = clock or Clock()
+        self.credits = credits or Credits()
+        self.instrument_credits = instrument_credits or Credits(INSTRUMENTS_PER_SECOND, INSTRUMENTS_BURST)
+        self.faults = faults or FaultBook()
+        self.log: deque[Served] = deque(maxlen=100_000)
+        self.counters: Counter[str] = Counter()
+        self._latency_s = latency_ms / 1000
+        self._limit_status = limit_status
+        self._limit_retry_after = limit_retry_after
+        self._lock = threading.Lock()
+
+    def view(self) -> View:
+        """Return the market as it looks now."""
+        now_ms = self.clock.now_ms()
+        return View(self.market, now_ms, self.faults.adjust(now_ms))
+
+    def answer(self, method: str, query: Mapping[str, str]) -> Answer:
+        """Answer a GET of a public method; `query` holds the parameters as typed."""
+        started, now_us = time.monotonic(), self.clock.now_ms() * 1000
+        exchange = _Exchange(_asked(method, query))
+        member, value, status = "result", None, 200
+        headers: dict[str, str] = {}
+        instead: Answer | None = None
+        try:
+            self._charge(exchange, headers)
+            exchange.due = self.faults.due(exchange.asked)
+            instead = _instead(exchange.due)
+            if instead is None:
+                value = self._result(exchange, query)
+        except RequestError as error:
+            member, value, status = "error", error_object(error), error.status
+            headers.update(_retry_after(exchange.due))
+        if instead is None:
+            took_us = int((time.monotonic() - started) * 1e6)
+            with self._lock:
+                even = self.counters["requests"] % 2 == 0
+            body = envelope(member, value, now_us, took_us, even)
+            instead = _on_the_wire(Answer(status, body, headers=headers), exchange.due)
+        self._record(exchange, instead, started)
+        return replace(instead, delay=instead.delay + self._latency_s)
+
+    def _charge(self, exchange: _Exchange, headers: dict[str, str]) -> None:
+        instruments = exchange.asked.method == "get_instruments"
+        credits = self.instrument_credits if instruments else self.credits
+        if credits.admits():
+            return
+        exchange.limited = True
+        if self._limit_retry_after:
+            headers["Retry-After"] = str(max(1, round(credits.seconds_to_next())))
+        raise RequestError(10028, status=self._limit_status)
+
+    def _result(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
+        for fault in exchange.due:
+            if isinstance(fault, f.RpcError):
+                raise RequestError(fault.code, status=fault.status)
+        match exchange.asked.method:
+            case f.CHART:
+                return self._chart(exchange, query)
+            case "get_instruments":
+                return self._instruments(query)
+            case "get_time":
+                return self.clock.now_ms()
+            case "status":
+                return {"locked": "false"}
+        raise RequestError(-32601)
+
+    def _chart(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
+        for name in ("instrument_name", "start_timestamp", "end_timestamp", "resolution"):
+            if not query.get(name):
+                raise invalid(name, "required parameter is missing")
+        asked = exchange.asked
+        listing = self.market.listings.get(asked.instrument or "")
+        if listing is None or listing.created_ms > self.clock.now_ms():
+            raise invalid("instrument_name", "instrument not found")
+        if asked.resolution not in RESOLUTIONS:
+            raise invalid("resolution", "unsupported resolution")
+        for name, value in (("start_timestamp", asked.start_ms), ("end_timestamp", asked.end_ms)):
+            if value is None:
+                raise invalid(name, "value must be an integer")
+        limit = min([MAX_ROWS, *(fault.rows for fault in exchange.due if isinstance(fault, f.MaxRows))])
+        candles = self.view().reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
+        result = distort(chart(candles, listing.name), exchange.due)
+        exchange.rows = len(result.get("ticks", ()))
+        return result
+
+    def _instruments(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        currency, kind = query.get("currency"), query.get("kind")
+        if not currency:
+            raise invalid("currency", "required parameter is missing")
+        if currency not in _CURRENCIES:
+            raise invalid("currency", "unsupported currency")
+        if kind is not None and kind not in _KINDS:
+            raise invalid("kind", "unsupported kind")
+        if kind not in (None, "future") or query.get("expired") == "true":
+            return []
+        now_ms = self.clock.now_ms()
+        rows = []
+        for number, listing in enumerate(self.market.listings.values()):
+            if listing.created_ms > now_ms or currency not in ("any", listing.settlement):
+                continue
+            rows.append(instrument_row(listing, number))
+            if listing.name in _DATED:
+                rows.append(dated_future_row(listing, 1000 + number))
+        return rows
+
+    def _record(self, exchange: _Exchange, answer: Answer, started: float) -> None:
+        asked = exchange.asked
+        status = 0 if answer.reset else answer.status
+        served = Served(
+            started,
+            asked.method,
+            asked.instrument,
+            asked.resolution,
+            asked.start_ms,
+            asked.end_ms,
+            status,
+            exchange.rows,
+            bool(exchange.due),
+            exchange.limited,
+        )
+        with self._lock:
+            self.log.append(served)
+            self.counters["requests"] += 1
+            self.counters[f"method {asked.method}"] += 1
+            self.counters[f"status {status}"] += 1
+            self.counters["rows"] += exchange.rows
+            self.counters["limited"] += exchange.limited
+            self.counters["faults"] += bool(exchange.due)
+
+
+def _asked(method: str, query: Mapping[str, str]) -> Asked:
+    if method != f.CHART:
+        return Asked(method)
+    start, end = _integer(query.get("start_timestamp")), _integer(query.get("end_timestamp"))
+    return Asked(method, query.get("instrument_name"), query.get("resolution"), start, end)
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 18 else None
+
+
+def _retry_after(due: list[f.ReplyFault]) -> dict[str, str]:
+    given = [
+        fault.retry_after
+        for fault in due
+        if isinstance(fault, f.Http | f.RpcError) and fault.retry_after is not None
+    ]
+    return {"Retry-After": f"{given[0]:g}"} if given else {}
+
+
+def _instead(due: list[f.ReplyFault]) -> Answer | None:
+    """Return the answer of the first fault that replaces the reply altogether."""
+    for fault in due:
+        if isinstance(fault, f.Reset):
+            return Answer(0, b"", reset=True)
+        if isinstance(fault, f.Http):
+            body = _PAGE % (fault.status, fault.status) if fault.html else b""
+            return Answer(fault.status, body, "text/html", _retry_after([fault]))
+    return None
+
+
+def _on_the_wire(answer: Answer, due: list[f.ReplyFault]) -> Answer:
+    for fault in due:
+        if isinstance(fault, f.Hang):
+            answer = replace(answer, delay=answer.delay + fault.seconds)
+        elif isinstance(fault, f.Truncated):
+            answer = replace(answer, body=answer.body[: int(len(answer.body) * fault.keep)])
+        elif isinstance(fault, f.ContentLength):
+            answer = replace(answer, promised=fault.delta)
+    return answer

@@ -1,0 +1,516 @@
+"""The embedded server for real: one package cache for the machine, a data folder per test or module."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from extract.errors import PerpsError
+from extract.server.cluster import Cluster, default_data
+from extract.server.connection import Connection, DatabaseError
+from extract.server.packages import ARCHITECTURES, TOOLS
+
+PROJECT = Path(__file__).resolve().parents[2]
+FORK = multiprocessing.get_context("fork")
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine not in ARCHITECTURES or not all(map(shutil.which, TOOLS)),
+    reason="only Debian and Ubuntu can embed TimescaleDB",
+)
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that the server's account can enter, which pytest's own, of mode 0700, is not for root."""
+    folder = Path(tempfile.mkdtemp(prefix="perps-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Cluster]:
+    with open_folder() as folder:
+        cluster = Cluster(folder / "data")
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.destroy()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with started() as running:
+        yield running
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    with started() as running:
+        yield running
+
+
+def query(connection: Connection, *statements: str) -> list[tuple]:
+    """Run the statements in one session and return the rows of the last, if it has any."""
+    opened = connection.connect()
+    try:
+        with opened.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        opened.close()
+
+
+def candles(connection: Connection, rows: int) -> None:
+    query(
+        connection,
+        "create table candles (timestamp timestamptz not null, close float8)",
+        "select create_hypertable('candles', by_range('timestamp', interval '7 days'))",
+        "insert into candles select timestamptz '2024-01-01' + i * interval '1 minute', i "
+        f"from generate_series(0, {rows - 1}) as i",
+    )
+
+
+def kill(pid: int | None) -> None:
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+
+
+# --- what is there
+
+
+def test_the_application_database_has_timescaledb_under_the_apache_licence(cluster: Cluster) -> None:
+    (row,) = query(
+        cluster.connection(),
+        "select current_user, current_database(), current_setting('timescaledb.license'), "
+        "(select extversion from pg_extension where extname = 'timescaledb'), current_setting('timezone')",
+    )
+    assert row == ("perps", "perps", "apache", cluster.status().timescaledb_version, "UTC")
+
+
+def test_the_status_tells_versions_port_and_process(cluster: Cluster) -> None:
+    status = cluster.status()
+    assert status.running
+    assert status.port == cluster.connection().port
+    assert status.pid
+    assert status.pg_version.startswith("17.")
+    assert status.edition == "apache"
+
+
+def test_the_installed_psql_reaches_the_server_through_the_libpq_variables(cluster: Cluster) -> None:
+    env = {"PATH": os.environ["PATH"]} | cluster.connection().env()
+    command = [cluster.program("psql"), "-XAtc", "select 1 + 1"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"
+
+
+def test_no_background_job_is_scheduled_to_fail_under_this_licence(cluster: Cluster) -> None:
+    superuser = cluster.connection("postgres")
+    assert query(superuser, "select count(*) from _timescaledb_config.bgw_job where scheduled") == [(0,)]
+
+
+def test_time_zone_names_are_readable(cluster: Cluster) -> None:
+    (row,) = query(
+        cluster.connection(), "select count(*) from pg_timezone_names where name = 'Europe/Berlin'"
+    )
+    assert row == (1,)
+
+
+def test_durability_is_on(cluster: Cluster) -> None:
+    (row,) = query(
+        cluster.connection(),
+        "select current_setting('fsync'), current_setting('synchronous_commit'), "
+        "current_setting('data_checksums'), current_setting('max_connections')",
+    )
+    assert row == ("on", "on", "on", "50")
+
+
+# --- who may do what
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter role perps superuser",
+        "create role other superuser",
+        "create role other",
+        "create database other",
+        "set role postgres",
+        "set session authorization postgres",
+        "grant pg_write_all_data to perps",
+        "copy (select 1) to program 'true'",
+        "select pg_read_file('postgresql.conf')",
+        "alter system set fsync = off",
+        "select rolpassword from pg_authid",
+    ],
+)
+def test_the_application_role_is_no_superuser_and_cannot_become_one(cluster: Cluster, statement: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        query(cluster.connection(), statement)
+
+
+def test_the_application_role_owns_its_database_and_makes_schemas_and_hypertables(cluster: Cluster) -> None:
+    connection = cluster.create_database("owned")
+    candles(connection, 10)
+    query(connection, "create schema quality", "create table quality.t (i int)", "drop table candles")
+    rows = query(connection, "select rolname from pg_database join pg_roles r on r.oid = datdba "
+                             "where datname = 'owned'")  # fmt: skip
+    assert rows == [("perps",)]
+
+
+def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: Cluster) -> None:
+    owner = cluster.create_database("readable")
+    candles(owner, 20_000)  # two chunks
+    query(owner, "create schema quality", "create table quality.gaps as select 1 as minutes",
+          "create view quality.seen as select * from candles")  # fmt: skip
+    reader = cluster.connection("perps_reader", "readable")
+    assert query(reader, "select count(*), max(close) from candles") == [(20_000, 19_999)]
+    assert query(reader, "select minutes from quality.gaps") == [(1,)]
+    assert query(reader, "select count(*) from quality.seen") == [(20_000,)]
+    bucket = "select count(*) from (select time_bucket('1 day', timestamp) from candles group by 1) as days"
+    assert query(reader, bucket) == [(14,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into candles values (now(), 1)",
+        "update candles set close = 0",
+        "delete from candles",
+        "truncate candles",
+        "drop table candles",
+        "create table mine (i int)",
+        "create temporary table mine (i int)",
+        "create schema mine",
+        "select drop_chunks('candles', now())",
+    ],
+)
+def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluster, statement: str) -> None:
+    owner = cluster.create_database("guarded")
+    if not query(owner, "select 1 from pg_tables where tablename = 'candles'"):
+        candles(owner, 10)
+    reader = cluster.connection("perps_reader", "guarded")
+    with pytest.raises((psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege)):
+        query(reader, statement)
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        query(reader, "set default_transaction_read_only = off", statement)
+    assert query(owner, "select count(*) from candles") == [(10,)]
+
+
+def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster) -> None:
+    connection = cluster.create_database("short_lived")
+    candles(connection, 10)
+    assert cluster.create_database("short_lived") == connection
+    assert query(connection, "select count(*) from candles") == [(10,)]
+    session = connection.connect()
+    cluster.drop_database("short_lived")
+    cluster.drop_database("short_lived")
+    with pytest.raises(DatabaseError, match="does not exist"):
+        connection.connect()
+    session.close()
+
+
+def test_the_servers_own_databases_are_not_dropped(cluster: Cluster) -> None:
+    with pytest.raises(PerpsError, match="the server itself needs that one"):
+        cluster.drop_database("postgres")
+
+
+# --- who gets in
+
+
+@pytest.mark.parametrize("role", ["postgres", "perps", "perps_reader"])
+def test_a_wrong_password_and_none_are_refused(cluster: Cluster, role: str) -> None:
+    right = cluster.connection(role)
+    wrong = Connection(right.host, right.port, right.dbname, role, "wrong")
+    with pytest.raises(DatabaseError, match="password authentication failed"):
+        wrong.connect()
+    env = {"PATH": os.environ["PATH"], "PGPASSFILE": "/dev/null"} | wrong.env()
+    command = [cluster.program("psql"), "-Xwc", "select 1"]
+    done = subprocess.run(
+        command, env={k: v for k, v in env.items() if k != "PGPASSWORD"}, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert b"no password supplied" in done.stderr
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")])
+def test_no_address_but_loopback_answers(cluster: Cluster, family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as probe, pytest.raises(OSError):
+        probe.connect((host, cluster.connection().port))
+
+
+def test_passwords_are_long_differ_and_show_up_in_no_log_and_no_process(cluster: Cluster) -> None:
+    roles = ("postgres", "perps", "perps_reader")
+    secrets = {cluster.connection(role).password for role in roles}
+    assert len(secrets) == 3
+    assert min(map(len, secrets)) >= 24
+    log = (cluster.data / "pgdata/server.log").read_text(errors="replace")
+    seen = [log, repr(cluster.connection()), repr(cluster.status())]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            seen.append((process / "cmdline").read_text(errors="replace"))
+    assert not [secret for secret in secrets if any(secret in text for text in seen)]
+
+
+def test_passwords_and_data_are_closed_to_others(cluster: Cluster) -> None:
+    def mode(name: str) -> int:
+        return (cluster.data / name).stat().st_mode & 0o777
+
+    assert mode("connection.json") == 0o600
+    assert mode("pgdata") == 0o700
+    assert mode(".") & 0o066 == 0
+    assert not (cluster.data / ".initdb").exists()
+
+
+# --- starting and stopping
+
+
+def test_a_second_start_leaves_the_running_server_alone(cluster: Cluster) -> None:
+    before = cluster.status()
+    assert cluster.start() == cluster.connection()
+    assert cluster.start(port=1) == cluster.connection()
+    assert cluster.status() == before
+
+
+def test_stopping_and_starting_keeps_rows_passwords_and_port(own_cluster: Cluster) -> None:
+    candles(own_cluster.connection(), 1000)
+    before = own_cluster.connection()
+    own_cluster.stop()
+    own_cluster.stop()
+    status = own_cluster.status()
+    assert (status.running, status.pid) == (False, None)
+    assert status.edition == "apache"
+    with pytest.raises(DatabaseError):
+        before.connect()
+    assert own_cluster.start() == before
+    assert query(before, "select count(*) from candles") == [(1000,)]
+
+
+def test_every_committed_row_survives_kill_9_of_the_postmaster(own_cluster: Cluster) -> None:
+    candles(own_cluster.connection(), 200_000)
+    kill(own_cluster.status().pid)
+    assert query(own_cluster.start(), "select count(*), sum(close) from candles") == [
+        (200_000, 19_999_900_000)
+    ]
+
+
+def test_a_start_that_was_killed_while_the_server_recovers_is_completed_by_the_next(
+    own_cluster: Cluster,
+) -> None:
+    candles(own_cluster.connection(), 400_000)
+    kill(own_cluster.status().pid)
+    while own_cluster.status().running:
+        time.sleep(0.01)
+    first = FORK.Process(target=own_cluster.start)
+    first.start()
+    while not own_cluster.status().running and first.is_alive():
+        time.sleep(0.005)
+    first.kill()
+    first.join()
+    assert query(own_cluster.start(), "select count(*) from candles") == [(400_000,)]
+
+
+def test_a_process_number_that_now_belongs_to_another_program_does_not_stop_a_start(
+    own_cluster: Cluster,
+) -> None:
+    own_cluster.stop()
+    stranger = subprocess.Popen(["sleep", "60"], **own_cluster._account.options())
+    try:
+        lock = own_cluster.data / "pgdata/postmaster.pid"
+        lock.write_text(f"{stranger.pid}\n{own_cluster.data}/pgdata\n")
+        lock.chmod(0o644)
+        assert not own_cluster.status().running
+        assert query(own_cluster.start(), "select 1") == [(1,)]
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_an_interrupted_initdb_is_begun_again() -> None:
+    with open_folder() as folder:
+        cluster = Cluster(folder / "data")
+        first = FORK.Process(target=cluster.start)
+        first.start()
+        while not (folder / "data/pgdata.new").exists() and first.is_alive():
+            time.sleep(0.005)
+        first.kill()
+        first.join()
+        try:
+            assert query(cluster.start(), "select 1") == [(1,)]
+            assert not (folder / "data/pgdata.new").exists()
+        finally:
+            cluster.destroy()
+
+
+def test_two_starts_at_once_both_succeed_with_one_server() -> None:
+    with open_folder() as folder:
+        code = (
+            "import sys, pathlib; from extract.server.cluster import Cluster; "
+            "print(Cluster(pathlib.Path(sys.argv[1])).start().url())"
+        )
+        command = [sys.executable, "-c", code, str(folder / "data")]
+        try:
+            both = [
+                subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+            ]
+            urls = [process.communicate(timeout=120)[0] for process in both]
+            assert [process.returncode for process in both] == [0, 0]
+            assert urls[0] == urls[1] == Cluster(folder / "data").connection().url() + "\n"
+        finally:
+            Cluster(folder / "data").destroy()
+
+
+def test_a_port_taken_in_the_meantime_is_replaced_and_one_asked_for_is_an_error(own_cluster: Cluster) -> None:
+    old = own_cluster.connection().port
+    own_cluster.stop()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", old))
+        taken.listen()
+        with pytest.raises(PerpsError, match=f"expected port {old} to be free"):
+            own_cluster.start(port=old)
+        connection = own_cluster.start()
+    assert connection.port != old
+    assert query(connection, "select 1") == [(1,)]
+
+
+def test_data_of_an_older_timescaledb_is_updated_at_start(own_cluster: Cluster) -> None:
+    own_cluster.create_database("demo")
+    own_cluster.stop()
+    file = own_cluster.data / "connection.json"
+    version = own_cluster.status().timescaledb_version
+    file.write_text(file.read_text().replace(f'"{version}"', '"2.0.0"'))
+    own_cluster.start()
+    assert f'"timescaledb": "{version}"' in file.read_text()
+    assert query(own_cluster.connection(dbname="demo"), "select 1") == [(1,)]
+
+
+def test_destroying_deletes_data_and_passwords_and_keeps_the_packages() -> None:
+    with started() as cluster:
+        pid = cluster.status().pid
+        cluster.destroy()
+        assert not cluster.status().running
+        assert not Path(f"/proc/{pid}/cwd").exists()
+        assert {path.name for path in cluster.data.iterdir()} <= {".lock", ".server"}
+        assert cluster.program("psql").exists()
+        cluster.destroy()
+        assert query(cluster.start(), "select 1") == [(1,)]
+
+
+def test_data_without_its_passwords_is_not_overwritten(own_cluster: Cluster) -> None:
+    own_cluster.stop()
+    (own_cluster.data / "connection.json").unlink()
+    with pytest.raises(PerpsError, match=r"expected the server's passwords in .*connection\.json"):
+        own_cluster.start()
+    assert (own_cluster.data / "pgdata/PG_VERSION").exists()
+
+
+# --- as somebody else
+
+
+def start_as(uid: int, gid: int, home: Path, cache: Path, answers) -> None:
+    """Become an ordinary user, in a process of its own, and start a server in its home folder."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    for name in [name for name in os.environ if name.startswith(("XDG_", "PERPS_", "PG"))]:
+        del os.environ[name]
+    os.environ["HOME"] = str(home)
+    cluster = Cluster(cache=cache)
+    try:
+        connection = cluster.start()
+        candles(connection, 10)
+        owner = Path(f"/proc/{cluster.status().pid}").stat().st_uid
+        answers.put((query(connection, "select count(*) from candles"), owner, cluster.data, default_data()))
+    except BaseException as error:
+        answers.put(repr(error))
+    finally:
+        cluster.destroy()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every other test here already runs as an ordinary user")
+def test_an_ordinary_user_starts_a_server_from_a_cache_it_cannot_write(cluster: Cluster) -> None:
+    nobody = pwd.getpwnam("nobody")
+    with open_folder() as home:
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        home.chmod(0o700)
+        answers = FORK.Queue()
+        arguments = (nobody.pw_uid, nobody.pw_gid, home, cluster.status().cache, answers)
+        child = FORK.Process(target=start_as, args=arguments)
+        child.start()
+        answer = answers.get(timeout=120)
+        child.join(60)
+        data = home / ".local/share/perps/server"
+        assert answer == ([(10,)], nobody.pw_uid, data, data)
+        assert data.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a uid without a name")
+def test_an_account_without_a_name_is_told_so_in_one_line(cluster: Cluster) -> None:
+    nameless = 54321
+    with open_folder() as home:
+        os.chown(home, nameless, nameless)
+        answers = FORK.Queue()
+        arguments = (nameless, nameless, home, cluster.status().cache, answers)
+        child = FORK.Process(target=start_as, args=arguments)
+        child.start()
+        answer = answers.get(timeout=120)
+        child.join(60)
+        assert "expected a user name for this account, got uid 54321 without one" in answer
+        assert "docker/compose.yml" in answer
+
+
+# --- a host that cannot embed
+
+
+def test_an_index_that_debian_did_not_sign_installs_nothing() -> None:
+    with open_folder() as folder:
+        for suite in ("debian/dists/trixie", "debian-security/dists/trixie-security"):
+            (folder / "mirror" / suite).mkdir(parents=True)
+            (folder / "mirror" / suite / "InRelease").write_text("Origin: Debian\nCodename: trixie\n")
+        cluster = Cluster(folder / "data", folder / "cache", mirror=f"file://{folder}/mirror")
+        with pytest.raises(PerpsError, match="expected files signed by Debian") as caught:
+            cluster.start()
+        assert "\n" not in str(caught.value)
+        assert {path.name for path in (folder / "cache").iterdir()} == {".timescaledb-17.lock"}
+        assert not cluster.data.exists()
+
+
+def test_without_network_and_packages_one_line_names_the_other_ways() -> None:
+    with open_folder() as folder:
+        with pytest.raises(PerpsError) as caught:
+            Cluster(folder / "data", folder / "cache", mirror="http://127.0.0.1:1").start()
+        line = str(caught.value)
+        assert line.startswith("expected Debian's package index at http://127.0.0.1:1/debian, got ")
+        for way in ("PERPS_DEBIAN_MIRROR", "docker/compose.yml", "PGHOST"):
+            assert way in line
+        assert "\n" not in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another account")
+def test_root_is_told_when_the_servers_account_cannot_reach_the_folders(cluster: Cluster) -> None:
+    with open_folder() as folder:
+        (folder / "closed").mkdir(mode=0o700)
+        with pytest.raises(PerpsError, match=r"expected a path that uid .* can use"):
+            Cluster(folder / "closed/data").start()
+        with pytest.raises(PerpsError, match=r"expected a folder that uid .* can enter"):
+            Cluster(folder / "data", folder / "closed/cache").start()

@@ -1,0 +1,134 @@
+"""The whole flow against the simulator at Deribit's limits: 1 January to 1 July 2024, two perpetuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps
+from tests.integration.truth import checksum, control, rows, table, truth
+
+BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
+START, END = "2024-01-01T00:00:00Z", "2024-07-01T00:00:00Z"
+CANDLES = 182 * 1440
+BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01", "--end", "2024-07-01")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock=END)) as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+    result = perps(*BACKFILL, database=module_database, api=exchange.base_url)
+    assert result.returncode == 0, result.stderr
+    built = perps("dbt", "--", "build", database=module_database)
+    assert built.returncode == 0, built.stdout
+    return module_database
+
+
+def test_the_table_equals_the_exchange_row_by_row(loaded, exchange):
+    for instrument in (BTC, ETH):
+        expected = truth(exchange.base_url, instrument, START, END)
+        assert len(expected) == CANDLES
+        assert table(loaded, instrument) == expected
+
+
+def test_the_budget_was_never_exceeded(loaded, exchange):
+    served = [entry.at for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
+    assert len(served) >= 2 * CANDLES / 5000
+    assert not any(entry.limited for entry in exchange.simulator.log)
+    for at, moment in enumerate(served):
+        within = sum(moment <= later < moment + 2 for later in served[at:])
+        assert within <= 20 + 2 * 20 + 8  # the burst, two seconds' worth, and what was in flight
+
+
+def test_raw_candles_are_a_hypertable_with_a_load_index(loaded):
+    found = rows(
+        loaded,
+        "select hypertable_name, num_dimensions from timescaledb_information.hypertables"
+        " where hypertable_schema = 'deribit_raw'",
+    )
+    assert found == [("candles", 1)]
+    indexes = rows(
+        loaded, "select indexdef from pg_indexes where schemaname = 'deribit_raw' and tablename = 'candles'"
+    )
+    assert len(indexes) == 1
+    assert "USING brin (_dlt_load_id)" in indexes[0][0]
+
+
+def test_raw_candles_hold_exactly_what_the_json_said(loaded, exchange):
+    stored = rows(
+        loaded,
+        "select open, high, low, close, volume, cost from deribit_raw.candles"
+        ' where instrument = %s and "timestamp" < \'2024-01-02\' order by "timestamp"',
+        BTC,
+    )
+    market = exchange.simulator.market.minutes(BTC, 1_704_067_200_000, 1_704_153_600_000)
+    columns = (market.open, market.high, market.low, market.close, market.volume, market.cost)
+    assert stored == [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
+
+
+def test_fetches_account_for_every_minute_that_was_wanted_once(loaded):
+    found = rows(
+        loaded,
+        "select instrument, min(window_start)::text, max(window_end)::text,"
+        " sum(window_end - window_start)::text, sum(rows)::bigint, min(source), max(source)"
+        " from deribit_raw.fetches where _dlt_load_id in (select load_id from deribit_raw._dlt_loads"
+        " order by inserted_at limit 2) group by 1 order by 1",
+    )
+    whole = (
+        "2024-01-01 00:00:00+00",
+        "2024-07-01 00:00:00+00",
+        "182 days",
+        CANDLES,
+        "simulator",
+        "simulator",
+    )
+    assert found == [(BTC, *whole), (ETH, *whole)]
+
+
+def test_a_second_identical_run_changes_no_row(loaded, exchange, perps):
+    before = checksum(loaded)
+    versions = rows(loaded, "select max(xmin::text::bigint), count(*) from perpetuals_ohlcv")
+    again = perps(*BACKFILL, database=loaded, api=exchange.base_url)
+    assert again.returncode == 0, again.stderr
+    assert perps("dbt", "--", "build", database=loaded).returncode == 0
+    assert rows(loaded, "select count(*) from deribit_raw.candles")[0][0] == 4 * CANDLES
+    assert checksum(loaded) == before
+    assert rows(loaded, "select max(xmin::text::bigint), count(*) from perpetuals_ohlcv") == versions
+
+
+def test_three_hours_later_an_update_adds_180_rows_an_instrument(loaded, exchange, perps):
+    control(exchange.base_url, "clock", {"now": "2024-07-01T03:00:30Z"})
+    try:
+        result = perps("update", database=loaded, api=exchange.base_url)
+        assert result.returncode == 0, result.stderr
+        assert perps("dbt", "--", "build", database=loaded).returncode == 0
+    finally:
+        control(exchange.base_url, "clock", {"now": "2024-07-01T03:00:30Z"})
+    counted = rows(
+        loaded,
+        'select instrument, count(*), max("timestamp")::text from perpetuals_ohlcv group by 1 order by 1',
+    )
+    newest = "2024-07-01 02:59:00+00"
+    assert counted == [(BTC, CANDLES + 180, newest), (ETH, CANDLES + 180, newest)]
+    assert table(loaded, BTC)[-180:] == truth(exchange.base_url, BTC, END, "2024-07-01T03:00:00Z")
+
+
+def test_the_report_says_what_is_there(loaded, perps, tmp_path):
+    result = perps("report", "--out", str(tmp_path), database=loaded)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "gap-report.csv").read_text() == "instrument,gap_start,gap_end,gap_minutes\n"
+    assert (tmp_path / "sanity-report.csv").read_text().startswith("instrument,timestamp,open,high,low,close")
+    text = (tmp_path / "row-counts.txt").read_text()
+    assert "SYNTHETIC" in text
+    line = next(line for line in text.splitlines() if line.startswith(BTC)).split()
+    stored = rows(loaded, "select count(*), 100.0 from perpetuals_ohlcv where instrument = %s", BTC)[0][0]
+    assert (line[1], line[4], line[5]) == (f"{stored:,}", f"{stored:,}", "100.0000")
+    assert float(line[6]) > 1

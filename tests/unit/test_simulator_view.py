@@ -1,0 +1,111 @@
+"""What a chart request shows: ends, the row limit, holes and the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from extract.simulator.candles import MINUTE_MS
+from extract.simulator.faultbook import FaultBook
+from extract.simulator.faults import parse_faults
+from extract.simulator.market import Market
+from extract.simulator.view import MAX_ROWS, View
+
+BTC = "BTC-PERPETUAL"
+NOW = 1_719_792_026_700  # 2024-07-01T00:00:26.7Z
+TICK = NOW // MINUTE_MS * MINUTE_MS
+LISTED = 1_534_242_287_000 // MINUTE_MS * MINUTE_MS
+
+
+def view(*faults, now: int = NOW) -> View:
+    return View(Market(), now, FaultBook(parse_faults(list(faults))).adjust(now))
+
+
+def test_both_ends_are_inclusive():
+    start = TICK - 10 * MINUTE_MS
+    assert view().reply(BTC, "1", start, start + 3 * MINUTE_MS).ticks.tolist() == [
+        start + n * MINUTE_MS for n in range(4)
+    ]
+    assert view().reply(BTC, "1", start, start).ticks.tolist() == [start]
+
+
+def test_an_unaligned_start_returns_the_bucket_that_contains_it():
+    start = TICK - 10 * MINUTE_MS
+    assert view().reply(BTC, "1", start + 59_999, start + 60_000).ticks.tolist() == [start, start + 60_000]
+    assert view().reply(BTC, "60", TICK - 1, TICK - 1).ticks.tolist() == [TICK - 60 * MINUTE_MS]
+
+
+def test_a_wider_window_is_cut_to_the_newest_5001_rows():
+    end = TICK - MINUTE_MS
+    exact = view().reply(BTC, "1", end - 5000 * MINUTE_MS, end)
+    wider = view().reply(BTC, "1", 0, end)
+    assert MAX_ROWS == len(exact) == len(wider) == 5001
+    assert wider.ticks[0] == exact.ticks[0] and wider.ticks[-1] == end
+
+
+def test_an_end_in_the_future_stops_at_the_forming_candle():
+    candles = view().reply(BTC, "1", TICK - MINUTE_MS, NOW + 10**12)
+    assert candles.ticks.tolist() == [TICK - MINUTE_MS, TICK]
+    closed = view(now=TICK + MINUTE_MS - 1).reply(BTC, "1", TICK, TICK)
+    assert closed.volume[0] != candles.volume[-1]
+    assert not len(view().reply(BTC, "1", NOW + MINUTE_MS, NOW + 10**9))
+
+
+def test_there_is_nothing_before_the_listing():
+    assert not len(view().reply(BTC, "1", 0, LISTED - 1))
+    assert view().reply(BTC, "1", 0, LISTED + MINUTE_MS).ticks.tolist() == [LISTED, LISTED + MINUTE_MS]
+
+
+def test_a_hole_does_not_eat_into_the_row_limit():
+    end = TICK - MINUTE_MS
+    hole = {"kind": "outage", "start": end - 99 * MINUTE_MS, "end": end - 49 * MINUTE_MS}
+    candles = view(hole).reply(BTC, "1", 0, end)
+    assert len(candles) == 5001
+    assert candles.ticks[0] == end - 5050 * MINUTE_MS
+    assert np.all(np.diff(candles.ticks) > 0)
+    assert np.diff(candles.ticks).max() == 51 * MINUTE_MS
+
+
+def test_an_outage_applies_to_the_named_instrument_only():
+    hole = {"kind": "outage", "instrument": BTC, "start": TICK - 10 * MINUTE_MS, "end": TICK - 5 * MINUTE_MS}
+    window = ("1", TICK - 20 * MINUTE_MS, TICK - MINUTE_MS)
+    assert len(view(hole).reply(BTC, *window)) == 15
+    assert len(view(hole).reply("ETH-PERPETUAL", *window)) == 20
+
+
+def test_the_truth_holds_closed_candles_only_and_ends_before_its_end():
+    assert view().truth(BTC, "1", TICK - 2 * MINUTE_MS, NOW + 10**9).ticks.tolist() == [
+        TICK - 2 * MINUTE_MS,
+        TICK - MINUTE_MS,
+    ]
+    assert view().truth(BTC, "1", TICK - 2 * MINUTE_MS, TICK - MINUTE_MS).ticks.tolist() == [
+        TICK - 2 * MINUTE_MS
+    ]
+    assert not len(view().truth(BTC, "60", TICK, TICK + 60 * MINUTE_MS))
+    assert len(view().truth(BTC, "1", LISTED - 10**7, LISTED + 10**9)) == 16_667
+
+
+def test_a_revision_changes_a_candle_from_its_time_on():
+    tick = TICK - 3 * MINUTE_MS
+    revision = {"kind": "revision", "instrument": BTC, "at": tick, "since": NOW, "values": {"close": 1.5}}
+    before = View(Market(), NOW - 1, FaultBook(parse_faults([revision])).adjust(NOW - 1))
+    assert before.truth(BTC, "1", tick, tick + 1).close[0] != 1.5
+    assert view(revision).truth(BTC, "1", tick, tick + 1).close[0] == 1.5
+    assert view(revision).reply(BTC, "1", tick, tick).close[0] == 1.5
+
+
+def test_a_bad_candle_has_the_values_given_and_reaches_coarser_resolutions():
+    tick = TICK - 60 * MINUTE_MS
+    bad = {"kind": "bad_candle", "instrument": BTC, "at": tick, "values": {"high": 1, "volume": "NaN"}}
+    minute = view(bad).truth(BTC, "1", tick, tick + 1)
+    assert minute.high[0] == 1 < minute.low[0]
+    assert np.isnan(minute.volume[0])
+    assert np.isnan(view(bad).truth(BTC, "60", tick, tick + 1).volume[0])
+    assert view(bad).reply("ETH-PERPETUAL", "1", tick, tick).high[0] != 1
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_a_smaller_limit_keeps_the_newest_rows(rows):
+    assert view().reply(BTC, "1", 0, TICK - MINUTE_MS, rows).ticks.tolist() == [
+        TICK - n * MINUTE_MS for n in range(rows, 0, -1)
+    ]
