@@ -143,7 +143,7 @@ def _load_flags(parser: argparse.ArgumentParser, nothing: str) -> None:
         type=int,
         default=DEFAULT_PACKAGE,
         metavar="N",
-        help="most candles in one load package: bounds memory, and what a killed run loses (default: %(default)s)",
+        help="most candles in one load package, which bounds memory (default: %(default)s)",
     )
     _api_flags(parser)
 

@@ -11,7 +11,7 @@ from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
 from extract.pipeline import Loader
-from extract.progress import RunProgress
+from extract.progress import shown_progress
 from extract.report.evidence import write_report
 from extract.resolution import DAY_MS, RESOLUTIONS
 from extract.server.cluster import Cluster
@@ -34,7 +34,7 @@ group by 1, 2 order by 1, 2
 """
 
 
-def run_demo(settings: Settings, folder: Path, progress: RunProgress, say: Callable[[str], None]) -> None:
+def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
     """Load, build, test and report 30 days of two made-up perpetuals.
 
     The demo always uses the embedded server, and its database is made anew each time: nothing of it can mix
@@ -43,7 +43,6 @@ def run_demo(settings: Settings, folder: Path, progress: RunProgress, say: Calla
     Args:
         settings: where the server is.
         folder: for the report.
-        progress: told while candles load.
         say: takes lines for people.
 
     Raises:
@@ -54,7 +53,7 @@ def run_demo(settings: Settings, folder: Path, progress: RunProgress, say: Calla
     server.drop_database(DATABASE)
     database = server.create_database(DATABASE)
     say(f"database {DATABASE} is ready; the candles are SYNTHETIC, from the local simulator")
-    with simulator.running() as simulated:
+    with simulator.running() as simulated, shown_progress() as progress:
         client = DeribitClient(simulated.base_url, TokenBucket(RATE))
         now_ms = client.server_time().result
         loader = Loader(client, database, settings.pipelines, progress=progress)

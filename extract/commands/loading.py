@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from extract.commands.reading import print_report
-from extract.commands.shared import client, database, at_least, split_names
+from extract.commands.shared import at_least, client, database, split_names
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
 from extract.outcome import IncompleteError, Outcome
@@ -78,8 +78,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def demo(args: argparse.Namespace, settings: Settings) -> int:
     """Show the whole flow on synthetic candles."""
-    with shown_progress() as progress:
-        run_demo(settings, Path(args.out) / "demo", progress, print)
+    run_demo(settings, Path(args.out) / "demo", print)
     return 0
 
 

@@ -132,7 +132,7 @@ class DeribitClient:
         return self._retrying(lambda: self._once(method, params), attempts)
 
     def _retrying(self, ask: Callable[[], Any], attempts: int) -> Any:
-        backoff = tenacity.wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT_S, jitter=0.5)
+        backoff = tenacity.wait_exponential(0.5, max=LONGEST_WAIT_S) + tenacity.wait_random(0, 0.5)
 
         def wait(state: tenacity.RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
