@@ -69,7 +69,7 @@ def test_raw_candles_hold_exactly_what_the_json_said(loaded, exchange):
         ' where instrument = %s and "timestamp" < \'2024-01-02\' order by "timestamp"',
         BTC,
     )
-    market = exchange.simulator.market.minutes(BTC, 1_704_067_200_000, 1_704_153_600_000)
+    market = exchange.simulator.market.minutes(BTC, 1_704_067_200_000, 1_704_153_540_000)
     columns = (market.open, market.high, market.low, market.close, market.volume, market.cost)
     assert stored == [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
 

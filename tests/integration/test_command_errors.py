@@ -1,0 +1,119 @@
+"""Every mistake a person can make gets one line that says what to do, and its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extract import landing
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+
+RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
+BTC = ("--instruments", "BTC-PERPETUAL")
+NOWHERE = "http://127.0.0.1:9/api/v2"
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock="2024-02-01", requests_per_second=None)) as simulated:
+        yield simulated
+
+
+def one_line(result) -> str:
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("backfill", *BTC, "--start", "2024-13-01"), "expected a date or an ISO time in --start"),
+        (("backfill", *BTC, "--start", "2024-02-01", "--end", "2024-01-01"), "expected --end after --start"),
+        (("backfill", *BTC, *RANGE, "--resolution", "7"), "expected a resolution of 1, 3, 5"),
+        (("backfill", *RANGE), "expected --instruments"),
+        (("backfill", *BTC, *RANGE, "--package-candles", "0"), "expected --package-candles of at least 1"),
+        (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "expected a number above 0"),
+        (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http address"),
+        (("dbt",), "expected dbt arguments after --"),
+        (("db", "destroy"), "expected --yes"),
+    ],
+    ids=lambda value: "-".join(value)[:60] if isinstance(value, tuple) else None,
+)
+def test_wrong_usage_exits_with_2(arguments, message, perps):
+    result = perps(*arguments)
+    assert result.returncode == 2
+    assert message in one_line(result)
+
+
+def test_an_unknown_command_exits_with_2(perps):
+    result = perps("backfil")
+    assert result.returncode == 2
+    assert "invalid choice" in result.stderr
+
+
+def test_an_unknown_instrument_exits_with_2_and_says_where_to_look(perps, database, exchange):
+    result = perps("backfill", "--instruments", "BTC-PERP", *RANGE, database=database, api=exchange.base_url)
+    assert result.returncode == 2
+    assert "got BTC-PERP; see: perps instruments" in one_line(result)
+
+
+def test_an_update_of_nothing_exits_with_2(perps, database, exchange):
+    result = perps("update", database=database, api=exchange.base_url)
+    assert result.returncode == 2
+    assert "expected --instruments" in one_line(result)
+
+
+def test_an_api_that_cannot_be_reached_exits_with_1(perps, database):
+    result = perps("backfill", *BTC, *RANGE, database=database, api=NOWHERE)
+    assert result.returncode == 1
+    assert f"expected the deribit api at {NOWHERE}, got ConnectionError" in one_line(result)
+
+
+def test_a_database_that_cannot_be_reached_exits_with_1(perps, exchange):
+    nowhere = {"PGHOST": "127.0.0.1", "PGPORT": "9", "PGUSER": "x", "PGDATABASE": "y", "PGPASSWORD": "s3cret"}
+    result = perps("backfill", *BTC, *RANGE, api=exchange.base_url, env=nowhere)
+    assert result.returncode == 1
+    assert "expected a database at 127.0.0.1:9/y" in one_line(result)
+    assert "s3cret" not in result.stderr
+
+
+def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
+    plain = server.connection("postgres", "postgres")
+    result = perps("backfill", *BTC, *RANGE, database=plain, api=exchange.base_url)
+    assert result.returncode == 1
+    assert "must run there: create extension timescaledb" in one_line(result)
+
+
+def test_a_second_run_exits_with_1(perps, database, exchange):
+    with landing.run_lock(database):
+        result = perps("backfill", *BTC, *RANGE, database=database, api=exchange.base_url)
+    assert result.returncode == 1
+    assert "found another at work" in one_line(result)
+
+
+def test_a_report_before_the_models_exits_with_1(perps, database, tmp_path):
+    result = perps("report", "--out", str(tmp_path), database=database)
+    assert result.returncode == 1
+    assert "run: perps dbt -- build" in one_line(result)
+
+
+def test_dbt_before_any_load_says_to_load(perps, database):
+    result = perps("dbt", "--", "build", database=database)
+    assert result.returncode == 1
+    assert "perps backfill" in result.stdout + result.stderr
+
+
+def test_a_server_that_is_not_ours_is_not_stopped(perps, database):
+    result = perps("db", "stop", database=database)
+    assert result.returncode == 1
+    assert "that server is not ours" in one_line(result)
+
+
+def test_the_log_file_keeps_what_happened(perps, environment):
+    perps("backfill", *BTC, "--start", "whenever")
+    log = Path(environment["PERPS_HOME"], "logs", "perps.log").read_text()
+    assert "ERROR extract.cli expected a date or an ISO time in --start" in log
