@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint constraints clean
+.PHONY: help install demo test lint readme constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
@@ -37,6 +37,10 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PGHOST=none PGUSER=none PGDATABASE=none $(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
+
+# After a change of the command line: the README's blocks of --help.
+readme: install
+	@$(BIN)/python -m tests.readme
 
 # After a change of pyproject.toml: the newest versions that its bounds allow, without addresses.
 constraints:

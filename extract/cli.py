@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import logging.handlers
 import sys
@@ -23,6 +24,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     args = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
     try:
         settings = read_settings(flags=args)
         start_logging(settings)
@@ -117,14 +120,15 @@ def _api_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _load_flags(parser: argparse.ArgumentParser, nothing: str) -> None:
-    parser.add_argument(
-        "--instruments",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help=f"separated by commas or spaces, 'all' for every perpetual ({nothing})",
-    )
+def _load_flags(parser: argparse.ArgumentParser, nothing: str | None = None) -> None:
+    if nothing:
+        parser.add_argument(
+            "--instruments",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help=f"separated by commas or spaces, 'all' for every perpetual ({nothing})",
+        )
     parser.add_argument(
         "--resolution",
         default="1",
@@ -174,6 +178,11 @@ def _add_loading(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         subparsers, "update", "loading:update", "load from each cursor to the last closed candle"
     )
     _load_flags(update, "default: every instrument loaded before")
+    repair = _command(
+        subparsers, "repair", "loading:repair", "ask again for every gap that the last dbt build found"
+    )
+    repair.add_argument("--dry-run", action="store_true", help="print what would be asked, and ask nothing")
+    _load_flags(repair)
     run = _command(
         subparsers, "run", "loading:run", "update, dbt build, report: the thing to put in a scheduler"
     )

@@ -24,14 +24,12 @@ INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 DAYS = 30
 RATE = 20.0
 
-QUERY = """
-select instrument, time_bucket('1 day', "timestamp") as day,
-    first(open, "timestamp") as open, max(high) as high, min(low) as low,
-    last(close, "timestamp") as close, sum(volume) as volume, count(*) as candles
-from perpetuals_ohlcv
-where "timestamp" >= now() - interval '2 days'
-group by 1, 2 order by 1, 2
-"""
+QUERY = (
+    "select instrument, time_bucket('1 day', timestamp) as day, first(open, timestamp) as open, "
+    "max(high) as high, min(low) as low, last(close, timestamp) as close, sum(volume) as volume, "
+    "count(*) as candles from perpetuals_ohlcv group by 1, 2 order by 2 desc, 1 limit 6"
+)
+"""Shown as a line for a shell: it holds no double quote and no dollar."""
 
 
 def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
@@ -55,7 +53,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     say(f"database {DATABASE} is ready; the candles are SYNTHETIC, from the local simulator")
     with simulator.running() as simulated, shown_progress() as progress:
         client = DeribitClient(simulated.base_url, TokenBucket(RATE))
-        now_ms = client.server_time().result
+        now_ms = RESOLUTIONS["1"].floor(client.server_time().result)
         loader = Loader(client, database, settings.pipelines, progress=progress)
         outcome = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
     say(f"{sum(outcome.candles.values()):,} synthetic candles landed in {outcome.requests} requests")
@@ -67,11 +65,10 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
 
 
 def _try_next(database: Connection, settings: Settings, say: Callable[[str], None]) -> None:
-    one_line = " ".join(QUERY.split())
     perps = settings.project / ".venv/bin/perps"
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"
     say("\nTry next (synthetic candles):")
-    say(f"  {shown} db psql --database {DATABASE} -- -c {shlex.quote(one_line)}\n")
+    say(f'  {shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
     opened = database.connect()
     try:
         with opened.cursor() as cursor:

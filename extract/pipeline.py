@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from extract.resolution import Resolution
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.source import SOURCE, deribit, loaded_instruments, loaded_source, read_cursor
-from extract.windows import Cursor, Interval, Window, packages, plan_range, plan_update
+from extract.windows import Cursor, Interval, Window, packages, plan_range, plan_repair, plan_update
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,23 @@ class Loader:
             return plan_update(instrument.name, resolution, cursor, created, now_ms, self.lookback)
 
         return self._run(names, resolution, plan)
+
+    def repair(self, holes: Mapping[str, Sequence[Interval]], resolution: Resolution) -> Outcome:
+        """Ask again for holes in the table. See `plan_repair`.
+
+        Args:
+            holes: per instrument, the missing bucket opens [start, end) in UTC ms.
+            resolution: of the candles.
+
+        Raises:
+            IncompleteError: some windows had no usable answer; the others are saved.
+            PerpsError: nothing could be done.
+        """
+
+        def plan(instrument: Instrument, _cursor: Cursor, now_ms: int) -> list[Window]:
+            return plan_repair(instrument.name, resolution, now_ms, holes[instrument.name])
+
+        return self._run(list(holes), resolution, plan)
 
     def _run(self, names: Sequence[str], resolution: Resolution, plan: Planner) -> Outcome:
         with landing.run_lock(self.database) as locked:

@@ -116,6 +116,22 @@ def plan_range(
     ]
 
 
+def plan_repair(
+    instrument: str, resolution: Resolution, now_ms: int, holes: Sequence[Interval]
+) -> list[Window]:
+    """Plan to ask again for holes, each widened by a bucket on both sides so that its edges are seen too.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        holes: bucket opens that are missing, end exclusive, UTC ms.
+    """
+    step, end = resolution.step_ms, resolution.closed_end(now_ms)
+    wide = [(start - step, min(stop + step, end)) for start, stop in holes]
+    return list(_windows(instrument, resolution, wide, forward=False))
+
+
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:
     """Return where a history begins: the first bucket less one window, which answers `no_data`."""
     return resolution.floor(listed_ms) - BUCKETS_PER_WINDOW * resolution.step_ms

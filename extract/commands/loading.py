@@ -12,6 +12,7 @@ from extract.commands.reading import print_report
 from extract.commands.shared import at_least, client, database, split_names
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
+from extract.gaps import count_filled, read_gaps
 from extract.outcome import IncompleteError, Outcome
 from extract.pipeline import Loader
 from extract.progress import shown_progress
@@ -20,6 +21,7 @@ from extract.resolution import parse_resolution
 from extract.settings import Settings
 from extract.times import parse_range
 from extract.transform import run_dbt
+from extract.windows import Interval
 
 
 def backfill(args: argparse.Namespace, settings: Settings) -> int:
@@ -40,6 +42,29 @@ def update(args: argparse.Namespace, settings: Settings) -> int:
     with loading(args, settings) as loader:
         outcome = loader.update(names, resolution)
     print_outcome(outcome)
+    return 0
+
+
+def repair(args: argparse.Namespace, settings: Settings) -> int:
+    """Ask again for every gap; the next dbt build brings in what came."""
+    resolution, reached = parse_resolution(args.resolution), database(settings)
+    gaps = read_gaps(reached)
+    if not gaps:
+        print("no gaps")
+        return 0
+    holes: dict[str, list[Interval]] = {}
+    for gap in gaps:
+        holes.setdefault(gap.instrument, []).append(gap.hole(resolution))
+    if args.dry_run:
+        for gap in gaps:
+            print(f"would ask for {gap}: {gap.missing(resolution)} candles missing")
+        return 0
+    with loading(args, settings) as loader:
+        loader.repair(holes, resolution)
+    for gap in gaps:
+        filled, missing = count_filled(reached, gap, resolution), gap.missing(resolution)
+        print(f"{gap}: {filled} of {missing} candles found, {missing - filled} not at the source")
+    print("next: perps dbt -- build")
     return 0
 
 

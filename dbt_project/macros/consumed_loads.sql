@@ -1,0 +1,115 @@
+{% macro expect_raw_tables() -%}
+    {%- if execute -%}
+        {%- if flags.EMPTY -%}
+            {{ exceptions.raise_compiler_error(
+                "expected a command that reads rows, got --empty; leave it out, or loads would count as read that were not"
+            ) }}
+        {%- endif -%}
+        {%- set missing = run_query(
+            "select string_agg(name, ', ') from unnest(array['candles', 'fetches', 'instruments', '_dlt_loads']) as name "
+            ~ "where to_regclass('deribit_raw.' || name) is null"
+        ).columns[0].values()[0] -%}
+        {%- if missing -%}
+            {{ exceptions.raise_compiler_error(
+                "expected the raw tables in schema deribit_raw of database " ~ target.dbname ~ ", got none named " ~ missing
+                ~ "; load candles first, for example with perps backfill"
+            ) }}
+        {%- endif -%}
+        {%- if run_query("select count(*) from pg_extension where extname = 'timescaledb'").columns[0].values()[0] == 0 -%}
+            {{ exceptions.raise_compiler_error(
+                "expected the extension timescaledb in database " ~ target.dbname ~ ", got none; create extension timescaledb there"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro create_consumed_loads() -%}
+    {%- if execute and run_query("select to_regclass('quality.consumed_loads') is null").columns[0].values()[0] -%}
+        select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), 0);
+        create schema if not exists quality;
+        create table if not exists quality.consumed_loads (
+            model text not null,
+            resolution text not null,
+            load_id text not null,
+            consumed_at timestamptz not null default now(),
+            claimed_by xid8 default pg_current_xact_id(),
+            primary key (model, load_id)
+        );
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro claim_loads() -%}
+    {%- if execute -%}
+        {%- set model_name = this.identifier -%}
+        {%- set resolution = base_resolution() -%}
+        {%- set reclaim -%}
+            select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('{{ model_name }}'));
+
+            delete from quality.consumed_loads
+            where model = '{{ model_name }}'
+                and to_regclass('{{ this.include(database=false) }}') is null;
+
+            select min(resolution)
+            from quality.consumed_loads
+            where model = '{{ model_name }}'
+                and resolution <> '{{ resolution }}'
+        {%- endset -%}
+        {%- set other = run_query(reclaim).columns[0].values()[0] -%}
+        {%- if other -%}
+            {{ exceptions.raise_compiler_error(
+                "expected base_resolution " ~ other ~ ", which " ~ model_name ~ " was built with, got " ~ resolution
+                ~ "; set the variable back or use another database"
+            ) }}
+        {%- endif -%}
+
+        insert into quality.consumed_loads (model, resolution, load_id)
+        select distinct
+            '{{ model_name }}',
+            '{{ resolution }}',
+            load_id
+        from {{ source('deribit_raw', '_dlt_loads') }}
+        where status = 0
+        on conflict do nothing;
+
+        update quality.consumed_loads
+        set
+            claimed_by = pg_current_xact_id(),
+            consumed_at = now()
+        where model = '{{ model_name }}'
+            and claimed_by is distinct from pg_current_xact_id()
+            and load_id::numeric >= (
+                select min(load_id::numeric)
+                from quality.consumed_loads
+                where model = '{{ model_name }}'
+                    and (claimed_by is null or claimed_by = pg_current_xact_id())
+            );
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro claimed_loads(model_name) -%}
+    select load_id
+    from {{ source('quality', 'consumed_loads') }}
+    where model = '{{ model_name }}'
+        and claimed_by = pg_current_xact_id()
+{%- endmacro %}
+
+
+{% macro reread_loads(model) -%}
+    {%- call statement('reread', fetch_result=True) -%}
+        update quality.consumed_loads
+        set claimed_by = null
+        where model = '{{ model }}'
+        returning load_id
+    {%- endcall -%}
+    {%- set forgotten = load_result('reread').data | length -%}
+    {%- if forgotten == 0 -%}
+        {{ exceptions.raise_compiler_error(
+            "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv or rejected_candles after a first dbt build"
+        ) }}
+    {%- endif -%}
+    {%- do adapter.commit() -%}
+    {{ log(model ~ " will read " ~ forgotten ~ " loads again in the next dbt build", info=true) }}
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro exact_numeric(column) -%}
+    {{ column }}::text::numeric(18, 8)
+{%- endmacro %}

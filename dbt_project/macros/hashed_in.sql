@@ -1,0 +1,3 @@
+{% macro hashed_in(column, relation, relation_column) -%}
+    ({{ column }} in (select {{ relation_column }} from {{ relation }})) is true
+{%- endmacro %}

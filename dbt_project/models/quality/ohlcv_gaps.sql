@@ -1,0 +1,7 @@
+with final as (
+
+    {{ gaps_sql(ref('perpetuals_ohlcv')) }}
+
+)
+
+select * from final

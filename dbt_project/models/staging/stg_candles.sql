@@ -1,0 +1,34 @@
+with candles as (
+
+    select * from {{ source('deribit_raw', 'candles') }}
+
+),
+
+complete_loads as (
+
+    select load_id
+    from {{ source('deribit_raw', '_dlt_loads') }}
+    where status = 0
+
+),
+
+final as (
+
+    select
+        timestamp,
+        instrument::text as instrument,
+        {{ exact_numeric('open') }} as open,
+        {{ exact_numeric('high') }} as high,
+        {{ exact_numeric('low') }} as low,
+        {{ exact_numeric('close') }} as close,
+        {{ exact_numeric('volume') }} as volume,
+        cost,
+        _dlt_load_id as load_id
+    from candles
+    where resolution = '{{ base_resolution() }}'
+        and {{ rejection_reason() }} is null
+        and {{ hashed_in('_dlt_load_id', 'complete_loads', 'load_id') }}
+
+)
+
+select * from final

@@ -1,0 +1,28 @@
+{% test row_coverage(model, min_percent, instrument_column='instrument', timestamp_column='timestamp', after=none) %}
+
+{{ config(store_failures=true) }}
+
+with coverage as (
+
+    {{ coverage_sql(model, instrument_column, timestamp_column) }}
+
+)
+
+select
+    instrument::text as instrument,
+    candles,
+    first_candle,
+    last_candle,
+    expected,
+    missing,
+    coverage_percent,
+    'below {{ min_percent }} percent' as problem
+from coverage
+where candles * 100.0 < expected * {{ min_percent }}
+
+union all
+
+select null, null, null, null, null, null, null, 'no rows'
+where not exists (select from {{ model }})
+
+{% endtest %}

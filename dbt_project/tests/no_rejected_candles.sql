@@ -1,0 +1,3 @@
+{{ config(severity='error') }}
+
+select * from {{ ref('rejected_candles') }}

@@ -1,0 +1,236 @@
+"""A dbt project against raw tables written by plain SQL: what the dbt tests stand on."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from dbt.cli.main import dbtRunner
+
+from extract.server.connection import Connection
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+RAW_TABLES = """
+create extension if not exists timescaledb;
+create schema deribit_raw;
+create table deribit_raw.candles (
+    instrument varchar not null,
+    resolution varchar not null,
+    "timestamp" timestamptz not null,
+    open double precision,
+    high double precision,
+    low double precision,
+    close double precision,
+    volume double precision,
+    cost double precision,
+    _dlt_load_id varchar not null
+);
+select create_hypertable(
+    'deribit_raw.candles', by_range('timestamp', interval '30 days'), create_default_indexes => false
+);
+create index on deribit_raw.candles using brin (_dlt_load_id);
+create table deribit_raw.fetches (
+    instrument varchar,
+    resolution varchar,
+    window_start timestamptz,
+    window_end timestamptz,
+    rows bigint,
+    status varchar,
+    fetched_at timestamptz,
+    source varchar,
+    _dlt_load_id varchar
+);
+create table deribit_raw.instruments (
+    instrument varchar,
+    base_currency varchar,
+    quote_currency varchar,
+    settlement_currency varchar,
+    instrument_type varchar,
+    tick_size double precision,
+    contract_size double precision,
+    min_trade_amount double precision,
+    created_at timestamptz,
+    is_active boolean,
+    seen_at timestamptz,
+    _dlt_load_id varchar
+);
+create table deribit_raw._dlt_loads (
+    load_id varchar,
+    schema_name varchar,
+    status bigint,
+    inserted_at timestamptz,
+    schema_version_hash varchar
+);
+"""
+
+CHECKSUM = """
+select count(*), md5(string_agg(ohlcv::text, ',' order by timestamp, instrument))
+from public.perpetuals_ohlcv as ohlcv
+"""
+
+
+class Candle(NamedTuple):
+    """A row of deribit_raw.candles without its load: UTC, volume in base coin, cost in quote coin."""
+
+    timestamp: datetime
+    instrument: str = "BTC-PERPETUAL"
+    resolution: str = "1"
+    open: float | None = 100.0
+    high: float | None = 110.0
+    low: float | None = 90.0
+    close: float | None = 105.0
+    volume: float | None = 2.5
+    cost: float | None = 250.0
+
+
+def minute(number: int) -> datetime:
+    """Return the open of the minute `number` after START."""
+    return START + timedelta(minutes=number)
+
+
+def candles(first: int, last: int, **columns: Any) -> list[Candle]:
+    """Return one candle for each minute from `first` up to, not including, `last`."""
+    return [Candle(minute(number), **columns) for number in range(first, last)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a dbt command ended, and everything that it said."""
+
+    success: bool
+    output: str
+    statuses: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DbtProject:
+    """The repository's dbt project on one database, with profiles, target and logs in `work`."""
+
+    connection: Connection
+    work: Path
+    project: Path = field(default=REPOSITORY)
+
+    def __post_init__(self) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / "profiles.yml.example", self.work / "profiles.yml")
+
+    def arguments(self, *command: str) -> list[str]:
+        """Return a dbt command line without the program's name."""
+        places = ["--project-dir", self.project, "--profiles-dir", self.work]
+        places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
+        return ["--no-use-colors", *command, *map(str, places)]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of this process with the connection filled in."""
+        return {**os.environ, **self.connection.env()}
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start dbt as a process of its own; stdout and stderr come through one pipe."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("dbt")), *self.arguments(*command)],
+            cwd=self.work,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str) -> Outcome:
+        """Run dbt in this process, which saves its start-up, and return how it ended."""
+        said: list[str] = []
+        dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
+        with patch.dict(os.environ, self.environment()):
+            ended = dbt.invoke(self.arguments(*command))
+        results = [each for each in getattr(ended.result, "results", []) if hasattr(each, "node")]
+        statuses = {each.node.name: str(each.status) for each in results}
+        return Outcome(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
+
+    def build(self, *arguments: str) -> Outcome:
+        """Run `dbt run` for what is named, everything by default, and expect success."""
+        outcome = self.run("run", *arguments)
+        assert outcome.success, outcome.output
+        return outcome
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own and return its rows."""
+        opened = self.connection.connect()
+        try:
+            with opened.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            opened.close()
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Hold `table` so that whoever wants to read or write it waits."""
+        opened = self.connection.connect(autocommit=False)
+        try:
+            with opened.cursor() as cursor:
+                cursor.execute(f"lock table {table} in access exclusive mode")
+            yield
+        finally:
+            opened.close()
+
+    def waiting(self, kind: str) -> int:
+        """Return how many sessions wait for a lock of `kind`: relation or advisory."""
+        return self.query(f"select count(*) from pg_locks where not granted and locktype = '{kind}'")[0][0]
+
+    def create_raw_tables(self) -> None:
+        """Create deribit_raw as dlt leaves it before the first row."""
+        self.query(RAW_TABLES)
+
+    def drop_everything(self) -> None:
+        """Return the database to what it was before the raw tables."""
+        self.query("drop table if exists public.perpetuals_ohlcv cascade")
+        for schema in ("deribit_raw", "staging", "quality", "test_failures"):
+            self.query(f"drop schema if exists {schema} cascade")
+
+    def land(self, load_id: str, rows: list[Candle], *, complete: bool = True) -> None:
+        """Append `rows` as one load; an incomplete load is not in _dlt_loads yet."""
+        columns = ", ".join((*Candle._fields, "_dlt_load_id"))
+        opened = self.connection.connect()
+        try:
+            with opened.cursor() as cursor:
+                lines = io.StringIO("".join(_copy_line(row, load_id) for row in rows))
+                cursor.copy_expert(f"copy deribit_raw.candles ({columns}) from stdin", lines)
+        finally:
+            opened.close()
+        if complete:
+            self.complete(load_id)
+
+    def complete(self, load_id: str, status: int = 0) -> None:
+        """Enter a load in _dlt_loads; status 0 is complete."""
+        self.query(
+            "insert into deribit_raw._dlt_loads"
+            f" values ('{load_id}', 'deribit', {status}, to_timestamp({load_id}), 'hash')"
+        )
+
+    def checksum(self) -> tuple[Any, ...]:
+        """Return the number of rows of perpetuals_ohlcv and a hash of them all."""
+        return self.query(CHECKSUM)[0]
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Return once `condition` holds; fail the test when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"expected {what} within {seconds} s"
+        time.sleep(0.05)
+
+
+def _copy_line(row: Candle, load_id: str) -> str:
+    return "\t".join(r"\N" if value is None else str(value) for value in (*row, load_id)) + "\n"

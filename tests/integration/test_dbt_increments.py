@@ -1,0 +1,179 @@
+"""Builds after builds: what is read, what is written, and what two builds do to each other."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from extract.server.connection import Connection
+from tests.integration.dbt_harness import Candle, DbtProject, candles, minute, wait_until
+
+MODEL = ("--select", "perpetuals_ohlcv")
+
+
+@pytest.fixture(scope="module")
+def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
+
+
+@pytest.fixture
+def project(warm: DbtProject) -> DbtProject:
+    warm.drop_everything()
+    warm.create_raw_tables()
+    return warm
+
+
+def closes(project: DbtProject) -> list[Decimal]:
+    return [
+        row[0] for row in project.query("select close from perpetuals_ohlcv order by timestamp, instrument")
+    ]
+
+
+def versions(project: DbtProject) -> list[tuple[str, ...]]:
+    """Return where every row lies and which transaction wrote it: both change when a row is written again."""
+    return project.query(
+        "select tableoid::regclass::text, ctid::text, xmin::text from perpetuals_ohlcv order by 1, 2"
+    )
+
+
+def test_later_builds_write_what_differs_and_nothing_else(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 20), Candle(minute(30), open=None)])
+    project.build()
+    before = versions(project)
+
+    project.build()
+    assert versions(project) == before
+
+    project.land("11.5", [Candle(minute(7), close=101.0), Candle(minute(8)), Candle(minute(20))])
+    project.build()
+    assert closes(project)[7] == Decimal(101)
+    assert len(set(versions(project)) - set(before)) == 2, "the unchanged candle was written again"
+
+    after = versions(project)
+    project.build("--full-refresh")
+    assert versions(project) == after
+    assert project.query("select count(*) from quality.rejected_candles") == [(1,)]
+
+    project.query(f"update perpetuals_ohlcv set close = 1 where timestamp = '{minute(3)}'")
+    project.query(f"delete from perpetuals_ohlcv where timestamp = '{minute(4)}'")
+    project.build()
+    assert closes(project)[3] == Decimal(1), "loads that were consumed were read again"
+    for model in ("perpetuals_ohlcv", "rejected_candles"):
+        assert project.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}").success
+    project.build()
+    assert closes(project) == [Decimal(101 if at == 7 else 105) for at in range(21)]
+    assert project.query("select count(*) from quality.rejected_candles") == [(1,)]
+
+
+def test_a_load_that_completes_late_does_not_overrule_a_newer_one(project: DbtProject) -> None:
+    project.land("10.5", [Candle(minute(0), close=91.0), Candle(minute(1), close=91.0)], complete=False)
+    project.land("11.5", [Candle(minute(0), close=92.0)])
+    project.build()
+    project.complete("10.5")
+    project.build()
+    assert closes(project) == [Decimal(92), Decimal(91)]
+
+
+def test_a_dropped_table_is_built_again_from_all_loads(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 5))
+    project.build()
+    before = project.checksum()
+    project.query("drop table perpetuals_ohlcv cascade")
+    project.build()
+    assert project.checksum() == before
+
+
+def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject) -> None:
+    months = [Candle(minute(0) + timedelta(days=30 * month)) for month in range(12)]
+    project.land("10.5", months)
+    project.build()
+    project.land("11.5", [months[1]._replace(close=99.0), months[10]._replace(close=99.0)])
+    project.build(*MODEL)
+    path = project.work / "target/run/deribit_perps/dbt_project/models/marts/perpetuals_ohlcv.sql"
+    statement = path.read_text()
+    temporary = re.findall(r'"(perpetuals_ohlcv__dbt_tmp\d+)"', statement)[0]
+    opened = project.connection.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(f'create temporary table "{temporary}" as select * from perpetuals_ohlcv')
+        cursor.execute("explain " + statement)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    opened.close()
+    assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 2, plan
+
+
+def test_a_load_completed_while_a_build_runs_waits_for_the_next_build(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 5))
+    project.build()
+    project.land("11.5", candles(5, 6))
+    with project.locked("public.perpetuals_ohlcv"):
+        running = project.start("run", *MODEL)
+        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
+        project.land("12.5", candles(6, 7))
+    output = running.communicate(timeout=120)[0]
+    assert running.returncode == 0, output
+    assert len(closes(project)) == 6
+    project.build(*MODEL)
+    assert len(closes(project)) == 7
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["first build", "increment"])
+def test_two_builds_at_once_leave_the_right_table(project: DbtProject, cold: bool) -> None:
+    project.land("10.5", candles(0, 5))
+    project.build(*(("--select", "stg_candles") if cold else ()))
+    project.land("11.5", candles(4, 8, close=99.0))
+    with project.locked("deribit_raw.candles" if cold else "public.perpetuals_ohlcv"):
+        running = [project.start("run", *MODEL)]
+        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
+        running.append(project.start("run", *MODEL))
+        wait_until(
+            lambda: project.waiting("advisory") == 1 or project.waiting("relation") == 2,
+            "a second build that waits",
+        )
+    outputs = [each.communicate(timeout=120)[0] for each in running]
+    assert [each.returncode for each in running] == [0, 0], outputs
+    assert closes(project) == [Decimal(105)] * 4 + [Decimal(99)] * 4
+
+
+def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> None:
+    days = [Candle(minute(8 * 60) + timedelta(days=day), resolution="1D") for day in (0, 1, 3)]
+    midnight = [Candle(minute(0), resolution="1D")]
+    project.land("10.5", [*days, *midnight, *candles(0, 5)])
+    project.build("--vars", "{base_resolution: 1D}")
+    assert project.query("select timestamp from perpetuals_ohlcv order by 1") == [
+        (day.timestamp,) for day in days
+    ]
+    assert project.query("select gap_minutes from quality.ohlcv_gaps") == [(1440,)]
+    assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
+    assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
+
+    outcome = project.run("run", *MODEL)
+    assert not outcome.success
+    assert "expected base_resolution 1D, which perpetuals_ohlcv was built with, got 1; " in outcome.output
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(3,)]
+
+
+def test_a_plain_table_in_the_way_is_named(project: DbtProject) -> None:
+    project.query("create table public.perpetuals_ohlcv (kept boolean)")
+    outcome = project.run("run", "--select", "stg_candles", "perpetuals_ohlcv")
+    assert not outcome.success
+    assert 'expected "public"."perpetuals_ohlcv" to be a hypertable, got a plain table; ' in outcome.output
+    assert project.query("select * from public.perpetuals_ohlcv") == []
+
+
+def test_an_empty_run_is_refused_before_it_counts_loads_as_read(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 5))
+    outcome = project.run("run", "--empty")
+    assert not outcome.success
+    assert "expected a command that reads rows, got --empty; " in outcome.output
+    project.build()
+    assert len(closes(project)) == 5
+
+
+def test_a_database_without_raw_tables_is_named(project: DbtProject) -> None:
+    project.drop_everything()
+    outcome = project.run("run")
+    assert not outcome.success
+    assert "expected the raw tables in schema deribit_raw of database" in outcome.output

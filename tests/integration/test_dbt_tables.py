@@ -1,0 +1,135 @@
+"""What one build makes of raw candles, read from the database."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from extract.server.connection import Connection
+from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+
+UNUSABLE = {
+    20: ({"close": None}, "missing_value"),
+    21: ({"open": float("nan")}, "not_a_number"),
+    22: ({"high": float("inf")}, "infinite"),
+    23: ({"volume": 1e10}, "too_large"),
+}
+
+
+@pytest.fixture(scope="module")
+def built(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    project = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
+    project.create_raw_tables()
+    first = candles(0, 10) + candles(13, 25) + candles(0, 5, instrument="ETH-PERPETUAL")
+    first += candles(0, 5, resolution="5", close=1.0)
+    project.land("900000000.5", [row for row in first if row.timestamp != minute(23)])
+    revised = [
+        Candle(minute(3), close=99.0),
+        Candle(minute(4), open=23456789.12345678, high=99999999.99999999),
+    ]
+    unusable = [Candle(minute(at), **columns) for at, (columns, _) in UNUSABLE.items()]
+    revised.append(Candle(minute(6), high=80.0, low=120.0, open=100.0, close=100.0))
+    off_grid = [Candle(minute(24).replace(second=1))]
+    project.land("1700000000.5", revised + unusable + off_grid)
+    project.land("1700000001.5", [Candle(minute(5), close=1.0)], complete=False)
+    project.build()
+    return project
+
+
+def close_of(project: DbtProject, at: int, instrument: str = "BTC-PERPETUAL") -> list[Decimal]:
+    rows = project.query(
+        f"select close from perpetuals_ohlcv where timestamp = '{minute(at)}' and instrument = '{instrument}'"
+    )
+    return [row[0] for row in rows]
+
+
+def test_the_table_has_exactly_the_seven_columns_in_order(built: DbtProject) -> None:
+    columns = built.query(
+        "select column_name, data_type, numeric_precision, numeric_scale, is_nullable"
+        " from information_schema.columns"
+        " where table_schema = 'public' and table_name = 'perpetuals_ohlcv' order by ordinal_position"
+    )
+    assert columns == [
+        ("timestamp", "timestamp with time zone", None, None, "NO"),
+        ("instrument", "text", None, None, "NO"),
+        *((name, "numeric", 18, 8, "NO") for name in ("open", "high", "low", "close", "volume")),
+    ]
+
+
+def test_the_table_is_a_hypertable_with_chunks_of_thirty_days(built: DbtProject) -> None:
+    dimensions = built.query(
+        "select column_name, time_interval = interval '30 days' from timescaledb_information.dimensions"
+        " where hypertable_schema = 'public' and hypertable_name = 'perpetuals_ohlcv'"
+    )
+    assert dimensions == [("timestamp", True)]
+
+
+def test_the_table_has_its_primary_key_and_one_index(built: DbtProject) -> None:
+    constraints = built.query(
+        "select pg_get_constraintdef(oid) from pg_constraint"
+        " where conrelid = 'public.perpetuals_ohlcv'::regclass and contype <> 'n'"
+    )
+    indexes = built.query(
+        "select indexname, split_part(indexdef, ' USING ', 2) from pg_indexes"
+        " where schemaname = 'public' and tablename = 'perpetuals_ohlcv' order by 1"
+    )
+    assert constraints == [('PRIMARY KEY ("timestamp", instrument)',)]
+    assert indexes == [
+        ("idx_perpetuals_instrument", 'btree (instrument, "timestamp" DESC)'),
+        ("perpetuals_ohlcv_pkey", 'btree ("timestamp", instrument)'),
+    ]
+
+
+def test_the_load_with_the_larger_number_wins_not_the_larger_text(built: DbtProject) -> None:
+    assert close_of(built, 3) == [Decimal(99)]
+
+
+def test_an_unusable_latest_candle_leaves_the_earlier_good_one(built: DbtProject) -> None:
+    assert [close_of(built, at) for at in (20, 21, 22)] == [[Decimal(105)]] * 3
+
+
+def test_a_candle_that_only_came_unusable_is_absent(built: DbtProject) -> None:
+    assert close_of(built, 23) == []
+
+
+def test_rows_of_another_resolution_and_of_an_incomplete_load_are_invisible(built: DbtProject) -> None:
+    assert close_of(built, 5) == [Decimal(105)]
+    assert built.query("select count(*) from perpetuals_ohlcv where close = 1") == [(0,)]
+
+
+def test_doubles_keep_eight_decimals(built: DbtProject) -> None:
+    found = built.query(
+        f"select open, high from perpetuals_ohlcv where timestamp = '{minute(4)}' and close = 105"
+    )
+    assert (Decimal("23456789.12345678"), Decimal("99999999.99999999")) in found
+
+
+def test_unusable_candles_are_kept_with_their_reason_and_load(built: DbtProject) -> None:
+    rejected = built.query(
+        "select timestamp, reason, load_id from quality.rejected_candles order by timestamp"
+    )
+    expected = [(minute(at), reason, "1700000000.5") for at, (_, reason) in UNUSABLE.items()]
+    assert rejected == [*expected, (minute(24).replace(second=1), "off_grid", "1700000000.5")]
+
+
+def test_gaps_are_every_missing_bucket_between_two_candles(built: DbtProject) -> None:
+    gaps = built.query("select * from quality.ohlcv_gaps order by gap_start")
+    assert gaps == [
+        ("BTC-PERPETUAL", minute(9), minute(13), 3),
+        ("BTC-PERPETUAL", minute(22), minute(24), 1),
+    ]
+
+
+def test_coverage_counts_from_the_first_candle_to_the_last(built: DbtProject) -> None:
+    coverage = built.query("select * from quality.ohlcv_coverage order by instrument")
+    assert coverage == [
+        ("BTC-PERPETUAL", 21, minute(0), minute(24), 25, 4, Decimal("84.0000")),
+        ("ETH-PERPETUAL", 5, minute(0), minute(4), 5, 0, Decimal("100.0000")),
+    ]
+
+
+def test_violations_name_the_rule(built: DbtProject) -> None:
+    violations = built.query("select timestamp, instrument, rule from quality.ohlcv_violations order by rule")
+    rules = ("close_outside_range", "high_below_low", "open_outside_range")
+    assert violations == [(minute(6), "BTC-PERPETUAL", rule) for rule in rules]

@@ -1,0 +1,36 @@
+"""The whole flow where neither the shell's nor the database's time zone is UTC."""
+
+from __future__ import annotations
+
+from extract.simulator import SimulatorConfig, running
+from tests.integration.truth import rows, table, truth
+
+ZONE = "Asia/Hong_Kong"
+START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
+
+
+def test_candles_report_and_clock_stay_utc(perps, database, server, tmp_path):
+    admin = server.connection("postgres", database.dbname)
+    opened = admin.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(f"alter database {database.dbname} set timezone to '{ZONE}'")
+    opened.close()
+    env = {"TZ": ZONE}
+    with running(SimulatorConfig(clock="2024-01-03T00:00:30Z", requests_per_second=None)) as simulated:
+        typed = ("--start", "2024-01-01", "--end", "2024-01-02")
+        api = simulated.base_url
+        loaded = perps(
+            "backfill", "--instruments", "BTC-PERPETUAL", *typed, database=database, api=api, env=env
+        )
+        assert loaded.returncode == 0, loaded.stderr
+        assert perps("update", database=database, api=api, env=env).returncode == 0
+        built = perps("dbt", "--", "build", database=database, env=env)
+        assert built.returncode == 0, built.stdout
+        assert table(database) == truth(api, "BTC-PERPETUAL", START, END)
+    assert perps("report", "--out", str(tmp_path), database=database, env=env).returncode == 0
+    line = next(
+        line for line in (tmp_path / "row-counts.txt").read_text().splitlines() if line.startswith("BTC")
+    )
+    assert line.split()[2:4] == ["2024-01-01T00:00:00Z", "2024-01-02T23:59:00Z"]
+    whole_days = rows(database, "select sum(window_end - window_start)::text from deribit_raw.fetches")
+    assert whole_days[0][0].startswith("2 days")

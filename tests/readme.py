@@ -1,0 +1,46 @@
+"""The README's blocks of `--help`: what they must say, and (run as a program) a README that says it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+MARK = re.compile(r"(<!-- tests/unit/test_readme.py keeps .*? -->\n).*\Z", re.S)
+COMMANDS = (
+    *("", "demo", "backfill", "update", "repair", "run", "report", "instruments", "dbt", "simulate"),
+    *(f"db {action}".strip() for action in ("", "start", "stop", "status", "env", "url", "psql", "destroy")),
+)
+
+
+def help_of(command: str) -> str:
+    """Return what `perps COMMAND --help` prints on a terminal of 100 columns."""
+    return subprocess.run(
+        [sys.executable, "-m", "extract", *command.split(), "--help"],
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+        cwd=README.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def blocks() -> str:
+    """Return the whole section."""
+    shown = (
+        f"```console\n$ {' '.join(('perps ' + command).split())} --help\n{help_of(command)}```\n"
+        for command in COMMANDS
+    )
+    return "\n".join(shown)
+
+
+def rendered(readme: str) -> str:
+    """Return a README whose last section is true."""
+    return MARK.sub(lambda found: f"{found[1]}\n{blocks()}", readme)
+
+
+if __name__ == "__main__":
+    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
