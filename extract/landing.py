@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 DATASET = "deribit_raw"
 TABLES = ("candles", "fetches", "instruments", "_dlt_pipeline_state")
 CHUNK_INTERVAL = "30 days"
-LOCK = (0x7065_7270, 1)  # "perp": the advisory lock of runs that write raw tables
+LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
 READER = "perps_reader"
 
 
@@ -45,8 +45,12 @@ def check_server(opened: PgConnection) -> None:
 
 
 @contextmanager
-def run_lock(database: Connection) -> Iterator[PgConnection]:
-    """Hold the database's run lock, on a connection of its own that ends with it.
+def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgConnection]:
+    """Hold one of the database's locks, on a connection of its own that ends with it.
+
+    Args:
+        database: whose lock.
+        lock: `LOCK` for runs that load, `BUILD_LOCK` for dbt commands that write.
 
     Raises:
         BusyError: another run holds it.
@@ -55,11 +59,12 @@ def run_lock(database: Connection) -> Iterator[PgConnection]:
     opened = database.connect()
     try:
         with opened.cursor() as cursor:
-            cursor.execute("select pg_try_advisory_lock(%s, %s)", LOCK)
+            cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
             if not cursor.fetchone()[0]:
                 raise BusyError(
-                    f"expected to be the only run on database {database.dbname}, found another at work; "
-                    "wait for it, or stop it, then run the same command again"
+                    f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
+                    f"{database.dbname}, found another at work; wait for it, or stop it, "
+                    "then run the same command again"
                 )
         yield opened
     finally:
@@ -101,6 +106,20 @@ def _let_reader_read(opened: PgConnection) -> None:
             schema, reader = sql.Identifier(DATASET), sql.Identifier(READER)
             cursor.execute(sql.SQL("grant usage on schema {} to {}").format(schema, reader))
             cursor.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, reader))
+
+
+def summarize(opened: PgConnection) -> None:
+    """Bring the load index up to date; unsummarized pages are read whole until autovacuum comes along."""
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "select sum(brin_summarize_new_values(indexes.indexrelid))"
+            " from pg_index as indexes"
+            " join pg_inherits as chunks on chunks.inhrelid = indexes.indrelid"
+            " join pg_class as kind on kind.oid = indexes.indexrelid"
+            " join pg_am as method on method.oid = kind.relam and method.amname = 'brin'"
+            " where chunks.inhparent = to_regclass(%s)",
+            [f"{DATASET}.candles"],
+        )
 
 
 def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:

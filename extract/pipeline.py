@@ -139,6 +139,7 @@ class Loader:
             ]
             outcome = Outcome(planned=len(windows), unlisted=unlisted)
             self._land(pipeline, locked, windows, listed, clock.result, outcome)
+            landing.summarize(locked)
         raise_incomplete(outcome)
         return outcome
 

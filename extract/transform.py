@@ -6,11 +6,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from extract.errors import PerpsError
+from extract.landing import BUILD_LOCK, run_lock
 from extract.server.connection import Connection
+
+WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry"})
+"""dbt commands that make or replace relations. dbt itself does not notice another one doing the same."""
 
 
 def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bool:
@@ -24,7 +28,7 @@ def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bo
         project: folder of dbt_project.yml.
 
     Raises:
-        PerpsError: there is no dbt project, or dbt broke before it could run the command.
+        PerpsError: there is no dbt project, another build is at work, or dbt broke before it could run.
     """
     if not (project / "dbt_project.yml").is_file():
         raise PerpsError(
@@ -35,7 +39,8 @@ def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bo
     with tempfile.TemporaryDirectory(prefix="perps-dbt-") as profiles:
         shutil.copy(project / "profiles.yml.example", Path(profiles, "profiles.yml"))
         places = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": profiles}
-        with _environment({**database.env(), **places}):
+        alone = run_lock(database, BUILD_LOCK) if WRITING.intersection(arguments) else nullcontext()
+        with alone, _environment({**database.env(), **places}):
             result = dbtRunner().invoke(list(arguments))
     if result.exception is not None:
         reason = " ".join(str(result.exception).split())[:300]

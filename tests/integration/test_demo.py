@@ -1,4 +1,4 @@
-"""`perps demo`, as a new user runs it: what it prints, what it leaves, and that the table is the exchange's."""
+"""`perps demo` as a new user runs it: what it prints and leaves, and that the table is the exchange's."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def made(demo: object, server: Cluster) -> Connection:
 def test_the_table_has_the_seven_columns_of_the_contract(made):
     columns = rows(
         made,
-        "select column_name, data_type, numeric_precision, numeric_scale, is_nullable from information_schema.columns"
-        " where table_schema = 'public' and table_name = 'perpetuals_ohlcv' order by ordinal_position",
+        "select column_name, data_type, numeric_precision, numeric_scale, is_nullable"
+        " from information_schema.columns where table_schema = 'public' and table_name = 'perpetuals_ohlcv' order by ordinal_position",
     )
     assert columns == [
         ("timestamp", "timestamp with time zone", None, None, "NO"),
@@ -52,7 +52,8 @@ def test_the_table_is_a_hypertable_with_its_key_and_its_index(made):
     assert dimensions == [("public", "timestamp", 1)]
     indexes = rows(
         made,
-        "select indexdef from pg_indexes where schemaname = 'public' and tablename = 'perpetuals_ohlcv' order by 1",
+        "select indexdef from pg_indexes where schemaname = 'public' and tablename = 'perpetuals_ohlcv'"
+        " order by 1",
     )
     assert [definition.split(" ON ")[1] for (definition,) in indexes] == [
         'public.perpetuals_ohlcv USING btree (instrument, "timestamp" DESC)',
@@ -96,7 +97,7 @@ def test_the_reader_can_read_everything_and_write_nothing(made, server):
     reader = server.connection("perps_reader", "perps_demo")
     for relation in ("perpetuals_ohlcv", "deribit_raw.candles", "quality.ohlcv_gaps", "staging.stg_candles"):
         rows(reader, f"select * from {relation} limit 1")
-    with pytest.raises(Exception, match="read-only transaction|permission denied"):
+    with pytest.raises(Exception, match=r"read-only transaction|permission denied"):
         rows(reader, "delete from perpetuals_ohlcv")
 
 
