@@ -120,21 +120,23 @@ def _api_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _load_flags(parser: argparse.ArgumentParser, nothing: str | None = None) -> None:
-    if nothing:
-        parser.add_argument(
-            "--instruments",
-            nargs="+",
-            default=[],
-            metavar="NAME",
-            help=f"separated by commas or spaces, 'all' for every perpetual ({nothing})",
-        )
+def _range_flags(parser: argparse.ArgumentParser, nothing: str) -> None:
+    parser.add_argument(
+        "--instruments",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"separated by commas or spaces, 'all' for every perpetual ({nothing})",
+    )
     parser.add_argument(
         "--resolution",
         default="1",
         metavar="R",
         help=f"length of a candle in minutes, or 1D: {', '.join(RESOLUTIONS)} (default: 1)",
     )
+
+
+def _load_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lookback",
         type=int,
@@ -173,11 +175,13 @@ def _add_loading(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "--start", metavar="TIME", help="inclusive; a date or an ISO time, UTC (default: listing)"
     )
     backfill.add_argument("--end", metavar="TIME", help="exclusive (default: the last closed candle)")
-    _load_flags(backfill, "required")
+    _range_flags(backfill, "required")
+    _load_flags(backfill)
     update = _command(
         subparsers, "update", "loading:update", "load from each cursor to the last closed candle"
     )
-    _load_flags(update, "default: every instrument loaded before")
+    _range_flags(update, "default: every instrument loaded before")
+    _load_flags(update)
     repair = _command(
         subparsers, "repair", "loading:repair", "ask again for every gap that the last dbt build found"
     )
@@ -186,7 +190,8 @@ def _add_loading(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     run = _command(
         subparsers, "run", "loading:run", "update, dbt build, report: the thing to put in a scheduler"
     )
-    _load_flags(run, "default: every instrument loaded before")
+    _range_flags(run, "default: every instrument loaded before")
+    _load_flags(run)
     _out_flag(run)
 
 

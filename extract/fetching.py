@@ -100,6 +100,13 @@ class Prefetcher:
     A window that fails does not stop the others. Many failures without a single answer between them do: the
     API is gone, and the rest of the plan comes back as not asked. An instrument that the API refuses for good
     is not asked again.
+
+    Args:
+        fetch: answers one window, in one of several threads.
+        windows: the plan.
+        threads: how many windows are asked at once.
+        ahead: how many answers may wait to be taken.
+        stop: called when the block ends with an error, so that `fetch` gives up its waits.
     """
 
     def __init__(
@@ -108,7 +115,9 @@ class Prefetcher:
         windows: Iterable[Window],
         threads: int = THREADS,
         ahead: int = WINDOWS_AHEAD,
+        stop: Callable[[], None] = lambda: None,
     ) -> None:
+        self._stop = stop
         self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
         self._waiting: deque[Future[Answer]] = deque()
@@ -125,6 +134,8 @@ class Prefetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped = True
+        if kind is not None:
+            self._stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def take(self, count: int) -> list[Answer]:
@@ -159,8 +170,7 @@ class Prefetcher:
         return answered
 
     def _count(self, *, failed: bool) -> None:
-        # Giving up is final: windows start in the order of the plan, so none after a window that was not
-        # asked can land and leave an unasked hole behind a cursor.
+        # giving up is final, so that what is left of a plan comes back at once
         with self._lock:
             self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
             self._stopped = self._stopped or self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP

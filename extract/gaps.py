@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg2
+from psycopg2.extensions import cursor as PgCursor  # noqa: N812  # a class, under the name it has here
 
 from extract.errors import PerpsError
 from extract.resolution import Resolution
@@ -21,14 +24,14 @@ from quality.ohlcv_gaps
 order by instrument, gap_start
 """
 
+RESOLUTION = "select max(resolution) from quality.consumed_loads where model = 'perpetuals_ohlcv'"
+
 FILLED = """
 select count(distinct "timestamp")
-from deribit_raw.candles
+from staging.stg_candles
 where instrument = %s
-    and resolution = %s
     and "timestamp" > to_timestamp(%s / 1000.0)
     and "timestamp" < to_timestamp(%s / 1000.0)
-    and _dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
 """
 
 
@@ -64,25 +67,41 @@ def read_gaps(database: Connection) -> list[Gap]:
     Raises:
         PerpsError: the models are not built yet.
     """
+    with _reading(database) as cursor:
+        cursor.execute(GAPS)
+        return [Gap(*row) for row in cursor.fetchall()]
+
+
+def read_resolution(database: Connection) -> str:
+    """Return the resolution that the table was built with.
+
+    Raises:
+        PerpsError: the models are not built yet.
+    """
+    with _reading(database) as cursor:
+        cursor.execute(RESOLUTION)
+        return str(cursor.fetchone()[0] or "1")
+
+
+def count_filled(database: Connection, gaps: Sequence[Gap]) -> list[int]:
+    """Return for each gap how many usable candles inside it the raw tables hold by now."""
+    counts = []
+    with _reading(database) as cursor:
+        for gap in gaps:
+            cursor.execute(FILLED, [gap.instrument, gap.last_ms, gap.next_ms])
+            counts.append(int(cursor.fetchone()[0]))
+    return counts
+
+
+@contextmanager
+def _reading(database: Connection) -> Iterator[PgCursor]:
     opened = database.connect()
     try:
         with opened.cursor() as cursor:
-            cursor.execute(GAPS)
-            return [Gap(*row) for row in cursor.fetchall()]
+            yield cursor
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
         raise PerpsError(
             "expected the dbt models in the database, found none; run: perps dbt -- build"
         ) from None
-    finally:
-        opened.close()
-
-
-def count_filled(database: Connection, gap: Gap, resolution: Resolution) -> int:
-    """Return how many candles inside a gap the raw tables hold; the next dbt build brings them in."""
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(FILLED, [gap.instrument, resolution.name, gap.last_ms, gap.next_ms])
-            return int(cursor.fetchone()[0])
     finally:
         opened.close()

@@ -8,15 +8,19 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import connection as PgConnection  # noqa: N812  # classes, under the names they
+from psycopg2.extensions import cursor as PgCursor  # noqa: N812  # have here
 
 from extract.errors import PerpsError
 from extract.server.connection import Connection, DatabaseError
+from extract.times import format_time
 
 log = logging.getLogger(__name__)
 
 DATASET = "deribit_raw"
-TABLES = ("candles", "fetches", "instruments", "_dlt_pipeline_state")
+TABLES = ("_dlt_pipeline_state", "candles", "fetches", "instruments")
+"""The state comes first: whatever interrupts a sweep, a cursor never outlives its candles."""
+
 CHUNK_INTERVAL = "30 days"
 LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
 READER = "perps_reader"
@@ -74,6 +78,7 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
 def prepare(opened: PgConnection) -> None:
     """Make `candles` a hypertable with its load index. It has no row yet; once done, nothing happens.
 
+    There is no such table as long as every answer was empty.
     A brin index tells loads apart for next to nothing: rows arrive load by load within a chunk.
     """
     with opened.cursor() as cursor:
@@ -82,7 +87,7 @@ def prepare(opened: PgConnection) -> None:
             " where hypertable_schema = %s and hypertable_name = 'candles'",
             [DATASET],
         )
-        if cursor.fetchone():
+        if cursor.fetchone() or not _exists(cursor, "candles"):
             return
         cursor.execute(
             "select create_hypertable(%s::regclass, by_range('timestamp', %s::interval),"
@@ -109,8 +114,11 @@ def _let_reader_read(opened: PgConnection) -> None:
 
 
 def summarize(opened: PgConnection) -> None:
-    """Bring the load index up to date; unsummarized pages are read whole until autovacuum comes along."""
-    with opened.cursor() as cursor:
+    """Bring the load index up to date; unsummarized pages are read whole until autovacuum comes along.
+
+    Only speed depends on it, so a failure is logged and no more.
+    """
+    with opened.cursor() as cursor, suppressed(log, "could not summarize the load index"):
         cursor.execute(
             "select sum(brin_summarize_new_values(indexes.indexrelid))"
             " from pg_index as indexes"
@@ -120,6 +128,15 @@ def summarize(opened: PgConnection) -> None:
             " where chunks.inhparent = to_regclass(%s)",
             [f"{DATASET}.candles"],
         )
+
+
+@contextmanager
+def suppressed(logger: logging.Logger, what: str) -> Iterator[None]:
+    """Log a database error instead of raising it."""
+    try:
+        yield
+    except psycopg2.Error:
+        logger.warning(what, exc_info=True)
 
 
 def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
@@ -132,12 +149,10 @@ def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
     """
     removed = 0
     with opened.cursor() as cursor:
-        cursor.execute("select to_regclass(%s)", [f"{DATASET}._dlt_loads"])
-        if not load_ids or cursor.fetchone()[0] is None:
+        if not load_ids or not _exists(cursor, "_dlt_loads"):
             return 0
         for table in TABLES:
-            cursor.execute("select to_regclass(%s)", [f"{DATASET}.{table}"])
-            if cursor.fetchone()[0] is None:
+            if not _exists(cursor, table):
                 continue
             cursor.execute(
                 sql.SQL(
@@ -155,6 +170,8 @@ def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
 def candles_in_load(opened: PgConnection, load_id: str) -> int:
     """Return how many raw candles a load has in the database."""
     with opened.cursor() as cursor:
+        if not _exists(cursor, "candles"):
+            return 0
         cursor.execute(
             sql.SQL("select count(*) from {}.candles where _dlt_load_id = %s").format(
                 sql.Identifier(DATASET)
@@ -162,6 +179,46 @@ def candles_in_load(opened: PgConnection, load_id: str) -> int:
             [load_id],
         )
         return int(cursor.fetchone()[0])
+
+
+def void_load(opened: PgConnection, load_ids: Sequence[str]) -> None:
+    """Take back that loads are complete: neither dbt nor the next run's cursors see them any more."""
+    with opened.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("update {}._dlt_loads set status = 1 where load_id = any(%s)").format(
+                sql.Identifier(DATASET)
+            ),
+            [list(load_ids)],
+        )
+
+
+def check_clock(opened: PgConnection, now_s: float) -> None:
+    """Refuse to load with a clock behind the last load: load ids are times, and their order decides who wins.
+
+    Args:
+        opened: a connection to the database.
+        now_s: this machine's clock, unix seconds.
+
+    Raises:
+        PerpsError: the last load is from the future.
+    """
+    with opened.cursor() as cursor:
+        if not _exists(cursor, "_dlt_loads"):
+            return
+        cursor.execute(
+            sql.SQL("select max(load_id::numeric) from {}._dlt_loads").format(sql.Identifier(DATASET))
+        )
+        newest = cursor.fetchone()[0]
+    if newest is not None and float(newest) > now_s:
+        raise PerpsError(
+            f"expected a clock after the last load at {format_time(int(newest * 1000))}, "
+            f"got {format_time(int(now_s * 1000))}; set this machine's clock, then run the same command again"
+        )
+
+
+def _exists(cursor: PgCursor, table: str) -> bool:
+    cursor.execute("select to_regclass(%s)", [f"{DATASET}.{table}"])
+    return cursor.fetchone()[0] is not None
 
 
 def database_key(opened: PgConnection) -> str:

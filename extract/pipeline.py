@@ -10,13 +10,15 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import dlt
+import psycopg2
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations import postgres
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -25,15 +27,26 @@ from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a cl
 from extract import landing
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
-from extract.errors import PerpsError, UsageError
+from extract.errors import PerpsError
 from extract.fetching import Answer, Prefetcher, answer
 from extract.outcome import Outcome, raise_incomplete
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
+from extract.selection import check_source, choose
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.source import SOURCE, deribit, loaded_instruments, loaded_source, read_cursor
-from extract.windows import Cursor, Interval, Window, packages, plan_range, plan_repair, plan_update
+from extract.windows import (
+    Cursor,
+    Interval,
+    Window,
+    earliest_start,
+    packages,
+    plan_range,
+    plan_reach_back,
+    plan_repair,
+    plan_update,
+)
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +98,7 @@ class Loader:
         def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
             return plan_range(instrument.name, resolution, cursor, instrument.created_ms, now_ms, wanted)
 
-        return self._run(names, resolution, plan)
+        return self._run(names, resolution, plan, reach_ms=wanted[0])
 
     def update(self, names: Sequence[str], resolution: Resolution) -> Outcome:
         """Land from each cursor to the last closed candle. See `plan_update`.
@@ -103,7 +116,7 @@ class Loader:
             created = instrument.created_ms
             return plan_update(instrument.name, resolution, cursor, created, now_ms, self.lookback)
 
-        return self._run(names, resolution, plan)
+        return self._run(names, resolution, plan, reach_ms=0)
 
     def repair(self, holes: Mapping[str, Sequence[Interval]], resolution: Resolution) -> Outcome:
         """Ask again for holes in the table. See `plan_repair`.
@@ -118,15 +131,17 @@ class Loader:
         """
 
         def plan(instrument: Instrument, _cursor: Cursor, now_ms: int) -> list[Window]:
-            return plan_repair(instrument.name, resolution, now_ms, holes[instrument.name])
+            return plan_repair(instrument.name, resolution, now_ms, holes.get(instrument.name, ()))
 
-        return self._run(list(holes), resolution, plan)
+        return self._run([], resolution, plan)
 
-    def _run(self, names: Sequence[str], resolution: Resolution, plan: Planner) -> Outcome:
+    def _run(
+        self, names: Sequence[str], resolution: Resolution, plan: Planner, reach_ms: int | None = None
+    ) -> Outcome:
         with landing.run_lock(self.database) as locked:
             landing.check_server(locked)
-            clock = self.client.server_time()
-            listed = self.client.instruments()
+            landing.check_clock(locked, time.time())
+            clock, listed = self.client.server_time(), self.client.instruments()
             pipeline = self._open_pipeline(locked)
             check_source(loaded_source(pipeline.state), clock.source)
             chosen, unlisted = choose(names, listed, loaded_instruments(pipeline.state, resolution))
@@ -137,52 +152,70 @@ class Loader:
                     instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
                 )
             ]
-            outcome = Outcome(planned=len(windows), unlisted=unlisted)
-            self._land(pipeline, locked, windows, listed, clock.result, outcome)
+            run = _Run(self, pipeline, locked, listed, clock.result, Outcome(unlisted=unlisted))
+            early = run.land(windows)
+            while early and reach_ms is not None:
+                early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
             landing.summarize(locked)
-        raise_incomplete(outcome)
-        return outcome
-
-    def _land(
-        self,
-        pipeline: dlt.Pipeline,
-        locked: PgConnection,
-        windows: Sequence[Window],
-        listed: Sequence[Instrument],
-        seen_ms: int,
-        outcome: Outcome,
-    ) -> None:
-        self.progress.planned(len(windows))
-
-        def fetch(window: Window) -> Answer:
-            answered = answer(self.client, window)
-            self.progress.fetched(answered.candles.num_rows)
-            return answered
-
-        with Prefetcher(fetch, windows) as prefetcher:
-            for package in packages(windows, self.package_candles):
-                answers = prefetcher.take(len(package))
-                sent = sum(answered.candles.num_rows for answered in answers)
-                if any(answered.asked for answered in answers):
-                    source = deribit(answers, listed, seen_ms, self.lookback)
-                    load_package(pipeline, source, locked, sent)
-                outcome.add(answers)
-                self.progress.landed(sent)
+        raise_incomplete(run.outcome)
+        return run.outcome
 
     def _open_pipeline(self, locked: PgConnection) -> dlt.Pipeline:
         os.environ.update(DLT_SETTINGS)
         folder = self.workdir / landing.database_key(locked)
         landing.sweep(locked, leftover_loads(folder))
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
+        password = self.database.password or locked.info.password or "none"
         pipeline = dlt.pipeline(
             SOURCE,
             pipelines_dir=str(folder),
-            destination=postgres(self.database.url(), create_indexes=False),
+            destination=postgres(replace(self.database, password=password).url(), create_indexes=False),
             dataset_name=landing.DATASET,
         )
         with one_line_errors("read the state of earlier loads"):
             pipeline.sync_destination()
         return pipeline
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run under way: what it works with, and what it has done so far."""
+
+    loader: Loader
+    pipeline: dlt.Pipeline
+    locked: PgConnection
+    listed: Sequence[Instrument]
+    seen_ms: int
+    outcome: Outcome
+
+    def land(self, windows: Sequence[Window]) -> list[Window]:
+        """Fetch and land windows, package by package; return those with candles from before listing."""
+        progress, early = self.loader.progress, []
+        self.outcome.planned += len(windows)
+        progress.planned(self.outcome.planned)
+        with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
+            for package in packages(windows, self.loader.package_candles):
+                answers = prefetcher.take(len(package))
+                sent = sum(answered.candles.num_rows for answered in answers)
+                source = deribit(answers, self.listed, self.seen_ms, self.loader.lookback)
+                load_package(self.pipeline, source, self.locked, sent)
+                self.outcome.add(answers)
+                progress.landed(sent)
+                early += [answered.window for answered in answers if self._before_listing(answered)]
+        return early
+
+    def _fetch(self, window: Window) -> Answer:
+        answered = answer(self.loader.client, window)
+        self.loader.progress.fetched(answered.candles.num_rows)
+        return answered
+
+    def _before_listing(self, answered: Answer) -> bool:
+        """Tell whether a window that begins where history should not hold candles has some."""
+        window = answered.window
+        created = next(found.created_ms for found in self.listed if found.name == window.instrument)
+        return answered.candles.num_rows > 0 and window.start_ms <= earliest_start(window.resolution, created)
 
 
 def load_package(pipeline: dlt.Pipeline, source: Any, locked: PgConnection, sent: int) -> None:
@@ -206,11 +239,12 @@ def load_package(pipeline: dlt.Pipeline, source: Any, locked: PgConnection, sent
         pipeline.sync_schema()
         landing.prepare(locked)
         info: LoadInfo = pipeline.load()
-    landed = sum(landing.candles_in_load(locked, load_id) for load_id in info.loads_ids)
+        landed = sum(landing.candles_in_load(locked, load_id) for load_id in info.loads_ids)
     if landed != sent:
+        landing.void_load(locked, info.loads_ids)
         raise PerpsError(
             f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
-            "run the same command again, and report this"
+            "that load does not count, run the same command again and report this"
         )
 
 
@@ -219,7 +253,7 @@ def one_line_errors(doing: str) -> Iterator[None]:
     """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
     try:
         yield
-    except PipelineStepFailed as error:
+    except (PipelineStepFailed, psycopg2.Error) as error:
         log.exception("could not %s", doing)
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -236,43 +270,3 @@ def leftover_loads(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted({path.name for path in folder.rglob("*") if LOAD_ID.fullmatch(path.name)})
-
-
-def choose(
-    names: Sequence[str], listed: Sequence[Instrument], loaded: Sequence[str]
-) -> tuple[list[Instrument], list[str]]:
-    """Return the instruments of a run, and those loaded before that are no longer listed.
-
-    Args:
-        names: as typed; `all` for every listed perpetual, none for those loaded before.
-        listed: what Deribit lists.
-        loaded: what earlier runs loaded.
-
-    Raises:
-        UsageError: an instrument is not listed, or none was named and none was loaded.
-    """
-    by_name = {instrument.name: instrument for instrument in listed}
-    if [name.lower() for name in names] == ["all"]:
-        return list(listed), sorted(set(loaded) - set(by_name))
-    if not names and not loaded:
-        raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise UsageError(
-            f"expected instruments that deribit lists, got {', '.join(unknown)}; see: perps instruments"
-        )
-    wanted = names or [name for name in loaded if name in by_name]
-    return [by_name[name] for name in dict.fromkeys(wanted)], sorted(set(loaded) - set(by_name))
-
-
-def check_source(loaded: str | None, answering: str) -> None:
-    """Refuse to mix synthetic or testnet candles with the market's.
-
-    Raises:
-        PerpsError: the database was loaded from another kind of source.
-    """
-    if loaded is not None and loaded != answering:
-        raise PerpsError(
-            f"expected {loaded} candles, as this database holds, got an api that serves {answering} ones; "
-            "use another database, or set DERIBIT_API_URL"
-        )

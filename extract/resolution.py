@@ -37,8 +37,8 @@ class Resolution:
         return (at_ms - anchor) // self.step_ms * self.step_ms + anchor
 
     def ceil(self, at_ms: int) -> int:
-        """Return the first bucket open at or after `at_ms`, by the first anchor."""
-        return -(-(at_ms - self.anchors_ms[0]) // self.step_ms) * self.step_ms + self.anchors_ms[0]
+        """Return the first bucket open at or after `at_ms`, by whichever anchor comes first."""
+        return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
     def on_grid(self, tick_ms: int) -> bool:
         """Tell whether a bucket of this resolution can open at `tick_ms`."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from extract.errors import UsageError
 from extract.server.connection import Connection
@@ -68,6 +69,8 @@ def read_settings(
     api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
     if not api_url.startswith(("http://", "https://")):
         raise UsageError(f"expected an http address in DERIBIT_API_URL or --api-url, got {api_url!r}")
+    if urlsplit(api_url).username is not None:
+        raise UsageError("expected no user or password in DERIBIT_API_URL or --api-url: the api needs none")
     home, cache = _folders(environment)
     return Settings(
         api_url=api_url.rstrip("/"),
@@ -107,6 +110,10 @@ def _rate(given: str | float | None) -> float:
 def _server(environment: Mapping[str, str]) -> Connection | None:
     if not environment.get("PGHOST"):
         return None
+    if environment["PGHOST"].startswith("/"):
+        raise UsageError(
+            "expected a host name or address in PGHOST, got a socket folder; try PGHOST=127.0.0.1"
+        )
     user = environment.get("PGUSER") or getpass.getuser()
     port = environment.get("PGPORT") or "5432"
     if not port.isdigit():

@@ -173,7 +173,7 @@ def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, 
 
     Args:
         owed: per `<instrument> <resolution>`, the intervals [start, end) owed before, UTC ms.
-        answers: a package's answers; a window that was never asked is not owed: its plan is unfinished.
+        answers: a package's answers; a window that was given up unasked is owed like one that failed.
     """
     after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
     for answer in answers:
@@ -181,7 +181,7 @@ def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, 
         interval = (answer.window.start_ms, answer.window.end_ms)
         if answer.error is None:
             after[key] = subtract(after.get(key, []), [interval])
-        elif answer.asked:
+        else:
             after[key] = merge([*after.get(key, []), interval])
     return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
 

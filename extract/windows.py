@@ -62,16 +62,20 @@ def plan_update(
     Args:
         instrument: its name.
         resolution: of the candles.
-        cursor: where the instrument stands; without one the plan begins at listing.
+        cursor: where the instrument stands; without one the plan begins with what is owed, or at listing.
         listed_ms: the instrument's creation, UTC ms.
         now_ms: the server's clock, UTC ms.
         lookback: how many buckets up to and including the cursor's are asked again for late revisions.
     """
-    end = resolution.closed_end(now_ms)
-    if cursor.last_ms is None:
-        start = earliest_start(resolution, listed_ms)
+    end, earliest = resolution.closed_end(now_ms), earliest_start(resolution, listed_ms)
+    if cursor.last_ms is not None:
+        # down to the grid: a cursor on an odd tick must not shift what is asked
+        following = resolution.floor(cursor.last_ms) + resolution.step_ms
+        start = max(following - lookback * resolution.step_ms, min(earliest, following))
+    elif cursor.owed:
+        start = cursor.owed[0][0]
     else:
-        start = cursor.last_ms + resolution.step_ms - lookback * resolution.step_ms
+        start = earliest
     owed = [part for interval in cursor.owed for part in subtract([interval], [(start, end)])]
     return [
         *_windows(instrument, resolution, owed, forward=False),
@@ -90,7 +94,8 @@ def plan_range(
     """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
 
     A range that begins beyond the cursor leaves it where it is, so that the next update still asks for what
-    lies between. Times before listing are passed over but for one window, which proves that nothing is there.
+    lies between. Times before listing are passed over but for one window; `Loader` goes on from it should it
+    hold candles all the same.
 
     Args:
         instrument: its name.
@@ -114,6 +119,18 @@ def plan_range(
         *_windows(instrument, resolution, [*owed, behind], forward=False),
         *_windows(instrument, resolution, [ahead], forward=True),
     ]
+
+
+def plan_reach_back(window: Window, reach_ms: int) -> list[Window]:
+    """Return the window before one that held candles older than its instrument's listing.
+
+    Args:
+        window: began at the earliest start, or is itself such a window.
+        reach_ms: how far back candles are wanted, UTC ms; at that time there is no window before.
+    """
+    start = max(window.start_ms - BUCKETS_PER_WINDOW * window.resolution.step_ms, reach_ms)
+    interval = (window.resolution.ceil(start), window.start_ms)
+    return list(_windows(window.instrument, window.resolution, [interval], forward=False))
 
 
 def plan_repair(

@@ -12,10 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from extract.server.cluster import Cluster, EmbedError
 from extract.server.connection import Connection
 from extract.settings import read_settings
+
+# a busy machine makes drawing examples slow; that says nothing about the code
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"

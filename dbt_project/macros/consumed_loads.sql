@@ -40,30 +40,33 @@
 {%- endmacro %}
 
 
+{% macro expect_one_resolution() -%}
+    {%- set built = "select to_regclass('quality.consumed_loads') is not null and to_regclass('public.perpetuals_ohlcv') is not null" -%}
+    {%- if execute and run_query(built).columns[0].values()[0] -%}
+        {%- set resolution = base_resolution() -%}
+        {%- set other = run_query(
+            "select min(resolution) from quality.consumed_loads"
+            ~ " where model = 'perpetuals_ohlcv' and resolution <> '" ~ resolution ~ "'"
+        ).columns[0].values()[0] -%}
+        {%- if other -%}
+            {{ exceptions.raise_compiler_error(
+                "expected base_resolution " ~ other ~ ", which this database was built with, got " ~ resolution
+                ~ "; set the variable back or use another database"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro claim_loads() -%}
     {%- if execute -%}
         {%- set model_name = this.identifier -%}
         {%- set resolution = base_resolution() -%}
-        {%- set reclaim -%}
-            select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('{{ model_name }}'));
-
-            delete from quality.consumed_loads
-            where model = '{{ model_name }}'
-                and to_regclass('{{ this.include(database=false) }}') is null;
-
-            select min(resolution)
-            from quality.consumed_loads
-            where model = '{{ model_name }}'
-                and resolution <> '{{ resolution }}'
-        {%- endset -%}
-        {%- set other = run_query(reclaim).columns[0].values()[0] -%}
-        {%- if other -%}
-            {{ exceptions.raise_compiler_error(
-                "expected base_resolution " ~ other ~ ", which " ~ model_name ~ " was built with, got " ~ resolution
-                ~ "; set the variable back or use another database"
-            ) }}
-        {%- endif -%}
-
+        {%- do run_query(
+            "select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('" ~ model_name ~ "')); "
+            ~ "delete from quality.consumed_loads where model = '" ~ model_name ~ "' "
+            ~ "and (resolution <> '" ~ resolution ~ "' or to_regclass('" ~ this.include(database=false) ~ "') is null)"
+        ) -%}
         insert into quality.consumed_loads (model, resolution, load_id)
         select distinct
             '{{ model_name }}',

@@ -12,8 +12,8 @@ from extract.commands.reading import print_report
 from extract.commands.shared import at_least, client, database, split_names
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
-from extract.gaps import count_filled, read_gaps
-from extract.outcome import IncompleteError, Outcome
+from extract.gaps import count_filled, read_gaps, read_resolution
+from extract.outcome import Outcome
 from extract.pipeline import Loader
 from extract.progress import shown_progress
 from extract.report.evidence import write_report
@@ -47,23 +47,24 @@ def update(args: argparse.Namespace, settings: Settings) -> int:
 
 def repair(args: argparse.Namespace, settings: Settings) -> int:
     """Ask again for every gap; the next dbt build brings in what came."""
-    resolution, reached = parse_resolution(args.resolution), database(settings)
-    gaps = read_gaps(reached)
+    reached = database(settings)
+    resolution, gaps = parse_resolution(read_resolution(reached)), read_gaps(reached)
     if not gaps:
         print("no gaps")
         return 0
-    holes: dict[str, list[Interval]] = {}
-    for gap in gaps:
-        holes.setdefault(gap.instrument, []).append(gap.hole(resolution))
     if args.dry_run:
         for gap in gaps:
             print(f"would ask for {gap}: {gap.missing(resolution)} candles missing")
         return 0
-    with loading(args, settings) as loader:
-        loader.repair(holes, resolution)
+    holes: dict[str, list[Interval]] = {}
     for gap in gaps:
-        filled, missing = count_filled(reached, gap, resolution), gap.missing(resolution)
-        print(f"{gap}: {filled} of {missing} candles found, {missing - filled} not at the source")
+        holes.setdefault(gap.instrument, []).append(gap.hole(resolution))
+    with loading(args, settings) as loader:
+        outcome = loader.repair(holes, resolution)
+    for gap, filled in zip(gaps, count_filled(reached, gaps), strict=True):
+        missing = gap.missing(resolution)
+        unlisted = ", no longer listed and not asked" if gap.instrument in outcome.unlisted else ""
+        print(f"{gap}: {filled} of {missing} candles found, {missing - filled} not at the source{unlisted}")
     print("next: perps dbt -- build")
     return 0
 
@@ -83,22 +84,38 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Update, build and report; a failed part does not keep the others from what they can do."""
-    incomplete: IncompleteError | None = None
-    try:
-        update(args, settings)
-    except IncompleteError as error:
-        incomplete = error
+    """Update, build and report; a part that fails does not keep the others from what they can do."""
     variables = [] if args.resolution == "1" else ["--vars", f"{{base_resolution: '{args.resolution}'}}"]
-    built = run_dbt(["build", *variables], database(settings), settings.project)
-    print_report(write_report(database(settings), Path(args.out)))
-    if incomplete:
-        raise incomplete
-    if not built:
+    parts = (
+        lambda: update(args, settings),
+        lambda: build(variables, settings),
+        lambda: print_report(write_report(database(settings), Path(args.out))),
+    )
+    failures = []
+    for part in parts:
+        try:
+            part()
+        except UsageError:
+            raise
+        except PerpsError as error:
+            failures.append(error)
+    for later in failures[1:]:
+        print(f"error: {later}", file=sys.stderr)
+    if failures:
+        raise failures[0]
+    return 0
+
+
+def build(variables: list[str], settings: Settings) -> None:
+    """Run dbt build.
+
+    Raises:
+        PerpsError: a model or test failed.
+    """
+    if not run_dbt(["build", *variables], database(settings), settings.project):
         raise PerpsError(
             "expected dbt build to pass, got failures above; the report names gaps and violations"
         )
-    return 0
 
 
 def demo(args: argparse.Namespace, settings: Settings) -> int:

@@ -13,6 +13,7 @@ MAX_BURST = 100
 SLOWEST = 0.5
 RECOVERY_PER_REQUEST = 0.02
 HALVE_AT_MOST_EVERY_S = 1.0
+LONGEST_PAUSE_S = 120.0
 
 
 class TokenBucket:
@@ -60,16 +61,16 @@ class TokenBucket:
         """Slow down: the server refused a request for its rate.
 
         Args:
-            retry_after: seconds the server asked everybody to wait, if it said.
+            retry_after: seconds the server asked everybody to wait, if it said; heeded up to two minutes.
         """
         with self._lock:
             now = self._clock()
             if now - self._slowed_at < HALVE_AT_MOST_EVERY_S:
                 return
             self._slowed_at = now
-            self.rate = max(SLOWEST, self.rate / 2)
+            self.rate = max(min(SLOWEST, self.configured), self.rate / 2)
             self._tokens = min(self._tokens, 0.0)
-            self._refilled_at = max(self._refilled_at, now + (retry_after or 0.0))
+            self._refilled_at = max(self._refilled_at, now + min(retry_after or 0.0, LONGEST_PAUSE_S))
         log.warning("deribit says too many requests: slowing down to %.1f requests/s", self.rate)
 
     def answered(self) -> None:

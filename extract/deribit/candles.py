@@ -14,7 +14,6 @@ from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
 
-MAX_ROWS = 5_001  # a wider window is silently cut to its newest rows (FACTS: seen)
 VALUES = ("open", "high", "low", "close", "volume", "cost")
 SCHEMA = pa.schema(
     [

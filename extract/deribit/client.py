@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
-from extract.deribit.budget import TokenBucket
+from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
 from extract.deribit.candles import Chart, parse_chart
 from extract.deribit.errors import (
     PERMANENT_CODES,
@@ -36,7 +36,6 @@ READ_TIMEOUT_S = 30.0
 ATTEMPTS = 8
 FIRST_CONTACT_ATTEMPTS = 3
 LONGEST_WAIT_S = 20.0
-LONGEST_RETRY_AFTER_S = 120.0
 REASK_OFF_GRID = 2
 
 
@@ -62,7 +61,7 @@ class DeribitClient:
         api_url: base address, such as `https://www.deribit.com/api/v2`.
         budget: the token bucket shared by every client of the process.
         attempts: how often a request is sent before a transient failure becomes final.
-        sleep: waits seconds between attempts.
+        sleep: waits seconds between attempts; by default until then or until `stop`.
     """
 
     def __init__(
@@ -70,11 +69,16 @@ class DeribitClient:
         api_url: str,
         budget: TokenBucket,
         attempts: int = ATTEMPTS,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.api_url = api_url.rstrip("/")
         self._budget, self._attempts, self._sleep = budget, attempts, sleep
         self._threads = threading.local()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Give up every wait for another try: the run is over."""
+        self._stopping.set()
 
     def server_time(self) -> Reply:
         """Return the server's clock, UTC ms, as the reply's result. Gives up soon: it is the first contact.
@@ -82,7 +86,8 @@ class DeribitClient:
         Raises:
             DeribitError: the API cannot be reached.
         """
-        reply = self._call("get_time", {}, attempts=min(self._attempts, FIRST_CONTACT_ATTEMPTS))
+        attempts = min(self._attempts, FIRST_CONTACT_ATTEMPTS)
+        reply = self._retrying(lambda: self._once("get_time", {}), attempts)
         if type(reply.result) is not int:
             raise BadReplyError(f"expected the server's time in ms, got {reply.result!r}")
         return reply
@@ -128,25 +133,20 @@ class DeribitClient:
             chart, reply = self._retrying(ask, self._attempts)
         return chart, reply
 
-    def _call(self, method: str, params: dict[str, Any], attempts: int) -> Reply:
-        return self._retrying(lambda: self._once(method, params), attempts)
-
     def _retrying(self, ask: Callable[[], Any], attempts: int) -> Any:
         backoff = tenacity.wait_exponential(0.5, max=LONGEST_WAIT_S) + tenacity.wait_random(0, 0.5)
 
         def wait(state: tenacity.RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
             asked = failure.retry_after if isinstance(failure, TransientError) else None
-            return max(backoff(state), min(asked or 0.0, LONGEST_RETRY_AFTER_S))
+            return max(backoff(state), min(asked or 0.0, LONGEST_PAUSE_S))
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(self._stopping),
             wait=wait,
-            sleep=self._sleep,
-            before_sleep=lambda state: log.info(
-                "asking again: %s", state.outcome and state.outcome.exception()
-            ),
+            sleep=self._sleep or self._stopping.wait,
+            before_sleep=_log_retry,
             reraise=True,
         )(ask)
 
@@ -160,7 +160,8 @@ class DeribitClient:
                 allow_redirects=False,
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise PermanentError(f"expected an http address in DERIBIT_API_URL, got {error}") from None
+            kind = type(error).__name__
+            raise PermanentError(f"expected an http address in DERIBIT_API_URL, got {kind}") from None
         except requests.RequestException as error:
             self._forget_session()
             raise TransientError(self._unreachable(error)) from None

@@ -35,11 +35,13 @@ def parse_instruments(result: Any) -> list[Instrument]:
     """Return the perpetuals of a `get_instruments` result, by name.
 
     Raises:
-        BadReplyError: not a list of instruments, or a perpetual without name or creation time.
+        BadReplyError: not a list of instruments, no perpetual in it, or one without name or creation time.
     """
     if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
         raise BadReplyError(f"expected a list of instruments, got {type(result).__name__}")
     perpetuals = [row for row in result if row.get("settlement_period") == "perpetual"]
+    if not perpetuals:
+        raise BadReplyError(f"expected perpetuals among the instruments, got none of {len(result)}")
     return sorted(map(_instrument, perpetuals), key=lambda instrument: instrument.name)
 
 

@@ -40,7 +40,8 @@ class Connection:
         """Return the connection as `postgresql://user:password@host:port/database`."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         user, dbname = quote(self.user, safe=""), quote(self.dbname, safe="")
-        return f"postgresql://{user}{secret}@{self.host}:{self.port}/{dbname}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"postgresql://{user}{secret}@{host}:{self.port}/{dbname}"
 
     def with_database(self, dbname: str) -> Connection:
         """Return the same server and role with another database."""
@@ -60,6 +61,7 @@ class Connection:
                 user=self.user,
                 password=self.password or None,
                 connect_timeout=connect_timeout,
+                keepalives_idle=60,
                 application_name="perps",
                 options="-c timezone=UTC",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def kill_while_waiting_for(project: DbtProject, table: str, claimed_before: int)
         running = project.start("run", *MODEL)
         wait_until(lambda: project.waiting("relation") > 0, "a build that waits for the table")
         running.kill()
-        running.communicate(timeout=60)
+        assert running.wait() == -signal.SIGKILL, running.said.read_text()
         claims = project.query("select count(*) from quality.consumed_loads where model = 'perpetuals_ohlcv'")
     assert claims == [(claimed_before,)], "a claim was visible before its build had ended"
 

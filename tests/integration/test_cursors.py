@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,97 @@ def test_coarse_candles_have_cursors_of_their_own(load, database):
         'select resolution, count(*), min("timestamp")::text from deribit_raw.candles group by 1 order by 1',
     )
     assert counted == [("1", 1440, "2024-01-30 00:00:00+00"), ("1D", 59, "2023-12-02 08:00:00+00")]
+
+
+def test_an_api_that_answers_no_chart_on_a_fresh_database_is_owed_all(load, database, exchange):
+    control(exchange.base_url, "faults", [{"kind": "http", "status": 500}])
+    with pytest.raises(IncompleteError, match="http 500"):
+        load().backfill([BTC], ONE, days(28, 30))
+    control(exchange.base_url, "faults", [])
+    load().update([], ONE)
+    assert ticks(database) == minutes(28, 30)
+
+
+def test_a_plan_that_is_given_up_is_completed_by_the_next_update(load, database, exchange):
+    load().backfill([BTC], ONE, days(29, 30))
+    control(exchange.base_url, "faults", [{"kind": "reset", "start": "2023-06-01", "end": "2024-02-01"}])
+    with pytest.raises(IncompleteError, match=r"\d+ windows were not asked"):
+        load().backfill([BTC], ONE, days(-120, 29))
+    control(exchange.base_url, "faults", [])
+    load().update([], ONE)
+    assert ticks(database) == minutes(-120, 30)
+
+
+def test_a_first_package_before_listing_holds_nothing_and_does_no_harm(load, database, exchange):
+    control(exchange.base_url, "clock", {"now": "2022-03-15T13:30:00Z"})
+    load(package_candles=1000).backfill(["SOL_USDC-PERPETUAL"], ONE, (0, 2**53))
+    assert rows(database, "select count(*) from deribit_raw.candles") == [(30,)]
+
+
+def test_candles_older_than_the_listing_date_are_found(load, database, exchange, monkeypatch):
+    loader = load()
+    late = [replace(found, created_ms=JAN + 20 * DAY_MS) for found in loader.client.instruments()]
+    monkeypatch.setattr(loader.client, "instruments", lambda: late)
+    loader.backfill([BTC], ONE, days(0, 60))
+    assert ticks(database) == minutes(0, 30)
+
+
+def test_a_load_that_is_not_whole_in_the_database_does_not_count(load, database, monkeypatch):
+    load().backfill([BTC], ONE, days(28, 29))
+    counted = landing.candles_in_load
+    monkeypatch.setattr(landing, "candles_in_load", lambda *args: counted(*args) - 1)
+    with pytest.raises(PerpsError, match="that load does not count"):
+        load().update([], ONE)
+    monkeypatch.undo()
+    complete = "select count(*) from deribit_raw._dlt_loads where status = 0"
+    assert rows(database, complete) == [(1,)]
+    load().update([], ONE)
+    assert rows(database, complete) == [(2,)]
+    assert ticks(database) == minutes(28, 30)
+
+
+def test_a_load_that_completes_during_the_sweep_keeps_no_cursor_without_candles(load, database):
+    """The killed run's last statement commits late: right after the sweep has deleted the first table."""
+    load().backfill([BTC], ONE, days(28, 29))
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("select load_id from deribit_raw._dlt_loads")
+        (load_id,) = cursor.fetchone()
+        cursor.execute("create table late as table deribit_raw._dlt_loads")
+        cursor.execute("delete from deribit_raw._dlt_loads")
+        cursor.execute(
+            "create function completes() returns trigger language plpgsql as "
+            "'begin insert into deribit_raw._dlt_loads table late; delete from late; return null; end'"
+        )
+        first = landing.TABLES[0]
+        cursor.execute(
+            f"create trigger completes after delete on deribit_raw.{first} execute function completes()"
+        )
+    landing.sweep(opened, [load_id])
+    with opened.cursor() as cursor:
+        cursor.execute(f"drop trigger completes on deribit_raw.{first}")
+    opened.close()
+    load().update([BTC], ONE)
+    assert set(minutes(28, 30)) <= set(ticks(database))
+
+
+def test_a_clock_behind_the_last_load_is_refused(load, database):
+    load().backfill([BTC], ONE, days(29, 30))
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("insert into deribit_raw._dlt_loads values ('99999999999.5', 'deribit', 0, now(), '')")
+    opened.close()
+    with pytest.raises(PerpsError, match="set this machine's clock"):
+        load().update([], ONE)
+
+
+def test_a_password_file_is_enough(load, database, tmp_path, monkeypatch):
+    file = tmp_path / "pgpass"
+    file.write_text(f"{database.host}:{database.port}:*:{database.user}:{database.password}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    load(database=replace(database, password="")).backfill([BTC], ONE, days(29, 30))
+    assert ticks(database) == minutes(29, 30)
 
 
 def test_instruments_are_kept_once_until_they_change(load, database, exchange):

@@ -37,15 +37,21 @@ def expected(path: Path) -> list[tuple]:
         ]
 
 
-def test_1601_recorded_days_are_in_the_table_as_the_file_says(shared, perps, database):
+def test_1601_recorded_days_are_in_the_table_as_the_file_says(shared, perps, database, parsed):
     path = shared / "deribit/BTC-PERPETUAL_1D_2018-08-14_2022-12-31.csv"
     run_daily(perps, database, path)
-    built = perps("dbt", "--", "build", *DAILY, database=database)
+    built = perps("dbt", "--", "build", *DAILY, database=database, env=parsed)
     assert built.returncode == 0, built.stdout
     assert table(database) == expected(path)
     assert len(expected(path)) == 1601
     assert rows(database, "select count(*) from quality.ohlcv_gaps") == [(0,)]
     assert rows(database, "select count(*) from quality.ohlcv_violations") == [(0,)]
+
+
+@pytest.fixture
+def parsed(home: Path) -> dict[str, str]:
+    """A target folder for these variables, so that the other tests need not parse the project again."""
+    return {"DBT_TARGET_PATH": str(home / "target-daily")}
 
 
 @pytest.fixture
@@ -63,9 +69,9 @@ def days(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_day_that_is_missing_fails_the_build_and_is_named(days, perps, database):
+def test_a_day_that_is_missing_fails_the_build_and_is_named(days, perps, database, parsed):
     run_daily(perps, database, days)
-    built = perps("dbt", "--", "build", *DAILY, database=database)
+    built = perps("dbt", "--", "build", *DAILY, database=database, env=parsed)
     assert built.returncode == 1
     assert "perpetuals_ohlcv_no_gaps" in built.stdout
     assert table(database) == expected(days)

@@ -34,7 +34,8 @@ def test_the_table_has_the_seven_columns_of_the_contract(made):
     columns = rows(
         made,
         "select column_name, data_type, numeric_precision, numeric_scale, is_nullable"
-        " from information_schema.columns where table_schema = 'public' and table_name = 'perpetuals_ohlcv' order by ordinal_position",
+        " from information_schema.columns"
+        " where table_schema = 'public' and table_name = 'perpetuals_ohlcv' order by ordinal_position",
     )
     assert columns == [
         ("timestamp", "timestamp with time zone", None, None, "NO"),

@@ -98,3 +98,29 @@ def test_a_not_a_number_is_reported_and_fails_the_run_until_it_is_corrected(gapp
     rejected = rows(database, 'select "timestamp"::text, close::text, reason from quality.rejected_candles')
     assert rejected == [("2024-01-03 00:10:00+00", "NaN", "not_a_number")]
     assert rows(database, "select count(*) from perpetuals_ohlcv") == [(2 * 1440 + 59,)]
+
+    control(exchange.base_url, "faults", [])
+    assert perps("repair", database=database, api=exchange.base_url).returncode == 0
+    corrected = perps("run", "--out", str(folder), database=database, api=exchange.base_url)
+    assert corrected.returncode == 0, corrected.stdout
+    assert "WARN 1 no_replaced_candles" in corrected.stdout
+    assert table(database) == truth(exchange.base_url, BTC, START, "2024-01-03T01:00:00Z")
+
+
+def test_a_run_without_the_api_still_builds_and_reports(gapped, perps, tmp_path):
+    result = perps("run", "--out", str(tmp_path), database=gapped[0], api="http://127.0.0.1:9/api/v2")
+    assert result.returncode == 1
+    assert "error: expected the deribit api at http://127.0.0.1:9" in result.stderr
+    assert "Completed" in result.stdout
+    assert (tmp_path / "row-counts.txt").exists()
+
+
+def test_another_resolution_is_refused_before_anything_is_touched(gapped, perps, home):
+    database, _ = gapped
+    view = "select pg_get_viewdef('staging.stg_candles'::regclass)"
+    before = rows(database, view)
+    hourly = ("dbt", "--", "run", "--vars", '{base_resolution: "60"}')
+    refused = perps(*hourly, database=database, env={"DBT_TARGET_PATH": str(home / "target-hourly")})
+    assert refused.returncode == 1
+    assert "expected base_resolution 1, which this database was built with, got 60" in refused.stdout
+    assert rows(database, view) == before

@@ -94,6 +94,19 @@ def test_everybody_waits_as_long_as_the_server_asked():
     assert time.now >= 7
 
 
+def test_a_rate_below_the_slowest_is_not_raised_by_a_refusal():
+    budget, _ = bucket(rate=0.1, burst=1)
+    budget.too_fast()
+    assert budget.rate <= 0.1
+
+
+def test_nobody_waits_for_hours_because_the_server_said_so():
+    budget, time = bucket()
+    budget.too_fast(retry_after=7200)
+    budget.take()
+    assert time.now < 130
+
+
 def test_a_rate_of_nothing_is_refused():
     with pytest.raises(ValueError, match="above 0"):
         TokenBucket(0)

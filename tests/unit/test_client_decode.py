@@ -7,7 +7,13 @@ import json
 import pytest
 
 from extract.deribit.client import decode
-from extract.deribit.errors import PERMANENT_CODES, TRANSIENT_CODES, PermanentError, TransientError
+from extract.deribit.errors import (
+    PERMANENT_CODES,
+    TRANSIENT_CODES,
+    BadReplyError,
+    PermanentError,
+    TransientError,
+)
 from extract.deribit.instruments import parse_instruments
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -70,6 +76,12 @@ def test_who_answers_is_known(headers, envelope, host, source):
     body = json.dumps({"result": 1, "usOut": 1_700_000_000_123_456} | envelope).encode()
     reply = decode(200, headers, body, host)
     assert (reply.source, reply.server_ms) == (source, 1_700_000_000_123)
+
+
+@pytest.mark.parametrize("result", [[], [{"settlement_period": "week"}], None, {}])
+def test_a_listing_without_perpetuals_is_no_answer(result):
+    with pytest.raises(BadReplyError):
+        parse_instruments(result)
 
 
 def test_recorded_errors(shared):

@@ -45,6 +45,21 @@ def test_an_api_that_is_not_http_is_refused(url):
         read_settings({"DERIBIT_API_URL": url})
 
 
+def test_an_api_address_with_a_password_is_refused_without_showing_it():
+    with pytest.raises(UsageError, match="no user or password") as caught:
+        read_settings({"DERIBIT_API_URL": "http://ada:s3cret@127.0.0.1/api"})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_socket_folder_is_refused():
+    with pytest.raises(UsageError, match="got a socket folder"):
+        read_settings({"PGHOST": "/var/run/postgresql"})
+
+
+def test_an_ipv6_address_is_bracketed_in_the_url():
+    assert read_settings({"PGHOST": "::1", "PGUSER": "a"}).server.url() == "postgresql://a@[::1]:5432/a"
+
+
 def test_pghost_names_a_server_and_the_rest_has_libpqs_defaults():
     server = read_settings({"PGHOST": "db", "PGUSER": "ada"}).server
     assert (server.host, server.port, server.dbname, server.user) == ("db", 5432, "ada", "ada")

@@ -34,8 +34,8 @@ def test_a_failed_window_is_owed_until_it_is_answered():
     assert owed_after(owed, [Answer(window(0, 7))]) == {}
 
 
-def test_a_window_that_was_never_asked_is_not_owed():
-    assert owed_after({}, [failed(0, 5, asked=False)]) == {}
+def test_a_window_that_was_given_up_unasked_is_owed_too():
+    assert owed_after({}, [failed(0, 5, asked=False)]) == {"X 1": [[0, 5 * MINUTE_MS]]}
 
 
 def test_what_one_instrument_owes_is_not_paid_by_another():

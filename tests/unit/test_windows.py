@@ -16,6 +16,7 @@ from extract.windows import (
     merge,
     packages,
     plan_range,
+    plan_reach_back,
     plan_update,
     subtract,
 )
@@ -96,6 +97,38 @@ def test_an_update_asks_again_for_what_is_owed_and_for_nothing_twice():
     forward_start = last - 9 * MINUTE_MS
     assert covered(history) == [owed[0], (owed[1][0], forward_start)]
     assert sum(b - a for a, b in covered(windows)) == sum(w.end_ms - w.start_ms for w in windows)
+
+
+def test_a_cursor_on_an_odd_tick_does_not_shift_what_is_asked():
+    last = ONE.floor(NOW) - HOUR_MS
+    windows = plan_update("X", ONE, Cursor(last + 1000), LISTED, NOW, lookback=0)
+    assert windows[0].start_ms == last + MINUTE_MS
+
+
+def test_a_look_back_ends_at_listing():
+    windows = plan_update("X", ONE, Cursor(ONE.floor(NOW) - HOUR_MS), LISTED, NOW, lookback=10**12)
+    assert windows[0].start_ms == earliest_start(ONE, LISTED)
+
+
+def test_without_a_cursor_an_update_begins_with_what_is_owed():
+    start = ONE.floor(LISTED) + 500 * DAY_MS
+    windows = plan_update("X", ONE, Cursor(None, ((start, start + DAY_MS),)), LISTED, NOW, lookback=10)
+    assert covered(windows) == [(start, ONE.closed_end(NOW))]
+    assert all(window.forward for window in windows)
+
+
+def test_an_unaligned_start_misses_no_bucket_of_either_anchor():
+    six_hours = RESOLUTIONS["360"]
+    start = NOW // DAY_MS * DAY_MS - 10 * DAY_MS + HOUR_MS
+    windows = plan_range("X", six_hours, Cursor(), LISTED, NOW, (start, start + DAY_MS))
+    assert windows[0].start_ms == start + HOUR_MS  # 02:00, should buckets open at 08:00
+
+
+def test_reaching_back_stops_where_candles_are_wanted_no_more():
+    window = Window("X", LISTED, LISTED + DAY_MS, ONE)
+    (before,) = plan_reach_back(window, 0)
+    assert (before.end_ms, before.buckets, before.forward) == (LISTED, BUCKETS_PER_WINDOW, False)
+    assert plan_reach_back(window, LISTED) == []
 
 
 def test_the_forming_candle_is_never_asked_for_as_closed():

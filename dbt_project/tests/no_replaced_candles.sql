@@ -1,0 +1,3 @@
+{{ config(severity='warn') }}
+
+select * from {{ ref('rejected_candles') }}
