@@ -142,25 +142,27 @@ class Loader:
             landing.check_server(locked)
             landing.check_clock(locked, time.time())
             clock, listed = self.client.server_time(), self.client.instruments()
-            pipeline = self._open_pipeline(locked)
-            check_source(loaded_source(pipeline.state), clock.source)
-            chosen, unlisted = choose(names, listed, loaded_instruments(pipeline.state, resolution))
-            windows = [
-                window
-                for instrument in chosen
-                for window in plan(
-                    instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
-                )
-            ]
-            run = _Run(self, pipeline, locked, listed, clock.result, Outcome(unlisted=unlisted))
-            early = run.land(windows)
-            while early and reach_ms is not None:
-                early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
+            with self._open_pipeline(locked) as pipeline:
+                check_source(loaded_source(pipeline.state), clock.source)
+                chosen, unlisted = choose(names, listed, loaded_instruments(pipeline.state, resolution))
+                windows = [
+                    window
+                    for instrument in chosen
+                    for window in plan(
+                        instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
+                    )
+                ]
+                run = _Run(self, pipeline, locked, listed, clock.result, Outcome(unlisted=unlisted))
+                early = run.land(windows)
+                while early and reach_ms is not None:
+                    early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
             landing.summarize(locked)
         raise_incomplete(run.outcome)
         return run.outcome
 
-    def _open_pipeline(self, locked: PgConnection) -> dlt.Pipeline:
+    @contextmanager
+    def _open_pipeline(self, locked: PgConnection) -> Iterator[dlt.Pipeline]:
+        """Yield a pipeline with the state of the database; its working folder outlives only a failure."""
         os.environ.update(DLT_SETTINGS)
         folder = self.workdir / landing.database_key(locked)
         landing.sweep(locked, leftover_loads(folder))
@@ -176,7 +178,8 @@ class Loader:
         )
         with one_line_errors("read the state of earlier loads"):
             pipeline.sync_destination()
-        return pipeline
+        yield pipeline
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

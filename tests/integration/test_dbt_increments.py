@@ -151,10 +151,12 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
     assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
 
-    outcome = project.run("run", *MODEL)
+    outcome = project.run("run")
     assert not outcome.success
-    assert "expected base_resolution 1D, which perpetuals_ohlcv was built with, got 1; " in outcome.output
+    assert "expected base_resolution 1D, which this database was built with, got 1; " in outcome.output
     assert project.query("select count(*) from perpetuals_ohlcv") == [(3,)]
+    assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
+    assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
 
 
 def test_a_plain_table_in_the_way_is_named(project: DbtProject) -> None:
