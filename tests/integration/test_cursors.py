@@ -193,6 +193,16 @@ def test_a_passing_fault_is_retried_without_a_trace(load, database, exchange, fa
     assert ticks(database) == minutes(28, 30)
 
 
+def test_an_exchange_that_is_slower_than_the_budget_slows_the_run_down(load, database):
+    with running(SimulatorConfig(clock=NOW, requests_per_second=6, burst=3)) as strict:
+        loader = load()
+        client = DeribitClient(strict.base_url, TokenBucket(50, 20))
+        outcome = replace(loader, client=client).backfill([BTC], ONE, days(-35, 30))
+        assert any(entry.limited for entry in strict.simulator.log)
+    assert ticks(database) == minutes(-35, 30)
+    assert outcome.failed == []
+
+
 def test_coarse_candles_have_cursors_of_their_own(load, database):
     load().backfill([BTC], ONE, days(29, 30))
     load().backfill([BTC], RESOLUTIONS["1D"], days(-30, 60))
