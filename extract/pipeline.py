@@ -163,8 +163,8 @@ class Loader:
     @contextmanager
     def _open_pipeline(self, locked: PgConnection) -> Iterator[dlt.Pipeline]:
         """Yield a pipeline with the state of the database; its working folder outlives only a failure."""
-        os.environ.update(DLT_SETTINGS)
         folder = self.workdir / landing.database_key(locked)
+        os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
         landing.sweep(locked, leftover_loads(folder))
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
@@ -179,6 +179,7 @@ class Loader:
         with one_line_errors("read the state of earlier loads"):
             pipeline.sync_destination()
         yield pipeline
+        pipeline.deactivate()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dlt.common.runtime import anon_tracker
 
 from extract import landing
 from extract.deribit.budget import TokenBucket
@@ -140,6 +141,13 @@ def test_a_debt_outlives_the_working_folder(load, database, exchange, tmp_path):
     shutil.rmtree(tmp_path / "pipelines")
     load().update([], ONE)
     assert ticks(database) == minutes(1, 30)
+
+
+def test_a_load_leaves_no_files_and_reports_to_nobody(load, database, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    load().backfill([BTC], ONE, days(29, 30))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert anon_tracker._ANON_TRACKER_ENDPOINT is None
 
 
 def test_a_lost_working_folder_changes_nothing(load, database, exchange, tmp_path):
