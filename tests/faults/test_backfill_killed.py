@@ -49,14 +49,20 @@ def complete_loads(database: Connection) -> int:
         return 0
 
 
-def copying(database: Connection) -> bool:
+def copying(database: Connection) -> Callable[[Connection], bool]:
     """Tell whether candles are streaming into the raw table right now, after a first complete load."""
-    busy = rows(
-        database,
-        "select 1 from pg_stat_activity where datname = current_database() and state = 'active'"
-        " and query ilike 'copy %candles%'",
-    )
-    return bool(busy) and complete_loads(database) >= 1
+    watching = database.connect()  # one connection: a new one for each look could miss a short copy
+
+    def reached(_: Connection) -> bool:
+        with watching.cursor() as cursor:
+            cursor.execute(
+                "select 1 from pg_stat_activity where datname = current_database() and state = 'active'"
+                " and query ilike 'copy %candles%'"
+            )
+            busy = cursor.fetchone()
+        return busy is not None and complete_loads(database) >= 1
+
+    return reached
 
 
 def fetching(exchange: RunningSimulator) -> Callable[[Connection], bool]:
@@ -75,7 +81,7 @@ def test_the_same_command_again_completes_a_killed_backfill(
     reached = {
         "while the first windows are fetched": fetching(exchange),
         "after two packages": lambda db: complete_loads(db) >= 2,
-        "inside a copy": copying,
+        "inside a copy": copying(database),
     }[moment]
     exchange.simulator.log.clear()
     killed_at = kill_when(lambda: reached(database), database, exchange.base_url, environment)
