@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg2
-from psycopg2.extensions import cursor as PgCursor  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
 from extract.resolution import Resolution

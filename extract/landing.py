@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # classes, under the names they
-from psycopg2.extensions import cursor as PgCursor  # noqa: N812  # have here
+from psycopg2.extensions import connection as PgConnection
+from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
 from extract.server.connection import Connection, DatabaseError
@@ -34,7 +34,7 @@ def check_server(opened: PgConnection) -> None:
     """Make sure that the database has TimescaleDB.
 
     Raises:
-        DatabaseError: it has not, and this role may not create the extension.
+        DatabaseError: it has not.
     """
     with opened.cursor() as cursor:
         cursor.execute(
@@ -78,8 +78,8 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
 def prepare(opened: PgConnection) -> None:
     """Make `candles` a hypertable with its load index. It has no row yet; once done, nothing happens.
 
-    There is no such table as long as every answer was empty.
-    A brin index tells loads apart for next to nothing: rows arrive load by load within a chunk.
+    There is no such table as long as every answer was empty. A brin index tells loads apart for next to
+    nothing: rows arrive load by load within a chunk.
     """
     with opened.cursor() as cursor:
         cursor.execute(
@@ -89,16 +89,15 @@ def prepare(opened: PgConnection) -> None:
         )
         if cursor.fetchone() or not _exists(cursor, "candles"):
             return
-        cursor.execute(
-            "select create_hypertable(%s::regclass, by_range('timestamp', %s::interval),"
-            " create_default_indexes => false)",
-            [f"{DATASET}.candles", CHUNK_INTERVAL],
-        )
+        # one statement string, hence one transaction: a kill leaves no hypertable without its index
         cursor.execute(
             sql.SQL(
-                "create index if not exists candles_load on {}.candles"
+                "select create_hypertable(%s::regclass, by_range('timestamp', %s::interval),"
+                " create_default_indexes => false);"
+                " create index candles_load on {}.candles"
                 " using brin (_dlt_load_id) with (pages_per_range = 16)"
-            ).format(sql.Identifier(DATASET))
+            ).format(sql.Identifier(DATASET)),
+            [f"{DATASET}.candles", CHUNK_INTERVAL],
         )
     _let_reader_read(opened)
 

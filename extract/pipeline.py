@@ -22,7 +22,7 @@ import psycopg2
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations import postgres
 from dlt.pipeline.exceptions import PipelineStepFailed
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import connection as PgConnection
 
 from extract import landing
 from extract.deribit.client import DeribitClient

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import connection as PgConnection
 
 from extract.errors import PerpsError
 from extract.server.connection import Connection

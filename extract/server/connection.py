@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import psycopg2
-from psycopg2.extensions import connection as PgConnection  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import connection as PgConnection
 
 from extract.errors import PerpsError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg2
 from psycopg2 import errors, sql
-from psycopg2.extensions import cursor as PgCursor  # noqa: N812  # a class, under the name it has here
+from psycopg2.extensions import cursor as PgCursor
 from psycopg2.extensions import encrypt_password
 
 from extract.server.connection import Connection
