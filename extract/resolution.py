@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from extract.errors import UsageError
@@ -40,9 +41,12 @@ class Resolution:
         """Return the first bucket open at or after `at_ms`, by whichever anchor comes first."""
         return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
-    def on_grid(self, tick_ms: int) -> bool:
-        """Tell whether a bucket of this resolution can open at `tick_ms`."""
-        return any((tick_ms - anchor) % self.step_ms == 0 for anchor in self.anchors_ms)
+    def count_off_grid(self, ticks_ms: Sequence[int]) -> int:
+        """Return at how many of the ticks no bucket of this resolution can open."""
+        allowed = {anchor % self.step_ms for anchor in self.anchors_ms}
+        if {tick % self.step_ms for tick in ticks_ms} <= allowed:
+            return 0
+        return sum(tick % self.step_ms not in allowed for tick in ticks_ms)
 
     def closed_end(self, now_ms: int) -> int:
         """Return the exclusive bound of closed buckets: a tick below it had its whole bucket before `now_ms`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+import operator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +66,14 @@ def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int)
     """
     columns = _columns(result)
     ticks = columns["ticks"]
-    if not all(type(tick) is int for tick in ticks):
+    if set(map(type, ticks)) - {int}:
         raise BadReplyError("expected whole milliseconds in ticks, got something else")
-    if any(later <= earlier for earlier, later in itertools.pairwise(ticks)):
+    if not all(map(operator.lt, ticks, ticks[1:])):
         raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
     # An unaligned start also returns the bucket that contains it (FACTS: seen); one more bucket is harmless.
     if ticks and (ticks[0] < start_ms - resolution.step_ms or ticks[-1] > end_ms + resolution.step_ms):
         raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {ticks[0]} to {ticks[-1]}")
-    off_grid = sum(not resolution.on_grid(tick) for tick in ticks)
+    off_grid = resolution.count_off_grid(ticks)
     arrays = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
     arrays += [_doubles(name, columns[name]) for name in VALUES]
     return Chart(pa.Table.from_arrays(arrays, schema=SCHEMA), off_grid)
@@ -94,8 +95,9 @@ def _columns(result: Any) -> dict[str, list[Any]]:
 
 
 def _doubles(name: str, values: list[Any]) -> pa.Array:
-    if set(map(type, values)) <= {float, type(None)}:
-        return pa.array(values, pa.float64())
+    if set(map(type, values)) <= {float, int, type(None)}:
+        with suppress(pa.ArrowInvalid):  # an int beyond what a double holds exactly
+            return pa.array(values, pa.float64())
     numbers = [_number(value) for value in values]
     if lost := numbers.count(None) - values.count(None):
         log.warning("%d values of %s are not numbers: kept as null", lost, name)
