@@ -69,13 +69,9 @@ def _try_next(database: Connection, settings: Settings, say: Callable[[str], Non
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"
     say("\nTry next (synthetic candles):")
     say(f'  {shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(QUERY)
-            say(" | ".join(column.name for column in cursor.description))
-            for row in cursor.fetchall():
-                say(" | ".join(str(value) for value in row))
-    finally:
-        opened.close()
+    with database.reading() as cursor:
+        cursor.execute(QUERY)
+        say(" | ".join(column.name for column in cursor.description))
+        for row in cursor.fetchall():
+            say(" | ".join(str(value) for value in row))
     say(f"\nThe server keeps running for psql; stop it with: {shown} db stop")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg2
-from psycopg2.extensions import cursor as PgCursor
-
-from extract.errors import PerpsError
 from extract.resolution import Resolution
 from extract.server.connection import Connection
 from extract.times import format_time
+from extract.transform import expecting_models
 from extract.windows import Interval
 
 GAPS = """
@@ -67,7 +63,7 @@ def read_gaps(database: Connection) -> list[Gap]:
     Raises:
         PerpsError: the models are not built yet.
     """
-    with _reading(database) as cursor:
+    with expecting_models(), database.reading() as cursor:
         cursor.execute(GAPS)
         return [Gap(*row) for row in cursor.fetchall()]
 
@@ -78,7 +74,7 @@ def read_resolution(database: Connection) -> str:
     Raises:
         PerpsError: the models are not built yet.
     """
-    with _reading(database) as cursor:
+    with expecting_models(), database.reading() as cursor:
         cursor.execute(RESOLUTION)
         return str(cursor.fetchone()[0] or "1")
 
@@ -86,22 +82,8 @@ def read_resolution(database: Connection) -> str:
 def count_filled(database: Connection, gaps: Sequence[Gap]) -> list[int]:
     """Return for each gap how many usable candles inside it the raw tables hold by now."""
     counts = []
-    with _reading(database) as cursor:
+    with expecting_models(), database.reading() as cursor:
         for gap in gaps:
             cursor.execute(FILLED, [gap.instrument, gap.last_ms, gap.next_ms])
             counts.append(int(cursor.fetchone()[0]))
     return counts
-
-
-@contextmanager
-def _reading(database: Connection) -> Iterator[PgCursor]:
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            yield cursor
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
-        raise PerpsError(
-            "expected the dbt models in the database, found none; run: perps dbt -- build"
-        ) from None
-    finally:
-        opened.close()

@@ -117,25 +117,19 @@ def summarize(opened: PgConnection) -> None:
 
     Only speed depends on it, so a failure is logged and no more.
     """
-    with opened.cursor() as cursor, suppressed(log, "could not summarize the load index"):
-        cursor.execute(
-            "select sum(brin_summarize_new_values(indexes.indexrelid))"
-            " from pg_index as indexes"
-            " join pg_inherits as chunks on chunks.inhrelid = indexes.indrelid"
-            " join pg_class as kind on kind.oid = indexes.indexrelid"
-            " join pg_am as method on method.oid = kind.relam and method.amname = 'brin'"
-            " where chunks.inhparent = to_regclass(%s)",
-            [f"{DATASET}.candles"],
-        )
-
-
-@contextmanager
-def suppressed(logger: logging.Logger, what: str) -> Iterator[None]:
-    """Log a database error instead of raising it."""
     try:
-        yield
+        with opened.cursor() as cursor:
+            cursor.execute(
+                "select sum(brin_summarize_new_values(indexes.indexrelid))"
+                " from pg_index as indexes"
+                " join pg_inherits as chunks on chunks.inhrelid = indexes.indrelid"
+                " join pg_class as kind on kind.oid = indexes.indexrelid"
+                " join pg_am as method on method.oid = kind.relam and method.amname = 'brin'"
+                " where chunks.inhparent = to_regclass(%s)",
+                [f"{DATASET}.candles"],
+            )
     except psycopg2.Error:
-        logger.warning(what, exc_info=True)
+        log.warning("could not summarize the load index", exc_info=True)
 
 
 def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from extract.errors import UsageError
+from extract.server.cluster import default_cache, default_data
 from extract.server.connection import Connection
 
 DEFAULT_API_URL = "https://www.deribit.com/api/v2"
@@ -71,27 +72,12 @@ def read_settings(
         raise UsageError(f"expected an http address in DERIBIT_API_URL or --api-url, got {api_url!r}")
     if urlsplit(api_url).username is not None:
         raise UsageError("expected no user or password in DERIBIT_API_URL or --api-url: the api needs none")
-    home, cache = _folders(environment)
     return Settings(
         api_url=api_url.rstrip("/"),
         requests_per_second=_rate(environment.get("DERIBIT_REQUESTS_PER_SECOND") if rate is None else rate),
-        home=home,
-        cache=cache,
+        home=Path(environment.get("PERPS_HOME") or default_data(environment).parent).absolute(),
+        cache=Path(environment.get("PERPS_CACHE") or default_cache(environment)).absolute(),
         server=_server(environment),
-    )
-
-
-def _folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
-    """Return home and cache. Root's are system folders: the server's account cannot enter /root."""
-    if os.geteuid() == 0:
-        home, cache = Path("/var/lib/perps"), Path("/var/cache/perps")
-    else:
-        user = Path(environment.get("HOME") or Path.home())
-        home = Path(environment.get("XDG_DATA_HOME") or user / ".local/share") / "perps"
-        cache = Path(environment.get("XDG_CACHE_HOME") or user / ".cache") / "perps"
-    return (
-        Path(environment.get("PERPS_HOME") or home).absolute(),
-        Path(environment.get("PERPS_CACHE") or cache).absolute(),
     )
 
 

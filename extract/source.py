@@ -25,7 +25,7 @@ from extract.deribit.candles import VALUES
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer
 from extract.resolution import Resolution
-from extract.windows import Cursor, Window, merge, subtract
+from extract.windows import Cursor, merge, subtract
 
 SOURCE = "deribit"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -177,7 +177,7 @@ def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, 
     """
     after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
     for answer in answers:
-        key = owed_key(answer.window)
+        key = owed_key(answer.window.instrument, answer.window.resolution)
         interval = (answer.window.start_ms, answer.window.end_ms)
         if answer.error is None:
             after[key] = subtract(after.get(key, []), [interval])
@@ -186,9 +186,9 @@ def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, 
     return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
 
 
-def owed_key(window: Window) -> str:
-    """Return the key of a window's instrument and resolution in the source's state."""
-    return f"{window.instrument} {window.resolution.name}"
+def owed_key(instrument: str, resolution: Resolution) -> str:
+    """Return the key of an instrument and resolution in the source's state."""
+    return f"{instrument} {resolution.name}"
 
 
 def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
@@ -196,7 +196,7 @@ def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolutio
     found = state.get("sources", {}).get(SOURCE, {})
     resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
     last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
-    owed = found.get("owed", {}).get(f"{instrument} {resolution.name}", [])
+    owed = found.get("owed", {}).get(owed_key(instrument, resolution), [])
     last_ms = None if last is None or last == EPOCH else int(last.timestamp() * 1000)
     return Cursor(last_ms, tuple((start, end) for start, end in owed))
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import psycopg2
+
 from extract.errors import PerpsError
 from extract.landing import BUILD_LOCK, run_lock
 from extract.server.connection import Connection
@@ -46,6 +48,21 @@ def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bo
         reason = " ".join(str(result.exception).split())[:300]
         raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
     return bool(result.success)
+
+
+@contextmanager
+def expecting_models() -> Iterator[None]:
+    """Say what to do when a query meets a database in which dbt has not built the models yet.
+
+    Raises:
+        PerpsError: a model is missing.
+    """
+    try:
+        yield
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+        raise PerpsError(
+            "expected the dbt models in the database, found none; run: perps dbt -- build"
+        ) from None
 
 
 @contextmanager

@@ -110,9 +110,8 @@ def connection(args: argparse.Namespace, settings: Settings) -> Connection:
 
 def describe_server(server: Connection) -> str:
     """Return one line about a server that PGHOST names."""
-    opened = server.connect()
     try:
-        with opened.cursor() as cursor:
+        with server.reading() as cursor:
             cursor.execute(
                 "select current_setting('server_version'),"
                 " (select extversion from pg_extension where extname = 'timescaledb'),"
@@ -123,7 +122,5 @@ def describe_server(server: Connection) -> str:
         raise PerpsError(
             f"expected an answer from {server.host}, got {' '.join(str(error).split())}"
         ) from None
-    finally:
-        opened.close()
     extension = f"TimescaleDB {timescaledb}, {edition} edition" if timescaledb else "no TimescaleDB extension"
     return f"{server.host}:{server.port}/{server.dbname} as {server.user}: PostgreSQL {version}, {extension}"

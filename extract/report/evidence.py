@@ -10,11 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import connection as PgConnection
 
 from extract.errors import PerpsError
 from extract.server.connection import Connection
+from extract.transform import expecting_models
 
 GAPS = """
 select instrument, gap_start, gap_end, gap_minutes
@@ -65,27 +65,24 @@ def write_report(database: Connection, folder: Path) -> Evidence:
     Raises:
         PerpsError: the models are not built yet, or the folder cannot be written.
     """
-    with_models = database.connect(autocommit=False)
+    opened = database.connect(autocommit=False)
     try:
         # one snapshot: the three files speak of the same moment
-        with_models.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        opened.set_session(isolation_level="REPEATABLE READ", readonly=True)
         folder.mkdir(parents=True, exist_ok=True)
-        gaps = _write_csv(with_models, GAPS, folder / "gap-report.csv")
-        violations = _write_csv(with_models, VIOLATIONS, folder / "sanity-report.csv")
-        counted = _rows(with_models, COVERAGE)[1]
-        sources = [source for source, _ in _rows(with_models, SOURCE)[1]]
+        with expecting_models():
+            gaps = _write_csv(opened, GAPS, folder / "gap-report.csv")
+            violations = _write_csv(opened, VIOLATIONS, folder / "sanity-report.csv")
+            counted = _rows(opened, COVERAGE)[1]
+            sources = [source for source, _ in _rows(opened, SOURCE)[1]]
         text = "\n".join(_row_counts(counted, sources, database)) + "\n"
         (folder / "row-counts.txt").write_text(text, encoding="utf-8")
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
-        raise PerpsError(
-            "expected the dbt models in the database, found none; run: perps dbt -- build"
-        ) from None
     except OSError as error:
         raise PerpsError(
             f"expected to write the report to {folder}, got {error.strerror}; choose --out"
         ) from None
     finally:
-        with_models.close()
+        opened.close()
     files = [folder / name for name in ("gap-report.csv", "sanity-report.csv", "row-counts.txt")]
     return Evidence(files, gaps, violations, sum(row[1] for row in counted))
 

@@ -10,6 +10,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,18 +60,25 @@ class _State:
     timescaledb: str = ""
 
 
-def default_cache() -> Path:
-    """Return the packages' folder: /var/cache/perps for root, else perps in the user's cache folder."""
+def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the packages' folder: /var/cache/perps for root, else perps in the user's cache folder.
+
+    Root's are system folders because the server's account cannot enter /root.
+    """
     if os.geteuid() == 0:
         return Path("/var/cache/perps")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perps"
+    return Path(environment.get("XDG_CACHE_HOME") or _user(environment) / ".cache") / "perps"
 
 
-def default_data() -> Path:
+def default_data(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the data folder: /var/lib/perps/server for root, else perps/server in the user's data folder."""
     if os.geteuid() == 0:
         return Path("/var/lib/perps/server")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "perps" / "server"
+    return Path(environment.get("XDG_DATA_HOME") or _user(environment) / ".local/share") / "perps" / "server"
+
+
+def _user(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("HOME") or Path.home())
 
 
 class Cluster:

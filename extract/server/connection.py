@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import connection as PgConnection
+from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
 
@@ -46,6 +49,20 @@ class Connection:
     def with_database(self, dbname: str) -> Connection:
         """Return the same server and role with another database."""
         return replace(self, dbname=dbname)
+
+    @contextmanager
+    def reading(self) -> Iterator[PgCursor]:
+        """Yield a cursor on a connection of its own, closed afterwards.
+
+        Raises:
+            DatabaseError: as `connect`.
+        """
+        opened = self.connect()
+        try:
+            with opened.cursor() as cursor:
+                yield cursor
+        finally:
+            opened.close()
 
     def connect(self, *, autocommit: bool = True, connect_timeout: int = 10) -> PgConnection:
         """Open a psycopg2 connection whose session time zone is UTC.
