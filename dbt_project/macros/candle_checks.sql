@@ -19,8 +19,8 @@
 {% macro ohlcv_rules() -%}
     {{ return({
         'high_below_low': 'high < low',
-        'open_outside_range': 'open not between low and high',
-        'close_outside_range': 'close not between low and high',
+        'open_outside_range': 'low <= high and open not between low and high',
+        'close_outside_range': 'low <= high and close not between low and high',
         'price_not_positive': 'least(open, high, low, close) <= 0',
         'volume_negative': 'volume < 0',
     }) }}
@@ -46,7 +46,17 @@
         {%- endfor %}
     ) as rules (rule, broken)
     where rules.broken
-        and ({{ rules.values() | join(' or ') }})
+        and (({{ rules.values() | join(') or (') }}))
+{%- endmacro %}
+
+
+{% macro count_violations() -%}
+    {%- set rules = ohlcv_rules().values() -%}
+    coalesce(
+        sum(({{ rules | join(')::integer + (') }})::integer)
+            filter (where ({{ rules | join(') or (') }})),
+        0
+    )
 {%- endmacro %}
 
 

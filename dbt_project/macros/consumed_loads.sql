@@ -25,7 +25,9 @@
 
 
 {% macro create_consumed_loads() -%}
-    {%- if execute and run_query("select to_regclass('quality.consumed_loads') is null").columns[0].values()[0] -%}
+    {%- set complete = "select count(*) = 1 from information_schema.columns where table_schema = 'quality' "
+        ~ "and table_name = 'consumed_loads' and column_name = 'follows'" -%}
+    {%- if execute and not run_query(complete).columns[0].values()[0] -%}
         select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), 0);
         create schema if not exists quality;
         create table if not exists quality.consumed_loads (
@@ -36,6 +38,7 @@
             claimed_by xid8 default pg_current_xact_id(),
             primary key (model, load_id)
         );
+        alter table quality.consumed_loads add column if not exists follows xid8;
     {%- endif -%}
 {%- endmacro %}
 
@@ -60,17 +63,11 @@
 
 {% macro claim_loads() -%}
     {%- if execute -%}
-        {%- set model_name = this.identifier -%}
-        {%- set resolution = base_resolution() -%}
-        {%- do run_query(
-            "select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('" ~ model_name ~ "')); "
-            ~ "delete from quality.consumed_loads where model = '" ~ model_name ~ "' "
-            ~ "and (resolution <> '" ~ resolution ~ "' or to_regclass('" ~ this.include(database=false) ~ "') is null)"
-        ) -%}
+        {{ lock_claims(this.identifier) }}
         insert into quality.consumed_loads (model, resolution, load_id)
         select distinct
-            '{{ model_name }}',
-            '{{ resolution }}',
+            '{{ this.identifier }}',
+            '{{ base_resolution() }}',
             load_id
         from {{ source('deribit_raw', '_dlt_loads') }}
         where status = 0
@@ -80,15 +77,46 @@
         set
             claimed_by = pg_current_xact_id(),
             consumed_at = now()
-        where model = '{{ model_name }}'
+        where model = '{{ this.identifier }}'
             and claimed_by is distinct from pg_current_xact_id()
             and load_id::numeric >= (
                 select min(load_id::numeric)
                 from quality.consumed_loads
-                where model = '{{ model_name }}'
+                where model = '{{ this.identifier }}'
                     and (claimed_by is null or claimed_by = pg_current_xact_id())
             );
     {%- endif -%}
+{%- endmacro %}
+
+
+{% macro claim_loads_after(upstream, claimant=none) -%}
+    {%- if execute -%}
+        {%- set claimant = claimant or this.identifier -%}
+        {{ lock_claims(claimant) }}
+        insert into quality.consumed_loads as claims (model, resolution, load_id, follows)
+        select
+            '{{ claimant }}',
+            '{{ base_resolution() }}',
+            load_id,
+            claimed_by
+        from quality.consumed_loads
+        where model = '{{ upstream }}'
+        on conflict (model, load_id) do update set
+            claimed_by = pg_current_xact_id(),
+            consumed_at = now(),
+            follows = excluded.follows
+        where claims.follows is distinct from excluded.follows
+            or claims.claimed_by is null;
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro lock_claims(claimant) -%}
+    {%- do run_query("select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('" ~ claimant ~ "'))") -%}
+    {%- do run_query(
+        "delete from quality.consumed_loads where model = '" ~ claimant ~ "' "
+        ~ "and (resolution <> '" ~ base_resolution() ~ "' or to_regclass('" ~ this.include(database=false) ~ "') is null)"
+    ) -%}
 {%- endmacro %}
 
 
@@ -101,18 +129,31 @@
 
 
 {% macro reread_loads(model) -%}
+    {%- set derived = ['ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
     {%- call statement('reread', fetch_result=True) -%}
         update quality.consumed_loads
         set claimed_by = null
-        where model = '{{ model }}'
+        where model in ('{{ model }}', '{{ model }} bars')
         returning load_id
     {%- endcall -%}
     {%- set forgotten = load_result('reread').data | length -%}
     {%- if forgotten == 0 -%}
         {{ exceptions.raise_compiler_error(
-            "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv or rejected_candles after a first dbt build"
+            "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv, rejected_candles, "
+            ~ derived | join(", ") ~ " after a first dbt build"
         ) }}
+    {%- endif -%}
+    {%- if model in derived -%}
+        {%- do run_query("delete from quality." ~ model) -%}
     {%- endif -%}
     {%- do adapter.commit() -%}
     {{ log(model ~ " will read " ~ forgotten ~ " loads again in the next dbt build", info=true) }}
+{%- endmacro %}
+
+
+{% macro in_claimed_loads(load_column) -%}
+    {{ hashed_in(load_column, 'claimed_loads', 'load_id') }}
+    {%- if is_incremental() %}
+        and {{ load_column }} between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
+    {%- endif -%}
 {%- endmacro %}

@@ -16,10 +16,20 @@
 {%- endmacro %}
 
 
+{% macro bucket_anchors() -%}
+    {{ return({'1D': ['08'], '720': ['08'], '360': ['00', '08'], '180': ['00', '08']}.get(base_resolution(), ['00'])) }}
+{%- endmacro %}
+
+
 {% macro on_bucket_grid(timestamp_column='timestamp') -%}
-    {%- set anchors = {'1D': ['08'], '720': ['08'], '360': ['00', '08'], '180': ['00', '08']}.get(base_resolution(), ['00']) -%}
-    {%- for anchor in anchors -%}
+    {%- for anchor in bucket_anchors() -%}
     {{ ' or ' if not loop.first -}}
-    date_bin(interval '{{ bucket_minutes() }} minutes', {{ timestamp_column }}, timestamptz '1970-01-01 {{ anchor }}:00+00') = {{ timestamp_column }}
+    {{ bucket_open(timestamp_column, anchor=anchor) }} = {{ timestamp_column }}
     {%- endfor -%}
+{%- endmacro %}
+
+
+{% macro day_first_bucket(day, first_candle) -%}
+    {{ first_candle }} + interval '{{ bucket_minutes() }} minutes'
+        * ceil(extract(epoch from {{ day_open(day) }} - {{ first_candle }}) / {{ bucket_minutes() * 60 }})::integer
 {%- endmacro %}

@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('ohlcv_gaps') }}
 with rejected as (
 
     select * from {{ ref('rejected_candles') }}

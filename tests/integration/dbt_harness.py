@@ -43,7 +43,7 @@ create table deribit_raw.candles (
 select create_hypertable(
     'deribit_raw.candles', by_range('timestamp', interval '30 days'), create_default_indexes => false
 );
-create index on deribit_raw.candles using brin (_dlt_load_id);
+create index on deribit_raw.candles using brin (_dlt_load_id, "timestamp") with (pages_per_range = 16);
 create table deribit_raw.fetches (
     instrument varchar,
     resolution varchar,
@@ -232,6 +232,16 @@ class DbtProject:
             opened.close()
         if complete:
             self.complete(load_id)
+
+    def answered(
+        self, first: datetime, last: datetime, load_id: str = "10.5", resolution: str = "1", rows: int = 0
+    ) -> None:
+        """Enter an answered request for [first, last) in deribit_raw.fetches; Deribit's clock said `last`."""
+        self.query(
+            "insert into deribit_raw.fetches values"
+            f" ('BTC-PERPETUAL', '{resolution}', '{first}', '{last}', {rows}, 'ok', '{last}', 'simulator',"
+            f" '{load_id}')"
+        )
 
     def complete(self, load_id: str, status: int = 0) -> None:
         """Enter a load in _dlt_loads; status 0 is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,41 @@ from (values
     (1, 1.5, 1.0, 2.0, 1.5, 1.0), (2, 3.0, 2.0, 1.0, 1.5, 1.0), (3, 1.5, 2.0, 1.0, 0.5, 1.0),
     (4, 0.0, 1.0, 0.0, 1.0, 1.0), (5, 1.5, 2.0, 1.0, 1.5, -1.0)
 ) as rows (number, open, high, low, close, volume);
+create table fixtures.fresh as
+select timestamptz '2024-01-01 03:19+00' as last_candle, timestamptz '2024-01-01 04:20+00' as checked_at,
+    'A' as instrument, 60 as tail_minutes;
+create table fixtures.late as
+select last_candle, checked_at, instrument, 61 as tail_minutes from fixtures.fresh;
+create table fixtures.explained as
+select 'A' as instrument, timestamptz '2024-01-01 01:00+00' as gap_start,
+    timestamptz '2024-01-01 01:06+00' as gap_end, 5 as gap_minutes, 'source' as reason;
+create table fixtures.unexplained as
+select instrument, gap_start, gap_end, gap_minutes, 'unfetched' as reason from fixtures.explained;
+create table fixtures.narrow as
+select instrument, gap_start, gap_end - interval '1 minute' as gap_end, 4 as gap_minutes, reason
+from fixtures.unexplained;
+create table fixtures.no_violations as
+select *, null::text as rule from fixtures.right where false;
+create table fixtures.violations as select *, 'volume_negative' as rule from fixtures.right limit 1;
+create table fixtures.covered as
+select 'A' as instrument, 99 as candles, null::timestamptz as first_candle, null::timestamptz as last_candle,
+    100 as expected, 1 as missing, 99.0 as coverage_percent;
+create table fixtures.uncovered as
+select instrument, candles - 1 as candles, first_candle, last_candle, expected, missing, coverage_percent
+from fixtures.covered;
 """
+
+BY_MODEL = {
+    "no_gaps": (
+        "gaps",
+        {"explained": "pass", "narrow": "pass", "unexplained": "fail"},
+        ", reasons: [unfetched]",
+    ),
+    "no_tail_gap": ("coverage", {"fresh": "pass", "late": "fail"}, ""),
+    "ohlcv_sanity": ("violations", {"no_violations": "pass", "violations": "fail"}, ""),
+    "row_coverage": ("coverage", {"covered": "pass", "uncovered": "fail"}, ", min_percent: 99"),
+}
+"""What a test reads instead of every candle: the argument, the tables and what is to come of them."""
 
 PASSING = {
     "no_gaps": ("right", "five_apart", "two_instruments"),
@@ -64,7 +99,20 @@ def fixture_sources() -> str:
         for test, arguments in ARGUMENTS.items():
             if table in PASSING[test] + FAILING[test]:
                 lines += [f"          - {test}: {{name: {test}_{table}, arguments: {arguments}}}"]
+        if table in ("right", "empty"):
+            lines += [line for test in BY_MODEL for line in reading_a_model(test, table)]
+    lines += [f"      - name: {found}" for _, found_in, _ in BY_MODEL.values() for found in found_in]
     return "\n".join(lines)
+
+
+def reading_a_model(test: str, table: str) -> list[str]:
+    """Return the tests on a table that read what a model has found in it."""
+    argument, found_in, more = BY_MODEL[test]
+    return [
+        f"          - {test}: {{name: {test}_{table}_{found},"
+        f" arguments: {{{argument}: \"source('fixtures', '{found}')\"{more}}}}}"
+        for found in found_in
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +157,31 @@ def test_a_wrong_or_empty_table_fails(outcome: Outcome, project: DbtProject, tes
     assert (problems == [("no rows",)]) == (table == "empty")
 
 
+@pytest.mark.parametrize(
+    ("test", "found", "expected"),
+    [
+        (test, found, expected)
+        for test, (_, tables, _) in BY_MODEL.items()
+        for found, expected in tables.items()
+    ],
+)
+def test_what_a_model_has_found_decides_and_an_empty_table_fails(
+    outcome: Outcome, test: str, found: str, expected: str
+) -> None:
+    assert outcome.statuses[f"{test}_right_{found}"] == expected
+    assert outcome.statuses[f"{test}_empty_{found}"] == "fail"
+
+
 @pytest.mark.usefixtures("outcome")
 def test_each_broken_rule_is_a_row_of_the_stored_failures(project: DbtProject) -> None:
-    problems = {row[0] for row in project.query("select problem from test_failures.ohlcv_sanity_broken")}
-    assert problems == {
-        "high_below_low",
-        "open_outside_range",
-        "close_outside_range",
-        "price_not_positive",
-        "volume_negative",
-    }
+    problems = project.query("select problem from test_failures.ohlcv_sanity_broken order by timestamp")
+    assert problems == [
+        ("high_below_low",),
+        ("open_outside_range",),
+        ("close_outside_range",),
+        ("price_not_positive",),
+        ("volume_negative",),
+    ]
 
 
 def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_model(
@@ -127,6 +190,8 @@ def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_mode
     assert not outcome.success
     expected = {
         "perpetuals_ohlcv_no_gaps": "fail",
+        "perpetuals_ohlcv_no_gaps_at_the_source": "pass",
+        "perpetuals_ohlcv_no_tail_gap": "warn",
         "perpetuals_ohlcv_sanity": "pass",
         "perpetuals_ohlcv_coverage_99": "pass",
         "perpetuals_ohlcv_coverage_100": "warn",
@@ -138,26 +203,60 @@ def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_mode
         "select gap_start, gap_end, gap_minutes from test_failures.perpetuals_ohlcv_no_gaps"
     )
     assert stored == [(minute(499), minute(508), 8)]
-    assert stored == project.query("select gap_start, gap_end, gap_minutes from quality.ohlcv_gaps")
+    assert [(*stored[0], "unfetched")] == project.query(
+        "select gap_start, gap_end, gap_minutes, reason from quality.ohlcv_gaps"
+    )
 
 
 def test_every_unit_test_passes(outcome: Outcome) -> None:
-    units = {
-        name: status
+    units = [
+        status
         for name, status in outcome.statuses.items()
-        if name.startswith(("stg_", "perpetuals_ohlcv_"))
-    }
-    chosen = [status for name, status in units.items() if "_no_gaps" not in name and "_coverage_" not in name]
-    assert len(chosen) >= 7
-    assert set(chosen) <= {"pass", "success"}
+        if name.startswith(
+            ("stg_candles_", "perpetuals_ohlcv_takes", "perpetuals_ohlcv_reads", "rejected_candles_")
+        )
+    ]
+    assert len(units) == 7
+    assert set(units) == {"pass"}
 
 
 def test_freshness_is_the_newest_answered_window(project: DbtProject, outcome: Outcome) -> None:
     project.query(
-        "insert into deribit_raw.fetches (window_end, status)"
-        " values (now() - interval '2 hours', 'ok'), (now(), 'no_data')"
+        "insert into deribit_raw.fetches (window_end, status, resolution) values"
+        " (now() - interval '2 hours', 'ok', '1'), (now(), 'no_data', '1'), (now(), 'ok', '60')"
     )
     assert project.run("source", "freshness").statuses["fetches"] == "warn"
+
+
+def test_everything_is_described(project: DbtProject, parsed: Outcome) -> None:
+    manifest = json.loads((project.work / "target/manifest.json").read_text())
+    described = [*manifest["sources"].values(), *manifest["exposures"].values()]
+    described += [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
+    described += [macro for macro in manifest["macros"].values() if macro["package_name"] == "deribit_perps"]
+    described = [node for node in described if node["package_name"] == "deribit_perps"]
+    described = [node for node in described if node.get("source_name") != "fixtures"]
+    missing = [node["name"] for node in described if not node["description"].strip()]
+    missing += [
+        f"{node['name']}.{name}"
+        for node in described
+        for name, column in (node.get("columns") or {}).items()
+        if not column["description"].strip()
+    ]
+    assert len(described) > 40
+    assert missing == []
+
+
+@pytest.mark.usefixtures("outcome")
+def test_every_column_of_every_model_is_documented(project: DbtProject) -> None:
+    manifest = json.loads((project.work / "target/manifest.json").read_text())
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
+    for model in models:
+        columns = project.query(
+            "select column_name from information_schema.columns"
+            f" where table_schema = '{model['schema']}' and table_name = '{model['name']}'"
+        )
+        assert columns, model["name"]
+        assert {name for (name,) in columns} == set(model["columns"]), model["name"]
 
 
 def test_parsing_gives_no_warning(parsed: Outcome) -> None:

@@ -20,10 +20,7 @@ with claimed_loads as (
 candles as (
 
     select * from {{ ref('stg_candles') }}
-    where {{ hashed_in('load_id', 'claimed_loads', 'load_id') }}
-    {% if is_incremental() -%}
-        and load_id between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
-    {%- endif %}
+    where {{ in_claimed_loads('load_id') }}
 
 ),
 
@@ -38,15 +35,7 @@ final as (
         close,
         volume
     from candles
-    order by
-        timestamp,
-        instrument,
-        load_id::numeric desc,
-        volume desc,
-        high desc,
-        low,
-        close,
-        open
+    order by {{ newest_first(['timestamp', 'instrument']) | indent(4) }}
 
 )
 

@@ -33,10 +33,7 @@ candles as (
         {{ rejection_reason() }} as reason
     from {{ source('deribit_raw', 'candles') }}
     where resolution = '{{ base_resolution() }}'
-        and {{ hashed_in('_dlt_load_id', 'claimed_loads', 'load_id') }}
-    {% if is_incremental() -%}
-        and _dlt_load_id between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
-    {%- endif %}
+        and {{ in_claimed_loads('_dlt_load_id') }}
 
 ),
 

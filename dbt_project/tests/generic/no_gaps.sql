@@ -1,10 +1,17 @@
-{% test no_gaps(model, instrument_column='instrument', timestamp_column='timestamp', after=none) %}
+{% test no_gaps(model, instrument_column='instrument', timestamp_column='timestamp', gaps=none, reasons=none) %}
 
 {{ config(store_failures=true) }}
 
 with gaps as (
 
-    {{ gaps_sql(model, instrument_column, timestamp_column, wider_than_minutes=var('gap_threshold_minutes') | int) }}
+    {% if gaps -%}
+    select * from {{ gaps }}
+    {%- if reasons %}
+    where reason in ('{{ reasons | join("', '") }}')
+    {%- endif %}
+    {%- else -%}
+    {{ gaps_sql(model, instrument_column, timestamp_column) }}
+    {%- endif %}
 
 )
 
@@ -15,6 +22,7 @@ select
     gap_minutes,
     'gap' as problem
 from gaps
+where gap_end - gap_start > interval '{{ var('gap_threshold_minutes') | int }} minutes'
 
 union all
 

@@ -1,10 +1,14 @@
-{% test ohlcv_sanity(model, after=none) %}
+{% test ohlcv_sanity(model, violations=none) %}
 
 {{ config(store_failures=true) }}
 
 with violations as (
 
+    {% if violations -%}
+    select * from {{ violations }}
+    {%- else -%}
     {{ violations_sql(model) }}
+    {%- endif %}
 
 )
 

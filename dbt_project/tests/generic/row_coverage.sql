@@ -1,10 +1,14 @@
-{% test row_coverage(model, min_percent, instrument_column='instrument', timestamp_column='timestamp', after=none) %}
+{% test row_coverage(model, min_percent, instrument_column='instrument', timestamp_column='timestamp', coverage=none) %}
 
 {{ config(store_failures=true) }}
 
 with coverage as (
 
+    {% if coverage -%}
+    select * from {{ coverage }}
+    {%- else -%}
     {{ coverage_sql(model, instrument_column, timestamp_column) }}
+    {%- endif %}
 
 )
 

@@ -1,0 +1,66 @@
+with consumed_loads as (
+
+    select load_id from {{ source('quality', 'consumed_loads') }}
+    where model = 'perpetuals_ohlcv'
+        and claimed_by is not null
+
+),
+
+versions as (
+
+    select distinct on (timestamp, instrument, load_id::numeric) *
+    from {{ ref('stg_candles') }}
+    where {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+    order by {{ newest_first(['timestamp', 'instrument']) | indent(4) }}
+
+),
+
+compared as (
+
+    select
+        *,
+        (open, high, low, close, volume) as new_values,
+        lag((open, high, low, close, volume)) over by_load as old_values
+    from versions
+    window by_load as (partition by timestamp, instrument order by load_id::numeric)
+
+),
+
+recomputed as (
+
+    select * from compared
+    where old_values is not null
+        and old_values is distinct from new_values
+
+),
+
+revisions as (
+
+    select
+        *,
+        (old_open, old_high, old_low, old_close, old_volume) as old_values,
+        (new_open, new_high, new_low, new_close, new_volume) as new_values
+    from {{ ref('ohlcv_revisions') }}
+
+),
+
+final as (
+
+    select
+        coalesce(revisions.timestamp, recomputed.timestamp) as timestamp,
+        coalesce(revisions.instrument, recomputed.instrument) as instrument,
+        coalesce(revisions.load_id, recomputed.load_id) as load_id,
+        revisions.load_id is not null as listed
+    from revisions
+    full join recomputed
+        on recomputed.timestamp = revisions.timestamp
+        and recomputed.instrument = revisions.instrument
+        and recomputed.load_id = revisions.load_id
+    where revisions.load_id is null
+        or recomputed.load_id is null
+        or revisions.old_values is distinct from recomputed.old_values
+        or revisions.new_values is distinct from recomputed.new_values
+
+)
+
+select * from final

@@ -1,0 +1,27 @@
+{% test no_tail_gap(model, coverage, threshold_minutes=none) %}
+
+{{ config(store_failures=true) }}
+
+{%- set threshold = (threshold_minutes or var('tail_threshold_minutes')) | int %}
+
+with coverage as (
+
+    select * from {{ coverage }}
+
+)
+
+select
+    instrument,
+    last_candle,
+    checked_at,
+    tail_minutes,
+    'tail gap above {{ threshold }} minutes' as problem
+from coverage
+where tail_minutes > {{ threshold }}
+
+union all
+
+select null, null, null, null, 'no rows'
+where not exists (select from {{ model }})
+
+{% endtest %}

@@ -1,0 +1,40 @@
+with known as (
+
+    select * from {{ ref('known_gaps') }}
+
+),
+
+gaps as (
+
+    select * from {{ ref('ohlcv_gaps') }}
+
+),
+
+checked as (
+
+    select
+        *,
+        case
+            when num_nulls(
+                nullif(trim(instrument), ''), gap_start, gap_end, nullif(trim(reason), ''), nullif(trim(evidence), '')
+            ) > 0 then 'not filled in'
+            when gap_end <= gap_start then 'ends before it starts'
+            when not exists (
+                select from gaps
+                where gaps.instrument = known.instrument
+                    and gaps.gap_start >= known.gap_start
+                    and gaps.gap_end <= known.gap_end
+            ) then 'no such gap'
+        end as problem
+    from known
+
+),
+
+final as (
+
+    select * from checked
+    where problem is not null
+
+)
+
+select * from final

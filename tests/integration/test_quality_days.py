@@ -1,0 +1,216 @@
+"""quality.ohlcv_days: what a build rebuilds, what gaps, coverage and fills make of it, and the full audit."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from extract.server.connection import Connection
+from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+
+DAY = 1440
+BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
+
+
+@pytest.fixture(scope="module")
+def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
+
+
+@pytest.fixture
+def project(warm: DbtProject) -> DbtProject:
+    warm.drop_everything()
+    warm.create_raw_tables()
+    return warm
+
+
+def days(project: DbtProject, *columns: str) -> list[tuple[Any, ...]]:
+    return project.query(f"select {', '.join(columns)} from quality.ohlcv_days order by instrument, day")
+
+
+def audited(project: DbtProject) -> set[str]:
+    """Run the full audit; return the names of the tests that failed."""
+    statuses = project.run("test", "--select", "tag:audit").statuses
+    audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
+    assert len(audits) == 7
+    return {name for name, status in audits.items() if status != "pass"}
+
+
+def test_a_day_says_what_is_there_and_what_is_not(project: DbtProject) -> None:
+    bad = [Candle(minute(5), high=80.0), Candle(minute(6), volume=-1.0)]
+    project.land("10.5", [*candles(1, 5), *bad, *candles(10, DAY, volume=0.0), *candles(DAY, DAY + 3)])
+    project.build()
+    whole = date(2024, 1, 1)
+    assert days(project, "day", "candles", "expected", "largest_gap_minutes", "fills", "violations") == [
+        (whole, DAY - 4, DAY - 1, 3, DAY - 10, 2),
+        (whole + timedelta(days=1), 3, 3, 0, 0, 0),
+    ]
+    assert days(project, "first_candle", "last_candle", "last_load")[0] == (minute(1), minute(1439), "10.5")
+    bar = days(project, "open", "high", "low", "close", "volume")[0]
+    assert bar == (Decimal(100), Decimal(110), Decimal(90), Decimal(105), Decimal("11.5"))
+
+
+def test_a_build_rebuilds_the_days_of_new_loads_and_no_other(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 3 * DAY), *candles(0, 10, instrument=ETH)])
+    project.build()
+    written = dict(days(project, "instrument || day", "xmin::text"))
+    project.build()
+    assert dict(days(project, "instrument || day", "xmin::text")) == written
+
+    project.land("11.5", [Candle(minute(DAY + 7), volume=0.0)])
+    project.build()
+    after = dict(days(project, "instrument || day", "xmin::text"))
+    assert {name for name in after if after[name] != written[name]} == {f"{BTC}2024-01-02"}
+    assert days(project, "fills", "last_load")[:3] == [(0, "10.5"), (1, "11.5"), (0, "10.5")]
+    assert audited(project) == set()
+
+
+def test_history_loaded_later_completes_the_day_that_was_first_and_the_day_that_was_last(
+    project: DbtProject,
+) -> None:
+    project.land("10.5", candles(DAY + 60, DAY + 120))
+    project.build()
+    assert days(project, "candles", "expected") == [(60, 60)]
+
+    project.land("11.5", [Candle(minute(0)), Candle(minute(3 * DAY))])
+    project.build()
+    assert days(project, "candles", "expected", "largest_gap_minutes") == [
+        (1, DAY, DAY - 1),
+        (60, DAY, DAY - 120),
+        (0, DAY, DAY),
+        (1, 1, 0),
+    ]
+    assert audited(project) == set()
+    coverage = project.query(
+        "select candles, expected, missing, first_candle, last_candle from quality.ohlcv_coverage"
+    )
+    assert coverage == [(62, 3 * DAY + 1, 3 * DAY - 61, minute(0), minute(3 * DAY))]
+
+
+def test_a_gap_across_midnight_is_one_gap(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, DAY - 5), *candles(2 * DAY + 5, 2 * DAY + 10)])
+    project.build()
+    gaps = "select gap_start, gap_end, gap_minutes from quality.ohlcv_gaps"
+    assert project.query(gaps) == [(minute(DAY - 6), minute(2 * DAY + 5), DAY + 10)]
+    project.land("11.5", candles(DAY - 5, 2 * DAY + 5))
+    project.build()
+    assert project.query(gaps) == []
+
+
+def test_a_run_of_fills_across_midnight_is_one_run_and_a_short_one_is_none(project: DbtProject) -> None:
+    quiet = [*candles(DAY - 57, DAY + 3, volume=0.0), *candles(DAY + 100, DAY + 159, volume=0.0)]
+    rest = [*candles(DAY - 80, DAY - 57), *candles(DAY + 3, DAY + 100), *candles(DAY + 159, 2 * DAY)]
+    project.land("10.5", quiet + rest)
+    project.build()
+    runs = "select run_start, run_end, minutes from quality.ohlcv_fill_runs"
+    assert project.query(runs) == [(minute(DAY - 57), minute(DAY + 2), 60)]
+    assert audited(project) == set()
+
+
+def test_days_are_utc_days_in_any_time_zone_and_rewritten_by_none(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 100), *candles(300, 2 * DAY)])
+    project.build()
+    written = days(project, "day", "candles", "missing::text", "xmin::text")
+    database = project.connection.dbname
+    project.query(f"alter database {database} set timezone to 'Asia/Hong_Kong'")
+    try:
+        project.query("delete from quality.consumed_loads where model = 'ohlcv_days'")
+        project.build("--select", "ohlcv_days")
+        assert days(project, "day", "candles", "missing::text", "xmin::text") == written
+        assert audited(project) == set()
+    finally:
+        project.query(f"alter database {database} reset timezone")
+
+
+def test_days_of_daily_candles_open_at_settlement(
+    module_database: Connection, project: DbtProject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    daily = DbtProject(module_database, tmp_path_factory.mktemp("daily"))
+    project.land("10.5", [Candle(minute(480 + at * DAY), resolution="1D") for at in (0, 1, 2, 5, 6)])
+    variables = ("--vars", "{base_resolution: '1D', gap_threshold_minutes: 1440}")
+    daily.build(*variables)
+    assert days(daily, "candles", "expected") == [(1, 1)] * 3 + [(0, 1)] * 2 + [(1, 1)] * 2
+    gaps = daily.query("select gap_start, gap_end, gap_minutes from quality.ohlcv_gaps")
+    assert gaps == [(minute(480 + 2 * DAY), minute(480 + 5 * DAY), 2 * DAY)]
+
+
+ALTERATIONS = {
+    "update perpetuals_ohlcv set volume = 7 where timestamp = '2024-01-01 00:07+00'": {
+        "audit_candles",
+        "audit_days",
+    },
+    "delete from perpetuals_ohlcv where timestamp = '2024-01-01 00:07+00'": {
+        "audit_candles",
+        "audit_days",
+        "audit_gaps",
+        "audit_coverage",
+    },
+    "update perpetuals_ohlcv set high = 1 where timestamp = '2024-01-01 00:07+00'": {
+        "audit_candles",
+        "audit_violations",
+        "audit_days",
+    },
+    "update perpetuals_ohlcv set volume = 0 where timestamp < '2024-01-01 02:00+00'": {
+        "audit_candles",
+        "audit_days",
+        "audit_fill_runs",
+    },
+    "delete from quality.ohlcv_revisions": {"audit_revisions"},
+    "delete from quality.ohlcv_days where day = '2024-01-01'": {
+        "audit_days",
+        "audit_coverage",
+    },
+    "truncate perpetuals_ohlcv": {
+        "audit_candles",
+        "audit_days",
+        "audit_coverage",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def right(warm: DbtProject) -> DbtProject:
+    warm.drop_everything()
+    warm.create_raw_tables()
+    warm.land("10.5", candles(0, DAY + 100))
+    warm.land("11.5", [Candle(minute(3), close=104.0)])
+    warm.build()
+    assert audited(warm) == set()
+    return warm
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_the_audit_notices(right: DbtProject, alteration: str) -> None:
+    right.query("create schema saved")
+    for table in ("public.perpetuals_ohlcv", "quality.ohlcv_days", "quality.ohlcv_revisions"):
+        right.query(f"create table saved.{table.split('.')[1]} as table {table}")
+    try:
+        right.query(alteration)
+        assert audited(right) == ALTERATIONS[alteration]
+    finally:
+        for table in ("public.perpetuals_ohlcv", "quality.ohlcv_days", "quality.ohlcv_revisions"):
+            right.query(f"delete from {table}")
+            right.query(f"insert into {table} select * from saved.{table.split('.')[1]}")
+        right.query("drop schema saved cascade")
+
+
+def test_reading_the_loads_again_heals_what_the_audit_found(right: DbtProject) -> None:
+    right.query("create view public.of_a_user as select * from quality.ohlcv_days")
+    right.query("update quality.ohlcv_days set fills = 9 where day = '2024-01-02'")
+    right.query("update quality.ohlcv_revisions set old_close = 9")
+    right.query("update perpetuals_ohlcv set volume = 0 where timestamp = '2024-01-01 00:07+00'")
+    assert audited(right) == {"audit_candles", "audit_days", "audit_revisions"}
+    for wrong in ("ohlcv_days", "ohlcv_revisions", "perpetuals_ohlcv"):
+        assert right.run("run-operation", "reread_loads", "--args", f"{{model: {wrong}}}").success
+    right.build()
+    assert audited(right) == set()
+    assert right.query("select count(*) from public.of_a_user") == [(2,)]
+    right.query("drop view public.of_a_user")
+
+
+def test_the_audit_is_not_part_of_a_plain_build(right: DbtProject) -> None:
+    plain = right.run("build", "--exclude-resource-type", "unit_test")
+    assert not [name for name in plain.statuses if name.startswith("audit_")]

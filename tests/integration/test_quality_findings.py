@@ -1,0 +1,305 @@
+"""Gaps with their reasons, known gaps, tails, revisions and reconciliation, on raw tables written by hand."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from extract.server.connection import Connection
+from tests.integration.dbt_harness import REPOSITORY, START, Candle, DbtProject, candles, minute
+
+DAY = 1440
+BTC = "BTC-PERPETUAL"
+SEED = "dbt_project/seeds/known_gaps.csv"
+HEADER = "instrument,gap_start,gap_end,reason,evidence\n"
+TESTED = ("build", "--exclude-resource-type", "unit_test")
+
+
+@pytest.fixture(scope="module")
+def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    work = tmp_path_factory.mktemp("dbt")
+    copy = work / "project"
+    shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")
+    for name in ("dbt_project.yml", "selectors.yml"):
+        shutil.copyfile(REPOSITORY / name, copy / name)
+    return DbtProject(module_database, work, copy)
+
+
+@pytest.fixture
+def project(warm: DbtProject) -> DbtProject:
+    warm.drop_everything()
+    warm.create_raw_tables()
+    (warm.project / SEED).write_text(HEADER)
+    return warm
+
+
+def know(project: DbtProject, *entries: str) -> None:
+    (project.project / SEED).write_text(HEADER + "".join(f"{entry}\n" for entry in entries))
+
+
+def gaps(project: DbtProject) -> list[tuple[Any, ...]]:
+    return project.query(
+        "select gap_start, gap_minutes, reason, note from quality.ohlcv_gaps order by gap_start"
+    )
+
+
+def day(number: int) -> datetime:
+    return START + timedelta(days=number)
+
+
+def test_every_gap_has_its_reason_and_fails_the_right_test(project: DbtProject) -> None:
+    holes = [(100, 112), (200, 212), (300, 301), (400, 412), (500, 512), (600, 612)]
+    present = [0, *(edge for hole in holes for edge in hole), DAY]
+    rows = [
+        row for first, last in zip(present[::2], present[1::2], strict=True) for row in candles(first, last)
+    ]
+    project.land("10.5", [*rows, Candle(minute(300), open=None)])
+    project.answered(minute(0), minute(300))  # the first, second and half of nothing
+    project.answered(minute(97), minute(115))  # the first again, shifted
+    project.answered(minute(97), minute(115), "11.5")  # which says nothing new
+    project.answered(minute(203), minute(215))  # the second again, but not all of it
+    project.answered(minute(300), minute(301))
+    project.answered(minute(390), minute(420))  # once
+    project.answered(minute(590), minute(620))
+    project.answered(minute(589), minute(620))
+    know(
+        project,
+        f"{BTC},2024-01-01 08:19:00,2024-01-01T08:32:00Z,maintenance,announced",
+        f"{BTC},2024-01-01 10:00:00,2024-01-01 10:20:00,too late,it is not there",
+        f"{BTC},2024-01-01 06:39:00,2024-01-01 06:40:00,,",
+    )
+    outcome = project.run(*TESTED)
+    assert gaps(project) == [
+        (minute(99), 12, "source", None),
+        (minute(199), 12, "unfetched", None),
+        (minute(299), 1, "rejected", None),
+        (minute(399), 12, "unfetched", None),
+        (minute(499), 12, "known", "maintenance"),
+        (minute(599), 12, "source", None),
+    ]
+    wrong = {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
+    assert wrong == {
+        "perpetuals_ohlcv_no_gaps": "fail",
+        "perpetuals_ohlcv_no_gaps_at_the_source": "warn",
+        "no_rejected_candles": "fail",
+        "no_replaced_candles": "warn",
+        "known_gaps_exist": "fail",
+        "perpetuals_ohlcv_coverage_99": "fail",
+        "perpetuals_ohlcv_coverage_100": "warn",
+        # the clock of a load in 1970 that was answered in 2024
+        "perpetuals_ohlcv_no_tail_gap": "warn",
+    }
+    stored = "select gap_start, gap_minutes from test_failures.{} order by 1"
+    assert project.query(stored.format("perpetuals_ohlcv_no_gaps")) == [(minute(199), 12), (minute(399), 12)]
+    at_the_source = project.query(stored.format("perpetuals_ohlcv_no_gaps_at_the_source"))
+    assert at_the_source == [(minute(99), 12), (minute(599), 12)]
+    assert project.query("select gap_start, problem from test_failures.known_gaps_exist order by 1") == [
+        (minute(399), "not filled in"),
+        (minute(600), "no such gap"),
+    ]
+
+
+def test_a_table_without_findings_passes_every_test(project: DbtProject) -> None:
+    now = datetime.now(START.tzinfo).replace(second=0, microsecond=0)
+    recent = [Candle(now - timedelta(minutes=at)) for at in range(1, 200) if not 100 < at < 120]
+    project.land(f"{now.timestamp():.1f}", recent)
+    project.answered(now - timedelta(minutes=200), now, f"{now.timestamp():.1f}")
+    opens = now - timedelta(minutes=120)
+    know(
+        project, f"{BTC},{opens:%Y-%m-%d %H:%M}+00,{now - timedelta(minutes=100):%Y-%m-%d %H:%M}+00,why,seen"
+    )
+    outcome = project.run(*TESTED)
+    wrong = {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
+    assert wrong == {"perpetuals_ohlcv_coverage_99": "fail", "perpetuals_ohlcv_coverage_100": "warn"}
+    assert [row[2:] for row in gaps(project)] == [("known", "why")]
+    assert outcome.statuses["perpetuals_ohlcv_no_tail_gap"] == "pass"
+    assert outcome.statuses["known_gaps_exist"] == "pass"
+    tails = project.query("select tail_minutes from quality.ohlcv_coverage")
+    assert tails[0][0] <= 2
+
+
+def test_the_tail_is_measured_by_deribits_clock(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 30))
+    project.query("update deribit_raw._dlt_loads set inserted_at = now()")
+    project.answered(minute(0), minute(90))
+    project.build()
+    tails = project.query(
+        "select last_candle, tail_minutes, checked_at - timestamptz '2024-01-01 01:30+00'"
+        " from quality.ohlcv_coverage"
+    )
+    assert tails[0][:2] == (minute(29), 60)
+    assert timedelta(0) <= tails[0][2] < timedelta(minutes=1)
+
+
+def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_with_the_next_build(
+    project: DbtProject,
+) -> None:
+    project.land("10.5", [*candles(0, 10), *candles(20, 30)])
+    project.build()
+    assert gaps(project) == [(minute(9), 10, "unfetched", None)]
+    know(project, f"{BTC},2024-01-01 00:09:00,2024-01-01 00:20:00,maintenance,announced")
+    assert project.run(*TESTED).statuses["perpetuals_ohlcv_no_gaps"] == "pass"
+    assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
+    project.build()
+    assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
+
+
+def test_a_narrow_gap_is_listed_and_does_not_fail(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 500), *candles(504, 1000)])
+    outcome = project.run(*TESTED)
+    assert gaps(project) == [(minute(499), 4, "unfetched", None)]
+    assert outcome.statuses["perpetuals_ohlcv_no_gaps"] == "pass"
+    assert outcome.statuses["perpetuals_ohlcv_coverage_100"] == "warn"
+
+
+REVISIONS = """
+select timestamp, old_close, new_close, old_volume, new_volume, previous_load, load_id
+from quality.ohlcv_revisions order by timestamp, load_id::numeric
+"""
+
+
+def test_a_changed_candle_is_a_revision_once_and_reaches_the_table(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 400 * DAY, open=100.0)[:: DAY // 4])
+    project.build()
+    assert project.query(REVISIONS) == []
+
+    first = minute(0)
+    project.land("11.5", [Candle(first, close=106.0), Candle(minute(DAY // 4)), Candle(minute(7))])
+    project.land("12.5", [Candle(first, close=106.0)])
+    project.build()
+    once = [(first, Decimal(105), Decimal(106), Decimal("2.5"), Decimal("2.5"), "10.5", "11.5")]
+    assert project.query(REVISIONS) == once
+    written = project.query("select ctid::text, xmin::text from quality.ohlcv_revisions")
+
+    old = minute(399 * DAY)
+    project.land("13.5", [Candle(old, volume=3.0), Candle(minute(DAY // 2), open=None)])
+    project.build()
+    assert project.query(REVISIONS) == [
+        *once,
+        (old, Decimal(105), Decimal(105), Decimal("2.5"), Decimal(3), "10.5", "13.5"),
+    ]
+    assert project.query("select ctid::text, xmin::text from quality.ohlcv_revisions limit 1") == written
+    stored = project.query(
+        "select close, volume from perpetuals_ohlcv"
+        f" where timestamp in ('{first}', '{old}') order by timestamp"
+    )
+    assert stored == [(Decimal(106), Decimal("2.5")), (Decimal(105), Decimal(3))]
+
+
+def test_a_first_build_finds_the_revisions_of_all_loads(project: DbtProject) -> None:
+    project.land("9.5", candles(0, 3 * DAY))
+    project.land("10.5", [Candle(minute(DAY + 3), close=106.0)])
+    project.land("11.5", [Candle(minute(DAY + 3), close=107.0), Candle(minute(DAY + 4))])
+    project.build()
+    changes = [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)]
+    assert changes == [
+        (Decimal(105), Decimal(106), "9.5", "10.5"),
+        (Decimal(106), Decimal(107), "10.5", "11.5"),
+    ]
+    project.query("drop table quality.ohlcv_revisions")
+    project.build()
+    assert [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)] == changes
+
+
+RECONCILED = """
+select resolution, timestamp, status, differing_columns, minutes
+from quality.ohlcv_reconciliation order by 1, 2
+"""
+
+
+def bars(resolution: str, *opens: datetime, minutes: int, **columns: Any) -> list[Candle]:
+    """Return Deribit's bars of the harness's minutes."""
+    return [Candle(at, resolution=resolution, **{"volume": 2.5 * minutes, **columns}) for at in opens]
+
+
+def test_minutes_that_add_up_are_identical_and_pass(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 3 * DAY))
+    project.land("11.5", bars("1D", day(0) + timedelta(hours=8), day(1) + timedelta(hours=8), minutes=DAY))
+    project.answered(day(0), day(2), "11.5", "1D")
+    project.land("12.5", bars("60", *(minute(60 * hour) for hour in range(5)), minutes=60))
+    project.answered(day(0), minute(300), "12.5", "60")
+    outcome = project.run(*TESTED)
+    assert project.query(RECONCILED) == [
+        *(("1D", day(at) + timedelta(hours=8), "identical", None, DAY) for at in range(2)),
+        *(("60", minute(60 * hour), "identical", None, 60) for hour in range(5)),
+    ]
+    assert outcome.statuses["no_unreconciled_candles"] == "pass"
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(3 * DAY,)]
+
+
+def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProject) -> None:
+    eight = timedelta(hours=8)
+    project.land("10.5", candles(0, 3 * DAY))
+    project.land("11.5", bars("1D", day(0) + eight, day(1) + eight, minutes=DAY))
+    project.answered(day(0), day(2), "11.5", "1D")
+    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
+    written = project.query(
+        "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp"
+    )
+
+    project.land("12.5", [Candle(day(1) + eight, open=99.0, high=111.0, low=89.0, close=98.0, volume=2.4)])
+    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
+    assert project.query(RECONCILED) == [
+        ("1D", day(0) + eight, "identical", None, DAY),
+        ("1D", day(1) + eight, "different", "open,high,low,volume", DAY),
+    ]
+    assert (
+        project.query(
+            "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp limit 1"
+        )
+        == written[:1]
+    )
+
+    project.land(
+        "13.5", [Candle(day(1) + eight), Candle(day(2) + eight - timedelta(minutes=1), close=105.00000001)]
+    )
+    project.build()
+    assert project.query(RECONCILED)[1][2:4] == ("different", "close")
+    project.land("14.5", [Candle(day(2) + eight - timedelta(minutes=1))])
+    project.build()
+    assert project.query(RECONCILED)[1][2:4] == ("identical", None)
+
+
+def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 150), *candles(180, 240)])
+    project.land("11.5", bars("60", minute(60), minute(120), minute(240), minutes=60))
+    project.answered(day(0) - timedelta(hours=3), minute(320), "11.5", "60")
+    outcome = project.run(*TESTED)
+    assert project.query(RECONCILED) == [
+        ("60", minute(0), "missing_at_deribit", None, 60),
+        ("60", minute(60), "identical", None, 60),
+        ("60", minute(120), "different", "volume", 30),
+        ("60", minute(180), "missing_at_deribit", None, 60),
+        ("60", minute(240), "missing_in_minutes", None, 0),
+    ]
+    assert outcome.statuses["no_unreconciled_candles"] == "warn"
+    assert project.query(
+        "select count(*) from quality.ohlcv_reconciliation"
+        " where status <> 'identical' and minutes = expected_minutes"
+    ) == [(2,)]
+    project.land("12.5", [*candles(150, 180), *candles(240, 300)])
+    project.land("13.5", bars("60", minute(0), minute(180), minutes=60))
+    project.answered(day(0), minute(200), "13.5", "60")
+    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
+
+
+def test_whether_fills_count_in_a_bar_does_not_matter(project: DbtProject) -> None:
+    fill = Candle(minute(0), open=120.0, high=120.0, low=120.0, close=120.0, volume=0.0)
+    project.land("10.5", [fill, *candles(1, 120)])
+    traded = bars("60", minute(0), minutes=59)
+    project.land("11.5", traded)
+    project.answered(day(0), minute(60), "11.5", "60")
+    project.build()
+    assert project.query(RECONCILED)[0][2:4] == ("identical", None)
+    project.land("12.5", bars("60", minute(0), minutes=59, open=120.0, high=120.0))
+    project.answered(day(0), minute(60), "12.5", "60")
+    project.build()
+    assert project.query(RECONCILED)[0][2:4] == ("identical", None)
+    project.land("13.5", bars("60", minute(0), minutes=59, open=119.0))
+    project.answered(day(0), minute(60), "13.5", "60")
+    project.build()
+    assert project.query(RECONCILED)[0][2:4] == ("different", "open")
