@@ -12,9 +12,19 @@ from extract.settings import Settings
 from extract.times import format_time
 from extract.transform import run_dbt
 
+FINDINGS = {
+    "gaps": "gaps",
+    "violations": "violations",
+    "rejected": "rejected candles",
+    "revisions": "revisions",
+    "reconciliation": "differences from deribit's own candles",
+    "fill_runs": "long runs of fills",
+}
+"""What people read for each kind of finding."""
+
 
 def report(args: argparse.Namespace, settings: Settings) -> int:
-    """Write the evidence files."""
+    """Write the evidence files and the page."""
     print_report(write_report(database(settings), Path(args.out)))
     return 0
 
@@ -39,7 +49,8 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def print_report(evidence: Evidence) -> None:
-    """Say what was written."""
-    print(f"{evidence.candles:,} candles, {evidence.gaps} gaps, {evidence.violations} violations")
+    """Say what was found and written."""
+    counts = ", ".join(f"{count:,} {FINDINGS[name]}" for name, count in evidence.counts.items())
+    print(f"{evidence.candles:,} candles, {counts}")
     for path in evidence.files:
         print(path)

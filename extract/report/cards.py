@@ -1,0 +1,114 @@
+"""The verdict in a few figures: what to look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+from extract.report.counts import reconciled_text
+from extract.report.facts import Facts
+from extract.report.findings import Found
+
+WORDS = {"good": "ok", "look": "look", "bad": "act", "plain": ""}
+"""A state in a word: colour alone says nothing to some."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure of the verdict.
+
+    Attributes:
+        label, value, detail: text.
+        state: good, look (worth a look), bad (asks for action) or plain (a figure without a verdict).
+        anchor: the section that has more.
+    """
+
+    label: str
+    value: str
+    detail: str
+    state: str
+    anchor: str
+
+    @property
+    def word(self) -> str:
+        """The state in a word."""
+        return WORDS[self.state]
+
+
+def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
+    """Return the cards from left to right."""
+    violations, rejected = found["violations"].count, found["rejected"].count
+    revisions, holes = found["revisions"].count, facts.gap_reasons.get("rejected", 0)
+    return [
+        _candles(facts),
+        _coverage(facts),
+        _gaps(facts),
+        Card("violations", f"{violations:,}", "broken rules", "bad" if violations else "good", "violations"),
+        Card(
+            "rejected",
+            f"{rejected:,}",
+            f"candles, {_some(holes, 'gap')} left by them",
+            "bad" if holes else "look" if rejected else "good",
+            "rejected",
+        ),
+        Card(
+            "revisions",
+            f"{revisions:,}",
+            "closed candles that changed",
+            "look" if revisions else "good",
+            "revisions",
+        ),
+        _reconciliation(facts),
+    ]
+
+
+def percent_text(candles: int, expected: int) -> str:
+    """Return candles of expected in percent, cut to four decimals: 100 only when nothing is missing."""
+    if not expected:
+        return "none"
+    exact = Decimal(100) * candles / expected
+    return f"{exact.quantize(Decimal('0.0001'), ROUND_DOWN):f}\u00a0%"
+
+
+def _candles(facts: Facts) -> Card:
+    names = _some(len(facts.coverage), "instrument")
+    return Card("candles", f"{facts.candles:,}", names, "plain" if facts.candles else "bad", "instruments")
+
+
+def _coverage(facts: Facts) -> Card:
+    missing = facts.expected - facts.candles
+    return Card(
+        "coverage",
+        percent_text(facts.candles, facts.expected),
+        f"{missing:,} of {facts.expected:,} missing" if facts.expected else "no candles yet",
+        _gap_state(facts) if missing else "good" if facts.expected else "bad",
+        "coverage",
+    )
+
+
+def _gaps(facts: Facts) -> Card:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts.gap_reasons.items())
+    total = sum(facts.gap_reasons.values())
+    return Card("gaps", f"{total:,}", reasons or "nothing is missing", _gap_state(facts), "gaps")
+
+
+def _gap_state(facts: Facts) -> str:
+    reasons = facts.gap_reasons
+    if reasons.get("unfetched") or reasons.get("rejected"):
+        return "bad"
+    return "look" if reasons.get("source") else "good"
+
+
+def _reconciliation(facts: Facts) -> Card:
+    if not facts.reconciled:
+        return Card("reconciliation", "never", "run: perps reconcile", "plain", "reconciliation")
+    wrong = sum(row.compared - row.counts.get("identical", 0) for row in facts.reconciled)
+    whole = sum(row.whole_different for row in facts.reconciled)
+    detail = "; ".join(f"{row.resolution}: {reconciled_text(row)}" for row in facts.reconciled)
+    state = "bad" if whole else "look" if wrong else "good"
+    return Card("reconciliation", f"{wrong:,} differ", detail, state, "reconciliation")
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,56 @@
+"""row-counts.txt: the figures as aligned text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from extract.report.facts import Covered, Facts, Reconciled
+from extract.report.findings import Found, cell
+
+
+def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
+    """Yield the lines of row-counts.txt; all times are UTC."""
+    yield f"perpetuals_ohlcv in database {facts.dbname}, {cell(facts.made_at)}"
+    sources = ", ".join(facts.sources) or "none"
+    yield f"source: {sources}" + (f" - {facts.warning}" if facts.warning else "")
+    loaded = f"{facts.last_load} at {cell(facts.loaded_at)}" if facts.loaded_at else "none"
+    yield f"last load: {loaded}"
+    yield f"exchange clock: {cell(facts.checked_at) if facts.checked_at else 'not read yet'}"
+    yield ""
+    yield (
+        f"{'instrument':<24} {'rows':>12} {'first (utc)':<20} {'last (utc)':<20} "
+        f"{'expected':>12} {'coverage %':>10} {'size MB*':>9} {'tail min**':>10}"
+    )
+    yield from map(_covered, facts.coverage)
+    size = sum(float(row.size or 0) for row in facts.coverage) / 1e6
+    yield f"{'total':<24} {facts.candles:>12,} {'':<41} {facts.expected:>12,} {'':>10} {size:>9.1f}"
+    yield ""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in facts.gap_reasons.items())
+    yield f"{'gaps':<24} {found['gaps'].count:>12,} {reasons}".rstrip()
+    for name, label in (
+        ("violations", "violations"),
+        ("rejected", "rejected candles"),
+        ("revisions", "revisions"),
+        ("fill_runs", "long runs of fills"),
+    ):
+        yield f"{label:<24} {found[name].count:>12,}"
+    if not facts.reconciled:
+        yield f"{'reconciliation':<24} {'never reconciled':>12}; see: perps reconcile"
+    for row in facts.reconciled:
+        yield f"{f'reconciled at {row.resolution}':<24} {row.compared:>12,} {reconciled_text(row)}"
+    yield ""
+    yield "* the hypertable with its indexes, shared out by rows (1 MB = 1,000,000 bytes)"
+    yield "** closed minutes after the last candle, by the exchange's clock"
+
+
+def reconciled_text(row: Reconciled) -> str:
+    """Return the buckets of a resolution by status, as one line."""
+    return ", ".join(f"{status.replace('_', ' ')} {count:,}" for status, count in sorted(row.counts.items()))
+
+
+def _covered(row: Covered) -> str:
+    tail = "?" if row.tail_minutes is None else f"{row.tail_minutes:,}"
+    return (
+        f"{row.instrument:<24} {row.candles:>12,} {cell(row.first):<20} {cell(row.last):<20} "
+        f"{row.expected:>12,} {row.percent:>10.4f} {float(row.size or 0) / 1e6:>9.1f} {tail:>10}"
+    )

@@ -1,0 +1,173 @@
+"""What the report says of the database as a whole: coverage, freshness, source, reconciliation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import connection as PgConnection
+
+from extract.report import queries
+from extract.resolution import MINUTE_MS, RESOLUTIONS
+
+NOT_THE_MARKET = {
+    "simulator": "SYNTHETIC CANDLES, NOT MARKET DATA",
+    "testnet": "TESTNET CANDLES, NOT MARKET DATA",
+}
+REASONS = ("unfetched", "rejected", "source", "known")
+"""Why candles are missing; what asks for action comes first."""
+
+
+@dataclass(frozen=True)
+class Covered:
+    """One instrument's row of quality.ohlcv_coverage.
+
+    Attributes:
+        instrument: Deribit's name.
+        candles, expected: how many there are, and how many buckets from the first to the last.
+        first, last: opens of the first and the last candle, UTC.
+        percent: candles of expected, cut to four decimals.
+        tail_minutes: closed minutes after the last candle, by the exchange's clock; None before it was read.
+        checked_at: that clock, UTC.
+        size: bytes of the hypertable with its indexes, shared out by rows.
+    """
+
+    instrument: str
+    candles: int
+    first: datetime
+    last: datetime
+    expected: int
+    percent: Any
+    tail_minutes: int | None
+    checked_at: datetime | None
+    size: Any
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """Buckets of one resolution that were compared with Deribit's own candles.
+
+    Attributes:
+        resolution: as the API spells it.
+        counts: buckets by status.
+        whole_different: of the different ones, those in which no minute is missing.
+        first, last: opens of the first and the last bucket compared, UTC.
+    """
+
+    resolution: str
+    counts: dict[str, int]
+    whole_different: int
+    first: datetime
+    last: datetime
+
+    @property
+    def compared(self) -> int:
+        """How many buckets."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The database at the moment of the report.
+
+    Attributes:
+        dbname: its name.
+        made_at: when the report was made, by this machine's clock, UTC.
+        bucket_minutes: length of a base candle in minutes.
+        sources: who answered: live, testnet or simulator; the one that answered most first.
+        last_load, loaded_at: id and end of the last complete load, UTC; None before the first.
+        coverage: one entry an instrument, by name.
+        reconciled: one entry a resolution that was ever compared.
+        gap_reasons: gaps by reason, in the order of REASONS.
+        known_gaps: by instrument, the times inside its known gaps as PostgreSQL writes a tstzmultirange.
+    """
+
+    dbname: str
+    made_at: datetime
+    bucket_minutes: int
+    sources: list[str]
+    last_load: str | None
+    loaded_at: datetime | None
+    coverage: list[Covered]
+    reconciled: list[Reconciled]
+    gap_reasons: dict[str, int]
+    known_gaps: dict[str, str]
+
+    @property
+    def candles(self) -> int:
+        """All rows of perpetuals_ohlcv."""
+        return sum(row.candles for row in self.coverage)
+
+    @property
+    def expected(self) -> int:
+        """All buckets from each instrument's first candle to its last."""
+        return sum(row.expected for row in self.coverage)
+
+    @property
+    def checked_at(self) -> datetime | None:
+        """The exchange's clock, UTC."""
+        return max((row.checked_at for row in self.coverage if row.checked_at), default=None)
+
+    @property
+    def longest_tail(self) -> int | None:
+        """Closed minutes after the last candle of the instrument that is furthest behind."""
+        return max((row.tail_minutes for row in self.coverage if row.tail_minutes is not None), default=None)
+
+    @property
+    def warning(self) -> str | None:
+        """What to say in large letters of candles that are not the market's."""
+        said = [NOT_THE_MARKET[source] for source in self.sources if source in NOT_THE_MARKET]
+        return "; ".join(said) or None
+
+
+def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
+    """Read the facts in the transaction that is open."""
+    coverage = [_covered(*row) for row in rows(opened, queries.COVERAGE)]
+    resolution = rows(opened, queries.RESOLUTION)[0][0] or "1"
+    gaps = rows(opened, queries.GAP_REASONS)
+    last_load, loaded_at = next(iter(rows(opened, queries.LAST_LOAD)), (None, None))
+    return Facts(
+        dbname=rows(opened, queries.DATABASE)[0][0],
+        made_at=made_at.replace(microsecond=0),
+        bucket_minutes=RESOLUTIONS[resolution].step_ms // MINUTE_MS,
+        sources=[source for (source,) in rows(opened, queries.SOURCES)],
+        last_load=last_load,
+        loaded_at=loaded_at and loaded_at.replace(microsecond=0),
+        coverage=coverage,
+        reconciled=_reconciled(rows(opened, queries.RECONCILED)),
+        gap_reasons={
+            name: total
+            for name in REASONS
+            if (total := sum(count for _, reason, count, _ in gaps if reason == name))
+        },
+        known_gaps={instrument: inside for instrument, reason, _, inside in gaps if reason == "known"},
+    )
+
+
+def rows(opened: PgConnection, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """Return what a query answers."""
+    with opened.cursor() as cursor:
+        cursor.execute(query, values)
+        return cursor.fetchall()
+
+
+def _covered(*row: Any) -> Covered:
+    *figures, checked_at, size = row
+    return Covered(*figures, checked_at and checked_at.replace(microsecond=0), size)
+
+
+def _reconciled(counted: list[tuple[Any, ...]]) -> list[Reconciled]:
+    found = []
+    for resolution in dict.fromkeys(row[0] for row in counted):
+        own = [row for row in counted if row[0] == resolution]
+        found.append(
+            Reconciled(
+                resolution,
+                {status: count for _, status, count, *_ in own},
+                sum(whole for _, status, _, whole, *_ in own if status == "different"),
+                min(row[4] for row in own),
+                max(row[5] for row in own),
+            )
+        )
+    return found

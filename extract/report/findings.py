@@ -1,0 +1,105 @@
+"""The findings as CSV files, written as they are read, and the first of each for the page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import connection as PgConnection
+
+from extract.report import queries
+
+SHOWN = 200
+"""Rows of a kind on the page; the file has all of them."""
+
+AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding.
+
+    Attributes:
+        name: of the kind, such as `gaps`.
+        file: the CSV file that lists it; two kinds may share one.
+        query: what reads it.
+        columns: how many of the query's columns the file has, counted from the left.
+    """
+
+    name: str
+    file: str
+    query: str
+    columns: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a kind.
+
+    Attributes:
+        kind: which.
+        count: how many rows there are, all of which are in the file.
+        first: the first SHOWN of them, with every column of the query by name.
+    """
+
+    kind: Kind
+    count: int
+    first: list[dict[str, Any]]
+
+
+KINDS = (
+    Kind("gaps", "gap-report.csv", queries.GAPS, 6),
+    Kind("violations", "sanity-report.csv", queries.VIOLATIONS, 8),
+    Kind("rejected", "sanity-report.csv", queries.REJECTED, 8),
+    Kind("revisions", "revision-report.csv", queries.REVISIONS, 15),
+    Kind("reconciliation", "reconciliation-report.csv", queries.RECONCILIATION, 17),
+    Kind("fill_runs", "fill-report.csv", queries.FILL_RUNS, 4),
+)
+
+
+def write_findings(opened: PgConnection, folder: Path) -> dict[str, Found]:
+    """Write every file of KINDS into `folder` and return what was found, by the kind's name."""
+    found: dict[str, Found] = {}
+    for file in dict.fromkeys(kind.file for kind in KINDS):
+        kinds = [kind for kind in KINDS if kind.file == file]
+        with (folder / file).open("w", newline="", encoding="utf-8") as target:
+            writer = csv.writer(target, lineterminator="\n")
+            for number, kind in enumerate(kinds):
+                found[kind.name] = _write(opened, kind, writer, header=number == 0)
+    return found
+
+
+def _write(opened: PgConnection, kind: Kind, writer: Any, *, header: bool) -> Found:
+    # a cursor of the server: a table of nothing but violations must not fill the memory
+    with opened.cursor(f"report_{kind.name}") as cursor:
+        cursor.itersize = AT_ONCE
+        cursor.execute(kind.query)
+        rows: Iterator[Sequence[Any]] = iter(cursor)
+        leading = next(rows, None)
+        names = [column.name for column in cursor.description]
+        if header:
+            writer.writerow(names[: kind.columns])
+        count, first = 0, []
+        for row in chain([leading] if leading else [], rows):
+            writer.writerow([cell(value) for value in row[: kind.columns]])
+            if count < SHOWN:
+                first.append(dict(zip(names, row, strict=True)))
+            count += 1
+    return Found(kind, count, first)
+
+
+def cell(value: Any) -> Any:
+    """Return a value as the files spell it: times as 2024-01-01T00:00:00Z, numbers without exponents."""
+    if isinstance(value, datetime):
+        # only an off-grid tick has a fraction of a second, and without it would look like another
+        exact = "milliseconds" if value.microsecond else "seconds"
+        return value.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return value

@@ -1,0 +1,129 @@
+"""What the report asks the database. All of it reads the quality models or a bounded time of one instrument.
+
+None of these statements reads the whole of perpetuals_ohlcv: findings and days come from small tables, bars
+from one instrument between two literal times, so that TimescaleDB opens the chunks of those times only.
+"""
+
+from __future__ import annotations
+
+DATABASE = "select current_database()"
+
+RESOLUTION = "select max(resolution) from quality.consumed_loads where model = 'perpetuals_ohlcv'"
+
+SOURCES = "select source from deribit_raw.fetches group by source order by count(*) desc, source"
+
+LAST_LOAD = """
+select load_id, inserted_at
+from deribit_raw._dlt_loads
+where status = 0
+order by inserted_at desc
+limit 1
+"""
+
+COVERAGE = """
+select
+    instrument, candles, first_candle, last_candle, expected, coverage_percent, tail_minutes, checked_at,
+    coalesce(hypertable_size('public.perpetuals_ohlcv'), 0)
+        * candles / nullif(sum(candles) over (), 0) as bytes_share
+from quality.ohlcv_coverage
+order by instrument
+"""
+
+RECONCILED = """
+select
+    resolution, status, count(*), count(*) filter (where minutes >= expected_minutes),
+    min("timestamp"), max("timestamp")
+from quality.ohlcv_reconciliation
+group by resolution, status
+order by resolution, status
+"""
+
+# what asks for action comes first: a page shows the beginning of a long list
+GAPS = """
+select instrument, gap_start, gap_end, gap_minutes, reason, note, last_asked
+from quality.ohlcv_gaps
+order by
+    array_position(array['unfetched', 'rejected', 'source', 'known'], reason::text),
+    gap_minutes desc, instrument, gap_start
+"""
+
+GAP_REASONS = """
+select instrument, reason, count(*), range_agg(tstzrange(gap_start, gap_end, '()'))::text
+from quality.ohlcv_gaps
+group by instrument, reason
+order by instrument, reason
+"""
+
+VIOLATIONS = """
+select instrument, "timestamp", open, high, low, close, volume, rule
+from quality.ohlcv_violations
+order by instrument, "timestamp", rule
+"""
+
+# through text: a double precision becomes the number that was written, NaN and Infinity included
+REJECTED = """
+select
+    instrument, "timestamp", open::text::numeric as open, high::text::numeric as high,
+    low::text::numeric as low, close::text::numeric as close, volume::text::numeric as volume,
+    reason as rule, loaded_at
+from (
+    select distinct on (instrument, "timestamp", resolution) *
+    from quality.rejected_candles
+    order by instrument, "timestamp", resolution, load_id::numeric desc
+) as latest
+order by instrument, "timestamp"
+"""
+
+REVISIONS = """
+select
+    instrument, "timestamp", old_open, new_open, old_high, new_high, old_low, new_low, old_close, new_close,
+    old_volume, new_volume, previous_load, load_id, revised_at
+from quality.ohlcv_revisions
+order by revised_at desc, instrument, "timestamp"
+"""
+
+RECONCILIATION = """
+select
+    instrument, resolution, "timestamp", status, differing_columns, minutes, expected_minutes,
+    open, high, low, close, volume,
+    exchange_open, exchange_high, exchange_low, exchange_close, exchange_volume
+from quality.ohlcv_reconciliation
+where status <> 'identical'
+order by minutes < expected_minutes, instrument, resolution, "timestamp"
+"""
+
+FILL_RUNS = """
+select instrument, run_start, run_end, minutes
+from quality.ohlcv_fill_runs
+order by minutes desc, instrument, run_start
+"""
+
+TURNOVER = """
+select instrument, sum(volume * close) as turnover
+from quality.ohlcv_days
+where day > (select max(day) from quality.ohlcv_days) - 30
+group by instrument
+"""
+
+# a day is known when every bucket that it misses lies inside known gaps
+DAYS = """
+select
+    day, candles, expected, largest_gap_minutes, fills, violations,
+    not isempty(missing) and missing <@ %(known)s::tstzmultirange as known,
+    open, high, low, close, volume
+from quality.ohlcv_days
+where instrument = %(instrument)s
+order by day
+"""
+
+BARS = """
+select
+    (extract(epoch from time_bucket(%(width)s::interval, "timestamp")) * 1000)::bigint,
+    first(open, "timestamp"), max(high), min(low), last(close, "timestamp"), sum(volume)
+from public.perpetuals_ohlcv
+where instrument = %(instrument)s
+    and "timestamp" >= %(start)s
+    and "timestamp" < %(end)s
+group by 1
+order by 1
+"""

@@ -1,0 +1,202 @@
+"""The series of the page, small enough to embed: a calendar of days and bars an instrument.
+
+A calendar is stored as what is unusual about each day, bars as one array a column; times are runs of equal
+steps. A page has a budget of bytes: the calendars come first, then every bar of the most traded instruments,
+then as much of the others as fits, and the page says what was left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from psycopg2.extensions import connection as PgConnection
+
+from extract.report import queries
+from extract.report.facts import Covered, Facts, rows
+from extract.resolution import DAY_MS, HOUR_MS, MINUTE_MS
+
+BUDGET = 2_600_000
+"""Bytes of series in a page: with plotly.js (4.8 MB) and the tables it stays below 8 MB."""
+
+LEADING = 2
+"""Instruments whose hours and minutes come before the other instruments' days."""
+
+SPANS = {"hours": timedelta(days=30), "minutes": timedelta(days=7)}
+"""How far before an instrument's last candle the bars of a range begin; `days` has all of history."""
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+EPOCH = date(1970, 1, 1)
+
+Row = Sequence[Any]
+
+
+@dataclass
+class Series:
+    """What the page embeds.
+
+    Attributes:
+        instruments: the most traded first, each with `name`, `calendar` and the bars of each range; what did
+            not fit is missing.
+        ranges: label by range, in the order of the buttons.
+        room: bytes that are left of the budget.
+        left_out: instruments without it, by `calendar` or range.
+    """
+
+    instruments: dict[str, dict[str, Any]]
+    ranges: dict[str, str]
+    room: int
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, part: str, piece: Any) -> bool:
+        """Embed a piece if there is room for it; return whether there was."""
+        size = len(compact(piece))
+        if size > self.room:
+            self.leave_out(name, part)
+            return False
+        self.room -= size
+        self.instruments[name][part] = piece
+        return True
+
+    def leave_out(self, name: str, part: str) -> None:
+        """Note that a part of an instrument is not embedded."""
+        self.left_out.setdefault(part, []).append(name)
+
+
+def read_series(opened: PgConnection, facts: Facts) -> Series:
+    """Read calendars and bars in the transaction that is open, as many as the budget holds."""
+    covered = {row.instrument: row for row in facts.coverage}
+    names = by_turnover(list(covered), dict(rows(opened, queries.TURNOVER)))
+    ranges = labels(facts.bucket_minutes)
+    series = Series({name: {"name": name} for name in names}, ranges, BUDGET)
+    whole_day = DAY_MS // MINUTE_MS // facts.bucket_minutes
+    bars_of_days = {}
+    for name in names:
+        read = rows(opened, queries.DAYS, {"instrument": name, "known": facts.known_gaps.get(name, "{}")})
+        series.add(name, "calendar", calendar([row[:7] for row in read], whole_day))
+        bars_of_days[name] = bars([(_ms(row[0]), *row[7:]) for row in read if row[7] is not None], DAY_MS)
+    full: set[str] = set()
+    for name, part in order(names, list(ranges)):
+        if part in full:
+            series.leave_out(name, part)
+            continue
+        piece = bars_of_days.pop(name) if part == "days" else None
+        if not series.add(name, part, piece or read_bars(opened, covered[name], part, facts.bucket_minutes)):
+            # those that follow are about as long: they would be read only to be left out
+            full.add(part)
+    return series
+
+
+def read_bars(opened: PgConnection, covered: Covered, part: str, bucket_minutes: int) -> dict[str, Any]:
+    """Return the bars of `hours` or `minutes` before an instrument's last candle."""
+    end = covered.last + timedelta(minutes=bucket_minutes)
+    start = (end - SPANS[part]).replace(minute=0, second=0, microsecond=0)
+    hourly = part == "hours"
+    # base candles of an hour or longer are shown as they are
+    width = "1 hour" if hourly and bucket_minutes < 60 else "1 minute"
+    step = max(HOUR_MS, bucket_minutes * MINUTE_MS) if hourly else bucket_minutes * MINUTE_MS
+    values = {"instrument": covered.instrument, "start": start, "end": end, "width": width}
+    return bars(rows(opened, queries.BARS, values), step)
+
+
+def by_turnover(names: Iterable[str], turnover: Mapping[str, Any]) -> list[str]:
+    """Return the names with the most traded first, in quote coin; equals by name."""
+    return sorted(names, key=lambda name: (-float(turnover.get(name) or 0), name))
+
+
+def labels(bucket_minutes: int) -> dict[str, str]:
+    """Return what the buttons of the chart say; only ranges that show more than the one before."""
+    found = {"days": "All (days)"}
+    if bucket_minutes < 24 * 60:
+        unit = "hours" if bucket_minutes <= 60 else f"{bucket_minutes // 60} hours"
+        found["hours"] = f"Last 30 days ({unit})"
+    if bucket_minutes < 60:
+        unit = "minutes" if bucket_minutes == 1 else f"{bucket_minutes} minutes"
+        found["minutes"] = f"Last 7 days ({unit})"
+    return found
+
+
+def order(names: Sequence[str], parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield which bars come first: all of the leading instruments, then the others, range by range."""
+    for name in names[:LEADING]:
+        yield from ((name, part) for part in parts)
+    for part in parts:
+        yield from ((name, part) for name in names[LEADING:])
+
+
+def calendar(days: Sequence[Row], usual: int) -> dict[str, Any]:
+    """Return the days of an instrument as what is unusual about them.
+
+    Args:
+        days: ascending rows of day, candles, expected, largest gap in minutes, fills, violations, known.
+        usual: candles of a whole day.
+
+    Returns:
+        `runs` of days in epoch ms; `usual`; `fills` of every day; by the number of the day, where they are
+        not 0 or usual, `expected`, `missing`, `gap` and `violations`; and the numbers of the `known` days.
+    """
+    return {
+        "runs": runs([_ms(row[0]) for row in days], DAY_MS),
+        "usual": usual,
+        "expected": sparse((row[2] for row in days), usual),
+        "missing": sparse((row[2] - row[1] for row in days), 0),
+        "gap": sparse((row[3] or 0 for row in days), 0),
+        "fills": [row[4] for row in days],
+        "violations": sparse((row[5] for row in days), 0),
+        "known": [number for number, row in enumerate(days) if row[6]],
+    }
+
+
+def bars(found: Sequence[Row], step_ms: int) -> dict[str, Any]:
+    """Return bars as columns: `runs` of opens in epoch ms, `step` in ms and an array for each of COLUMNS.
+
+    Args:
+        found: ascending rows of open time in epoch ms, open, high, low, close (quote coin) and volume (base
+            coin).
+        step_ms: time between neighbours.
+    """
+    columns: dict[str, Any] = {
+        name: [number(row[at]) for row in found] for at, name in enumerate(COLUMNS[:4], start=1)
+    }
+    # a volume is drawn, not counted: seven digits are more than a screen shows
+    columns["volume"] = [number(row[5], digits=7) for row in found]
+    return {"runs": runs([row[0] for row in found], step_ms), "step": step_ms, **columns}
+
+
+def runs(times: Sequence[int], step: int) -> list[list[int]]:
+    """Return ascending times as [first, how many] of each run of equal steps."""
+    found: list[list[int]] = []
+    for time in times:
+        if found and time == found[-1][0] + found[-1][1] * step:
+            found[-1][1] += 1
+        else:
+            found.append([time, 1])
+    return found
+
+
+def sparse(values: Iterable[int], usual: int) -> dict[str, int]:
+    """Return the values that are not the usual one, by their number."""
+    return {str(number): value for number, value in enumerate(values) if value != usual}
+
+
+def number(value: Decimal | float | None, digits: int | None = None) -> int | float | None:
+    """Return a value as the shortest JSON number, cut to significant `digits`; what is none becomes None."""
+    if value is None or not math.isfinite(value):
+        return None
+    found = float(value) if digits is None else float(f"{value:.{digits}g}")
+    return int(found) if found.is_integer() and abs(found) < 1e15 else found
+
+
+def compact(value: Any) -> str:
+    """Return JSON without spaces that is safe inside a script element, whatever the names in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _ms(day: date) -> int:
+    return (day - EPOCH).days * DAY_MS

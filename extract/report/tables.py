@@ -1,0 +1,224 @@
+"""The lists of the page: each kind of finding as rows of text, and what the kind means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from extract.report.findings import Found
+
+PRICES = ("open", "high", "low", "close", "volume")
+OPEN_ROWS = 20
+"""Rows that are shown without unfolding: a phone shows each as several lines."""
+
+Finding = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list.
+
+    Attributes:
+        label: what its head says.
+        text: the cell of a finding.
+        numeric: aligned to the right.
+    """
+
+    label: str
+    text: Callable[[Finding], str]
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A kind of finding as the page shows it.
+
+    Attributes:
+        name: of the kind, also the anchor.
+        title, about, none: heading, what the kind means, and what is said when there is nothing.
+        columns: from left to right.
+    """
+
+    name: str
+    title: str
+    about: str
+    none: str
+    columns: tuple[Column, ...]
+
+    def rows(self, found: Found) -> list[list[str]]:
+        """Return the cells of the findings that the page shows."""
+        return [[column.text(finding) for column in self.columns] for finding in found.first]
+
+
+def time_text(value: datetime | None) -> str:
+    """Return a UTC time to the minute, with what is below a minute only where there is something."""
+    if value is None:
+        return ""
+    at = value.astimezone(UTC)
+    if at.microsecond:
+        return at.isoformat(" ", "milliseconds").removesuffix("+00:00")
+    return at.strftime("%Y-%m-%d %H:%M:%S" if at.second else "%Y-%m-%d %H:%M")
+
+
+def number_text(value: Decimal | int | None) -> str:
+    """Return a number without exponent and trailing zeros."""
+    if value is None:
+        return "null"
+    if not isinstance(value, Decimal):
+        return f"{value:,}"
+    if not value.is_finite():
+        return str(value)
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def changes_text(finding: Finding) -> str:
+    """Return what a revision changed, as `close 100 → 101`."""
+    changed = [
+        f"{name} {number_text(finding[f'old_{name}'])} → {number_text(finding[f'new_{name}'])}"
+        for name in PRICES
+        if finding[f"old_{name}"] != finding[f"new_{name}"]
+    ]
+    return ", ".join(changed)
+
+
+def difference_text(finding: Finding) -> str:
+    """Return the columns of a bucket that differ, as `high 110 (Deribit 111)`."""
+    named = [name for name in (finding["differing_columns"] or "").split(",") if name]
+    return ", ".join(
+        f"{name} {number_text(finding[name])} (Deribit {number_text(finding[f'exchange_{name}'])})"
+        for name in named
+    )
+
+
+def _plain(name: str, label: str | None = None) -> Column:
+    return Column(label or name, lambda finding: str(finding[name] or ""))
+
+
+def _time(name: str, label: str) -> Column:
+    return Column(f"{label} (UTC)", lambda finding: time_text(finding[name]))
+
+
+def _number(name: str, label: str | None = None) -> Column:
+    return Column(label or name, lambda finding: number_text(finding[name]), numeric=True)
+
+
+_OHLCV = tuple(_number(name) for name in PRICES)
+
+LISTINGS = (
+    Listing(
+        "gaps",
+        "Gaps",
+        "Candles that are missing between an instrument's first and last. unfetched: not asked for twice "
+        "yet; perps repair does that. rejected: Deribit sent a candle that cannot be used. source: asked "
+        "twice, with different windows, and Deribit had nothing. known: in the seed known_gaps, with "
+        "evidence.",
+        "No candle is missing between the first and the last.",
+        (
+            _plain("instrument"),
+            _plain("reason"),
+            _time("gap_start", "last before"),
+            _time("gap_end", "first after"),
+            _number("gap_minutes", "minutes"),
+            _plain("note"),
+            _time("last_asked", "last asked"),
+        ),
+    ),
+    Listing(
+        "violations",
+        "Violations",
+        "Candles in the table, as Deribit sent them, that break a rule; one row for each rule broken.",
+        "No candle breaks a rule.",
+        (_plain("instrument"), _time("timestamp", "candle"), _plain("rule"), *_OHLCV),
+    ),
+    Listing(
+        "rejected",
+        "Rejected candles",
+        "Candles that the table cannot hold: a value is missing, not a number or too large, or the time is "
+        "not on the grid.",
+        "No candle was rejected.",
+        (
+            _plain("instrument"),
+            _time("timestamp", "candle"),
+            _plain("rule", "reason"),
+            *_OHLCV,
+            _time("loaded_at", "loaded"),
+        ),
+    ),
+    Listing(
+        "revisions",
+        "Revisions",
+        "Closed candles whose values changed between two loads. The table holds the newer ones.",
+        "No closed candle changed between loads.",
+        (
+            _plain("instrument"),
+            _time("timestamp", "candle"),
+            Column("changed", changes_text),
+            _time("revised_at", "revised"),
+        ),
+    ),
+    Listing(
+        "reconciliation",
+        "Differences from Deribit's own candles",
+        "Hours or days of the table compared with the candles that Deribit itself serves for them.",
+        "",
+        (
+            _plain("instrument"),
+            _plain("resolution"),
+            _time("timestamp", "bucket"),
+            Column("status", lambda finding: finding["status"].replace("_", " ")),
+            Column("differs", difference_text),
+            Column(
+                "candles",
+                lambda finding: f"{finding['minutes']:,} of {finding['expected_minutes']:,}",
+                numeric=True,
+            ),
+        ),
+    ),
+    Listing(
+        "fill_runs",
+        "Long runs of fills",
+        "Deribit fills a minute without trades with the last price and volume 0. A long run of such minutes "
+        "is what an outage of the exchange looks like; it is not a gap.",
+        "No long run of minutes without trades.",
+        (
+            _plain("instrument"),
+            _time("run_start", "first fill"),
+            _time("run_end", "last fill"),
+            _number("minutes"),
+        ),
+    ),
+)
+
+
+def shown_listings(found: Mapping[str, Found], reconciled: bool) -> list[dict[str, Any]]:
+    """Return what the template needs of each list.
+
+    Args:
+        found: by the kind's name.
+        reconciled: whether anything was ever compared; nothing compared is not nothing different.
+    """
+    shown = []
+    for listing in LISTINGS:
+        kind = found[listing.name]
+        none = listing.none
+        if listing.name == "reconciliation":
+            none = (
+                "Every bucket compared is identical." if reconciled else "Never reconciled: perps reconcile."
+            )
+        cells = listing.rows(kind)
+        shown.append(
+            {
+                "listing": listing,
+                "none": none,
+                "count": kind.count,
+                "open": cells[:OPEN_ROWS],
+                "folded": cells[OPEN_ROWS:],
+                "more": kind.count - len(cells),
+                "file": kind.kind.file,
+            }
+        )
+    return shown
