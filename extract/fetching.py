@@ -1,13 +1,14 @@
-"""Windows answered: asked with overlap, filtered, asked again where a reply was cut, and fetched ahead."""
+"""Windows answered: asked with overlap, again where a reply was cut or has holes, and fetched ahead."""
 
 from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ import pyarrow.compute as pc
 from extract.deribit.candles import SCHEMA
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import DeribitError, PermanentError
-from extract.windows import Window
+from extract.holes import SHIFT, find_holes, plan_second_ask
+from extract.windows import Interval, Window
 
 THREADS = 8  # Deribit takes at most 32 connections from one address (FACTS: documentation)
 WINDOWS_AHEAD = 100
@@ -47,8 +49,8 @@ class Answer:
 
     Attributes:
         window: what was asked.
-        candles: closed candles inside the window, in the columns of `deribit.candles.SCHEMA`.
-        fetches: the evidence; together they cover the window exactly once.
+        candles: closed candles inside the window, ascending, in the columns of `deribit.candles.SCHEMA`.
+        fetches: the evidence, by request. Together they cover the window, and its holes more than once.
         error: set when a request had no usable answer; then nothing of the window is kept.
         asked: False when the window was given up before any request was sent for it.
     """
@@ -60,38 +62,95 @@ class Answer:
     asked: bool = True
 
 
-def answer(client: DeribitClient, window: Window) -> Answer:
-    """Ask for a window until every bucket of it is spoken for.
+def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:
+    """Ask for a window until every bucket of it is spoken for, and a second time, shifted, for its holes.
 
-    Each request begins one bucket early: one client saw the first candle of a range missing, and the extra
-    row shows that nothing was cut. A reply that begins later than asked was cut to its newest rows, or has
-    nothing older: the missing head is asked again until a reply reaches it or is empty.
+    One reply may lack candles that the next one has. All holes together are asked for again in one range or
+    two, however many they are. What that brings for missing buckets is added, the rest stays as it was.
+
+    Args:
+        client: whom to ask.
+        window: what.
+        listed_ms: the instrument's creation, UTC ms; earlier buckets have no candles and are no holes.
 
     Raises:
         DeribitError: a request had no usable answer.
     """
-    step = window.resolution.step_ms
+    whole = (window.start_ms, window.end_ms)
+    first = _ask(client, window, whole)
+    expected = (max(window.start_ms, window.resolution.floor(listed_ms)), window.end_ms)
+    ticks = [tick for tick in _ticks(first.candles) if tick >= expected[0]]
+    holes = find_holes(ticks, expected, window.resolution)
+    if not holes:
+        return Answer(window, first.candles, first.fetches)
+    asked = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
+    candles, fetches = first.candles, first.fetches
+    for again in plan_second_ask(holes, whole, asked, window.resolution):
+        second = _ask(client, window, again, 1 + SHIFT, first.most_rows)
+        candles = pa.concat_tables([candles, _inside(second.candles, holes)])
+        fetches += second.fetches
+    return Answer(window, candles.sort_by("timestamp"), fetches)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A range spoken for: its candles and evidence ascending, and the rows of its longest reply."""
+
+    candles: pa.Table
+    fetches: tuple[Fetch, ...]
+    most_rows: int
+
+
+def _ask(
+    client: DeribitClient, window: Window, interval: Interval, early: int = 1, most_rows: int = 0
+) -> _Asked:
+    """Ask for a range until a reply reaches its start.
+
+    Each request begins a bucket early: one client saw the first candle of a range missing, and the extra row
+    shows that nothing was cut. A reply that begins later than asked was cut to its newest rows, or has
+    nothing older. An empty one, or one with fewer rows than another reply had, was not cut; otherwise the
+    missing head is asked again.
+
+    Args:
+        client: whom to ask.
+        window: names instrument and resolution.
+        interval: bucket opens, end exclusive, UTC ms.
+        early: how many buckets early.
+        most_rows: rows of the longest reply so far.
+    """
+    start, end = interval
     tables: list[pa.Table] = []
     fetches: list[Fetch] = []
-    end = window.end_ms
-    while end > window.start_ms:
-        chart, reply = client.chart(window.instrument, window.resolution, window.start_ms - step, end - 1)
+    while end > start:
+        begin = start - early * window.resolution.step_ms
+        chart, reply = client.chart(window.instrument, window.resolution, begin, end - 1)
         first = chart.first_ms
-        reached = window.start_ms if first is None else min(max(first, window.start_ms), end)
+        empty = first is None or first >= end
+        reached = start if empty or chart.rows < most_rows else max(first, start)
         kept = _between(chart.table, reached, end)
+        if empty and fetches:  # nothing is older, so the reply before was not cut
+            fetches[-1] = replace(fetches[-1], start_ms=start)
         fetched_ms = reply.server_ms if reply.server_ms is not None else time.time_ns() // 1_000_000
         fetches.append(Fetch(reached, end, kept.num_rows, fetched_ms, reply.source))
         tables.append(kept)
-        if reached == end:  # nothing in range: the head is empty too, by this very answer
-            fetches[-1] = Fetch(window.start_ms, end, 0, fetched_ms, reply.source)
-            break
-        end = reached
-    return Answer(window, pa.concat_tables(reversed(tables)), tuple(reversed(fetches)))
+        end, most_rows = reached, max(most_rows, chart.rows)
+    return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
+
+
+def _ticks(table: pa.Table) -> list[int]:
+    return table["timestamp"].cast(pa.int64()).to_pylist()
 
 
 def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
     ticks = table["timestamp"].cast(pa.int64())
     return table.filter(pc.and_(pc.greater_equal(ticks, start_ms), pc.less(ticks, end_ms)))
+
+
+def _inside(table: pa.Table, intervals: Sequence[Interval]) -> pa.Table:
+    """Return the rows whose tick lies in one of the ascending intervals."""
+    starts = [start for start, _ in intervals]
+    kept = [(at := bisect_right(starts, tick)) > 0 and tick < intervals[at - 1][1] for tick in _ticks(table)]
+    return table.filter(pa.array(kept, pa.bool_()))
 
 
 class Prefetcher:

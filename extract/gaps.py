@@ -1,33 +1,55 @@
-"""The work list of `perps repair`: the gaps that dbt found, and what of them the raw tables hold by now."""
+"""The work list of `perps repair`: the gaps that dbt found, when each was asked for, and what came."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from extract.resolution import Resolution
+from extract.resolution import DAY_MS, Resolution
 from extract.server.connection import Connection
 from extract.times import format_time
 from extract.transform import expecting_models
 from extract.windows import Interval
 
+ASK_AGAIN_AFTER_MS = DAY_MS
+
 GAPS = """
 select
-    instrument,
-    (extract(epoch from gap_start) * 1000)::bigint,
-    (extract(epoch from gap_end) * 1000)::bigint
-from quality.ohlcv_gaps
-order by instrument, gap_start
+    gaps.instrument,
+    (extract(epoch from gaps.gap_start) * 1000)::bigint,
+    (extract(epoch from gaps.gap_end) * 1000)::bigint,
+    gaps.reason,
+    (
+        select (extract(epoch from max(fetches.fetched_at)) * 1000)::bigint
+        from deribit_raw.fetches as fetches
+        where fetches.instrument = gaps.instrument
+            and fetches.resolution = %s
+            and fetches.window_start = gaps.gap_start
+            and fetches._dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+    )
+from quality.ohlcv_gaps as gaps
+where gaps.reason <> 'known'
+order by gaps.instrument, gaps.gap_start
 """
 
-RESOLUTION = "select max(resolution) from quality.consumed_loads where model = 'perpetuals_ohlcv'"
-
-FILLED = """
-select count(distinct "timestamp")
-from staging.stg_candles
-where instrument = %s
-    and "timestamp" > to_timestamp(%s / 1000.0)
-    and "timestamp" < to_timestamp(%s / 1000.0)
+FOUND = """
+select
+    (
+        select count(distinct "timestamp")
+        from staging.stg_candles
+        where instrument = %(instrument)s
+            and "timestamp" > to_timestamp(%(last_ms)s / 1000.0)
+            and "timestamp" < to_timestamp(%(next_ms)s / 1000.0)
+    ),
+    (
+        select count(distinct "timestamp")
+        from deribit_raw.candles
+        where instrument = %(instrument)s
+            and resolution = %(resolution)s
+            and "timestamp" > to_timestamp(%(last_ms)s / 1000.0)
+            and "timestamp" < to_timestamp(%(next_ms)s / 1000.0)
+            and _dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+    )
 """
 
 
@@ -39,11 +61,22 @@ class Gap:
         instrument: whose candles are missing.
         last_ms: open of the last candle before, UTC ms.
         next_ms: open of the first candle after, UTC ms.
+        reason: unfetched, rejected or source, as in quality.ohlcv_gaps.
+        asked_ms: when a repair last asked for exactly this gap, the server's clock, UTC ms; None never.
     """
 
     instrument: str
     last_ms: int
     next_ms: int
+    reason: str = "unfetched"
+    asked_ms: int | None = None
+
+    @property
+    def resting_until_ms(self) -> int:
+        """From when on the gap is asked for again: at once unless the source had nothing usable, UTC ms."""
+        if self.reason == "unfetched" or self.asked_ms is None:
+            return 0
+        return self.asked_ms + ASK_AGAIN_AFTER_MS
 
     def hole(self, resolution: Resolution) -> Interval:
         """Return the missing bucket opens, end exclusive."""
@@ -57,33 +90,58 @@ class Gap:
         return f"{self.instrument} between {format_time(self.last_ms)} and {format_time(self.next_ms)}"
 
 
-def read_gaps(database: Connection) -> list[Gap]:
-    """Return every gap of the table, by instrument and time.
+@dataclass(frozen=True)
+class Found:
+    """What the raw tables hold of a gap by now.
+
+    Attributes:
+        usable: candles that the next build brings in.
+        unusable: candles that it rejects.
+    """
+
+    usable: int
+    unusable: int
+
+
+def read_gaps(database: Connection, resolution: Resolution) -> list[Gap]:
+    """Return every gap of the table that is not a known one, by instrument and time.
 
     Raises:
         PerpsError: the models are not built yet.
     """
     with expecting_models(), database.reading() as cursor:
-        cursor.execute(GAPS)
+        cursor.execute(GAPS, [resolution.name])
         return [Gap(*row) for row in cursor.fetchall()]
 
 
-def read_resolution(database: Connection) -> str:
-    """Return the resolution that the table was built with.
+def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
+    """Return the gaps to ask for, and those that a repair asked for less than a day ago.
 
-    Raises:
-        PerpsError: the models are not built yet.
+    Args:
+        gaps: the work list.
+        now_ms: the server's clock, UTC ms.
     """
-    with expecting_models(), database.reading() as cursor:
-        cursor.execute(RESOLUTION)
-        return str(cursor.fetchone()[0] or "1")
+    due: list[Gap] = []
+    resting: list[Gap] = []
+    for gap in gaps:
+        (resting if now_ms < gap.resting_until_ms else due).append(gap)
+    return due, resting
 
 
-def count_filled(database: Connection, gaps: Sequence[Gap]) -> list[int]:
-    """Return for each gap how many usable candles inside it the raw tables hold by now."""
+def count_found(database: Connection, gaps: Sequence[Gap], resolution: Resolution) -> list[Found]:
+    """Return for each gap which candles inside it the raw tables hold by now."""
     counts = []
     with expecting_models(), database.reading() as cursor:
         for gap in gaps:
-            cursor.execute(FILLED, [gap.instrument, gap.last_ms, gap.next_ms])
-            counts.append(int(cursor.fetchone()[0]))
+            cursor.execute(
+                FOUND,
+                {
+                    "instrument": gap.instrument,
+                    "resolution": resolution.name,
+                    "last_ms": gap.last_ms,
+                    "next_ms": gap.next_ms,
+                },
+            )
+            usable, landed = cursor.fetchone()
+            counts.append(Found(usable, landed - usable))
     return counts

@@ -22,6 +22,7 @@ TABLES = ("_dlt_pipeline_state", "candles", "fetches", "instruments")
 """The state comes first: whatever interrupts a sweep, a cursor never outlives its candles."""
 
 CHUNK_INTERVAL = "30 days"
+INDEX = "candles_load"
 LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
 READER = "perps_reader"
 
@@ -76,28 +77,39 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
 
 
 def prepare(opened: PgConnection) -> None:
-    """Make `candles` a hypertable with its load index. It has no row yet; once done, nothing happens.
+    """Make `candles` a hypertable with its index. It has no row yet; once done, nothing happens.
 
     There is no such table as long as every answer was empty. A brin index tells loads apart for next to
-    nothing: rows arrive load by load within a chunk.
+    nothing, because rows arrive load by load within a chunk, and times nearly as well. An index of an earlier
+    version, which knew loads alone, is replaced.
     """
     with opened.cursor() as cursor:
+        if not _exists(cursor, "candles"):
+            return
         cursor.execute(
             "select 1 from timescaledb_information.hypertables"
             " where hypertable_schema = %s and hypertable_name = 'candles'",
             [DATASET],
         )
-        if cursor.fetchone() or not _exists(cursor, "candles"):
-            return
+        if cursor.fetchone():
+            cursor.execute(
+                "select indnatts from pg_index where indexrelid = to_regclass(%s)", [f"{DATASET}.{INDEX}"]
+            )
+            if cursor.fetchone() != (1,):
+                return
+            log.info("making the index of the raw candles anew, once: it is to know times too")
+            before = sql.SQL("drop index {}.{}").format(*map(sql.Identifier, (DATASET, INDEX)))
+        else:
+            before = sql.SQL(
+                "select create_hypertable({}::regclass, by_range('timestamp', {}::interval),"
+                " create_default_indexes => false)"
+            ).format(sql.Literal(f"{DATASET}.candles"), sql.Literal(CHUNK_INTERVAL))
         # one statement string, hence one transaction: a kill leaves no hypertable without its index
         cursor.execute(
             sql.SQL(
-                "select create_hypertable(%s::regclass, by_range('timestamp', %s::interval),"
-                " create_default_indexes => false);"
-                " create index candles_load on {}.candles"
-                " using brin (_dlt_load_id) with (pages_per_range = 16)"
-            ).format(sql.Identifier(DATASET)),
-            [f"{DATASET}.candles", CHUNK_INTERVAL],
+                '{}; create index {} on {}.candles using brin (_dlt_load_id, "timestamp")'
+                " with (pages_per_range = 16)"
+            ).format(before, sql.Identifier(INDEX), sql.Identifier(DATASET))
         )
     _let_reader_read(opened)
 
@@ -113,9 +125,10 @@ def _let_reader_read(opened: PgConnection) -> None:
 
 
 def summarize(opened: PgConnection) -> None:
-    """Bring the load index up to date; unsummarized pages are read whole until autovacuum comes along.
+    """Bring the index of the raw candles up to date.
 
-    Only speed depends on it, so a failure is logged and no more.
+    Unsummarized pages are read whole until autovacuum comes along. Only speed depends on it, so a
+    failure is logged and no more.
     """
     try:
         with opened.cursor() as cursor:
@@ -129,7 +142,7 @@ def summarize(opened: PgConnection) -> None:
                 [f"{DATASET}.candles"],
             )
     except psycopg2.Error:
-        log.warning("could not summarize the load index", exc_info=True)
+        log.warning("could not summarize the index of the raw candles", exc_info=True)
 
 
 def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:

@@ -16,10 +16,6 @@ log = logging.getLogger(__name__)
 SHOWN_FAILURES = 3
 
 
-class IncompleteError(PerpsError):
-    """A run that saved what it could, and names what it could not fetch."""
-
-
 @dataclass
 class Outcome:
     """What a run did.
@@ -40,6 +36,11 @@ class Outcome:
     failed: list[Answer] = field(default_factory=list)
     not_asked: int = 0
 
+    @property
+    def landed(self) -> bool:
+        """Whether the run made a load: candles, evidence or both."""
+        return self.requests > 0
+
     def add(self, answers: Sequence[Answer]) -> None:
         """Count a landed package."""
         for answered in answers:
@@ -49,6 +50,18 @@ class Outcome:
             if answered.error is not None:
                 self.not_asked += not answered.asked
                 self.failed += [answered] if answered.asked else []
+
+
+class IncompleteError(PerpsError):
+    """A run that saved what it could, and names what it could not fetch.
+
+    Attributes:
+        outcome: what it did.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 def raise_incomplete(outcome: Outcome) -> None:
@@ -69,7 +82,8 @@ def raise_incomplete(outcome: Outcome) -> None:
         log.error("no answer for %s: %s", describe(failed.window), failed.error)
     raise IncompleteError(
         f"expected an answer for every window, got none for {len(outcome.failed)} of {outcome.planned} "
-        f"({shown}{more}){left}; the rest is saved, run the same command again"
+        f"({shown}{more}){left}; the rest is saved, run the same command again",
+        outcome,
     )
 
 

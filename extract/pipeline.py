@@ -42,6 +42,7 @@ from extract.windows import (
     Window,
     earliest_start,
     packages,
+    plan_history,
     plan_range,
     plan_reach_back,
     plan_repair,
@@ -135,8 +136,34 @@ class Loader:
 
         return self._run([], resolution, plan)
 
+    def history(
+        self, ranges: Mapping[str, Interval], resolution: Resolution, loaded_at: Resolution
+    ) -> Outcome:
+        """Land ranges at another resolution beside what is loaded, without a cursor. See `plan_history`.
+
+        Args:
+            ranges: per instrument, bucket opens [start, end) in UTC ms.
+            resolution: of the candles to land.
+            loaded_at: the resolution that the instruments are loaded at.
+
+        Raises:
+            IncompleteError: some windows had no usable answer; the others are saved.
+            PerpsError: nothing could be done.
+        """
+
+        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
+            wanted = ranges.get(instrument.name)
+            return plan_history(instrument.name, resolution, cursor, now_ms, wanted) if wanted else []
+
+        return self._run([], resolution, plan, loaded_at=loaded_at)
+
     def _run(
-        self, names: Sequence[str], resolution: Resolution, plan: Planner, reach_ms: int | None = None
+        self,
+        names: Sequence[str],
+        resolution: Resolution,
+        plan: Planner,
+        reach_ms: int | None = None,
+        loaded_at: Resolution | None = None,
     ) -> Outcome:
         with landing.run_lock(self.database) as locked:
             landing.check_server(locked)
@@ -144,7 +171,8 @@ class Loader:
             clock, listed = self.client.server_time(), self.client.instruments()
             with self._open_pipeline(locked) as pipeline:
                 check_source(loaded_source(pipeline.state), clock.source)
-                chosen, unlisted = choose(names, listed, loaded_instruments(pipeline.state, resolution))
+                loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
+                chosen, unlisted = choose(names, listed, loaded)
                 windows = [
                     window
                     for instrument in chosen
@@ -211,15 +239,18 @@ class _Run:
         return early
 
     def _fetch(self, window: Window) -> Answer:
-        answered = answer(self.loader.client, window)
+        answered = answer(self.loader.client, window, self._listed_ms(window.instrument))
         self.loader.progress.fetched(answered.candles.num_rows)
         return answered
 
     def _before_listing(self, answered: Answer) -> bool:
         """Tell whether a window that begins where history should not hold candles has some."""
         window = answered.window
-        created = next(found.created_ms for found in self.listed if found.name == window.instrument)
-        return answered.candles.num_rows > 0 and window.start_ms <= earliest_start(window.resolution, created)
+        earliest = earliest_start(window.resolution, self._listed_ms(window.instrument))
+        return answered.candles.num_rows > 0 and window.start_ms <= earliest
+
+    def _listed_ms(self, name: str) -> int:
+        return next(found.created_ms for found in self.listed if found.name == name)
 
 
 def load_package(pipeline: dlt.Pipeline, source: Any, locked: PgConnection, sent: int) -> None:

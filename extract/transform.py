@@ -50,6 +50,11 @@ def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bo
     return bool(result.success)
 
 
+def base_variables(resolution: str) -> list[str]:
+    """Return the dbt arguments that name the table's resolution; none for minutes, the default."""
+    return [] if resolution == "1" else ["--vars", f"{{base_resolution: '{resolution}'}}"]
+
+
 @contextmanager
 def expecting_models() -> Iterator[None]:
     """Say what to do when a query meets a database in which dbt has not built the models yet.
@@ -59,9 +64,13 @@ def expecting_models() -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+    except (
+        psycopg2.errors.UndefinedTable,
+        psycopg2.errors.UndefinedColumn,  # of an earlier version
+        psycopg2.errors.InvalidSchemaName,
+    ):
         raise PerpsError(
-            "expected the dbt models in the database, found none; run: perps dbt -- build"
+            "expected the dbt models of this version in the database, found none; run: perps dbt -- build"
         ) from None
 
 

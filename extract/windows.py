@@ -145,8 +145,29 @@ def plan_repair(
         holes: bucket opens that are missing, end exclusive, UTC ms.
     """
     step, end = resolution.step_ms, resolution.closed_end(now_ms)
-    wide = [(start - step, min(stop + step, end)) for start, stop in holes]
-    return list(_windows(instrument, resolution, wide, forward=False))
+    # neighbours are not merged: the start of its window is how a gap's last ask is found again
+    return [
+        window
+        for start, stop in sorted(holes)
+        for window in _windows(instrument, resolution, [(start - step, min(stop + step, end))], forward=False)
+    ]
+
+
+def plan_history(
+    instrument: str, resolution: Resolution, cursor: Cursor, now_ms: int, wanted: Interval
+) -> list[Window]:
+    """Plan an explicit range and whatever is owed, all of it as history: no cursor is made or moved.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        cursor: where the instrument stands at this resolution.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        wanted: start inclusive, end exclusive, UTC ms.
+    """
+    end = min(wanted[1], resolution.closed_end(now_ms))
+    ranges = [*cursor.owed, (resolution.ceil(wanted[0]), end)]
+    return list(_windows(instrument, resolution, ranges, forward=False))
 
 
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARK = re.compile(r"(<!-- tests/unit/test_readme.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
-    *("", "demo", "backfill", "update", "repair", "run", "report", "instruments", "dbt", "simulate"),
+    *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "report"),
+    *("instruments", "dbt", "simulate"),
     *(f"db {action}".strip() for action in ("", "start", "stop", "status", "env", "url", "psql", "destroy")),
 )
 

@@ -27,10 +27,16 @@ class Exchange:
         self.ticks = sorted(START + minute * MINUTE_MS for minute in minutes)
         self.page = page
         self.asked: list[tuple[int, int]] = []
+        self.hidden_at_first: set[int] = set()
+        self.fails_after: int | None = None
 
     def chart(self, instrument, resolution, start_ms, end_ms):
+        if len(self.asked) == self.fails_after:
+            raise TransientError("no")
+        hidden = set() if self.asked else self.hidden_at_first
         self.asked.append((start_ms, end_ms))
-        ticks = [tick for tick in self.ticks if start_ms <= tick <= end_ms][-self.page :]
+        ticks = [tick for tick in self.ticks if start_ms <= tick <= end_ms and tick not in hidden]
+        ticks = ticks[-self.page :]
         columns = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
         columns += [pa.array([float(tick) for tick in ticks])] * 6
         return Chart(pa.Table.from_arrays(columns, schema=SCHEMA)), Reply(None, START, "simulator")
@@ -44,29 +50,94 @@ def minutes_of(answered: Answer) -> list[int]:
     return [(tick.value - START) // MINUTE_MS for tick in answered.candles["timestamp"]]
 
 
-@given(st.sets(st.integers(-5, 120)), st.integers(2, 60), st.integers(0, 50), st.integers(1, 60))
-def test_a_window_is_answered_whole_whatever_the_page_size(minutes, page, start, length):
+@given(
+    st.sets(st.integers(-9, 120)),
+    st.integers(2, 60),
+    st.integers(0, 50),
+    st.integers(1, 60),
+    st.integers(-20, 130),
+)
+def test_a_window_is_answered_whole_whatever_the_page_size(minutes, page, start, length, listed):
     exchange = Exchange(minutes, page)
     asked = window(start, start + length)
-    answered = answer(exchange, asked)
-    assert minutes_of(answered) == sorted(minute for minute in minutes if start <= minute < start + length)
+    answered = answer(exchange, asked, START + listed * MINUTE_MS)
+    present = {minute for minute in minutes if start <= minute < start + length}
+    assert minutes_of(answered) == sorted(present)
     evidence = [(fetch.start_ms, fetch.end_ms) for fetch in answered.fetches]
     assert merge(evidence) == [(asked.start_ms, asked.end_ms)]
-    assert sum(end - begin for begin, end in evidence) == asked.end_ms - asked.start_ms
-    assert sum(fetch.rows for fetch in answered.fetches) == answered.candles.num_rows
+    if page > length + 4 and length > 1:  # no reply is cut: each hole has two asks that differ
+        missing = set(range(max(start, listed), start + length)) - present
+        assert all(len({e for e in evidence if covers(e, minute)}) > 1 for minute in missing)
+
+
+@given(st.sets(st.integers(-9, 120), max_size=40), st.sets(st.integers(0, 59)), st.integers(2, 60))
+def test_what_any_reply_brings_is_kept_with_the_value_that_came_first(hidden, absent, page):
+    exchange = Exchange(set(range(-9, 120)) - absent, page)
+    exchange.hidden_at_first = {START + minute * MINUTE_MS for minute in hidden}
+    answered = answer(exchange, window(0, 60), START)
+    found = minutes_of(answered)
+    assert found == sorted(set(found))
+    assert set(found) <= set(range(60)) - absent
+    assert answered.candles.schema == SCHEMA
+    if page > 64:
+        assert set(found) == set(range(60)) - absent
+
+
+def covers(evidence: tuple[int, int], minute: int) -> bool:
+    return evidence[0] <= START + minute * MINUTE_MS < evidence[1]
 
 
 def test_a_whole_window_takes_one_request_that_begins_a_bucket_early():
     exchange = Exchange(range(-1, 5000))
-    assert answer(exchange, window(0, 5000)).candles.num_rows == 5000
+    assert answer(exchange, window(0, 5000), 0).candles.num_rows == 5000
     assert exchange.asked == [(START - MINUTE_MS, START + 5000 * MINUTE_MS - 1)]
 
 
 def test_a_window_before_listing_is_answered_with_nothing_in_one_request():
     exchange = Exchange(range(9000, 9010))
-    answered = answer(exchange, window(0, 5000))
+    answered = answer(exchange, window(0, 5000), START + 5000 * MINUTE_MS)
     assert (answered.candles.num_rows, len(exchange.asked)) == (0, 1)
     assert [fetch.rows for fetch in answered.fetches] == [0]
+
+
+def test_a_hole_is_asked_again_shifted_and_no_more():
+    exchange = Exchange(set(range(-1, 5000)) - set(range(100, 112)))
+    answered = answer(exchange, window(0, 5000), 0)
+    assert exchange.asked[1:] == [(START + 93 * MINUTE_MS, START + 115 * MINUTE_MS - 1)]
+    assert answered.candles.num_rows == 4988
+    assert [(fetch.start_ms - START, fetch.rows) for fetch in answered.fetches] == [
+        (0, 4988),
+        (97 * MINUTE_MS, 6),
+    ]
+
+
+def test_candles_that_a_first_reply_lacked_are_added():
+    exchange = Exchange(range(-1, 5000))
+    exchange.hidden_at_first = {START + minute * MINUTE_MS for minute in (0, 7, 8, 2600, 4999)}
+    answered = answer(exchange, window(0, 5000), 0)
+    assert minutes_of(answered) == list(range(5000))
+    assert len(exchange.asked) == 3
+
+
+def test_a_first_reply_that_is_wrongly_empty_costs_two_more_requests_and_no_candle():
+    exchange = Exchange(range(-9, 5000))
+    exchange.hidden_at_first = set(exchange.ticks)
+    assert minutes_of(answer(exchange, window(0, 5000), 0)) == list(range(5000))
+    assert len(exchange.asked) == 3
+
+
+def test_thousands_of_holes_cost_no_more_requests_than_one():
+    exchange = Exchange(range(-1, 5000, 2))
+    answered = answer(exchange, window(0, 5000), 0)
+    assert answered.candles.num_rows == 2500
+    assert len(exchange.asked) <= 4  # the head of the first ask is asked for too
+
+
+def test_a_second_ask_without_an_answer_fails_the_window():
+    exchange = Exchange(range(100))
+    exchange.fails_after = 1
+    with pytest.raises(TransientError):
+        answer(exchange, window(0, 200), 0)
 
 
 def test_answers_come_in_the_order_of_the_plan_and_only_so_far_ahead():

@@ -1,0 +1,70 @@
+"""Commands that do it all: run and demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from extract.commands.loading import loading, update
+from extract.commands.mending import repair_gaps
+from extract.commands.reading import print_report
+from extract.commands.shared import database
+from extract.demo import run_demo
+from extract.errors import PerpsError, UsageError
+from extract.outcome import IncompleteError
+from extract.report.evidence import write_report
+from extract.settings import Settings
+from extract.transform import base_variables, run_dbt
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Update, build and report; a part that fails does not keep the others from what they can do."""
+    failures: dict[str, PerpsError] = {}
+
+    def attempt(part: str, do: Callable[[], object]) -> object:
+        failures.pop(part, None)
+        try:
+            return do()
+        except UsageError:
+            raise
+        except PerpsError as error:
+            failures[part] = error
+            return error.outcome.landed if isinstance(error, IncompleteError) else False
+
+    attempt("update", lambda: update(args, settings))
+    attempt("build", lambda: build(args.resolution, settings))
+    if args.repair and attempt("repair", lambda: _repair(args, settings)):
+        attempt("build", lambda: build(args.resolution, settings))
+    attempt("report", lambda: print_report(write_report(database(settings), Path(args.out))))
+    first, *later = failures.values() or [None]
+    for error in later:
+        print(f"error: {error}", file=sys.stderr)
+    if first:
+        raise first
+    return 0
+
+
+def _repair(args: argparse.Namespace, settings: Settings) -> bool:
+    """Ask for the gaps that the build found; tell whether that landed anything to build."""
+    with loading(args, settings) as loader:
+        return repair_gaps(loader)
+
+
+def build(resolution: str, settings: Settings) -> None:
+    """Run dbt build.
+
+    Raises:
+        PerpsError: a model or test failed.
+    """
+    if not run_dbt(["build", *base_variables(resolution)], database(settings), settings.project):
+        raise PerpsError(
+            "expected dbt build to pass, got failures above; the report names gaps and violations"
+        )
+
+
+def demo(args: argparse.Namespace, settings: Settings) -> int:
+    """Show the whole flow on synthetic candles."""
+    run_demo(settings, Path(args.out) / "demo", print)
+    return 0

@@ -1,0 +1,110 @@
+"""Holes are asked for again in the same run: what that brings is loaded, what it does not bring is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from extract import landing
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.outcome import IncompleteError
+from extract.pipeline import Loader
+from extract.resolution import RESOLUTIONS
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.integration.test_cursors import days, minutes, ticks
+from tests.integration.truth import control, rows
+
+ONE = RESOLUTIONS["1"]
+BTC = "BTC-PERPETUAL"
+NOW = "2024-01-31T00:00:30Z"
+EMPTY = {"kind": "empty", "times": 1}
+OUTAGE = {"kind": "outage", "start": "2024-01-30T06:00:00Z", "end": "2024-01-30T06:12:00Z"}
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock=NOW, requests_per_second=None)) as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
+    control(exchange.base_url, "clock", {"now": NOW})
+    control(exchange.base_url, "faults", [])
+    exchange.simulator.log.clear()
+
+    def make(**changes) -> Loader:
+        client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=3, sleep=lambda _: None)
+        return Loader(client, database, tmp_path / "pipelines", **changes)
+
+    return make
+
+
+def evidence(database: Connection, at: str) -> list[tuple]:
+    """Return window start, window end and rows of every fetch that speaks for a minute."""
+    return rows(
+        database,
+        "select window_start::text, window_end::text, rows from deribit_raw.fetches"
+        " where window_start <= %s and window_end > %s order by 1",
+        at,
+        at,
+    )
+
+
+def test_a_reply_that_is_wrongly_empty_leaves_no_hole(load, database, exchange):
+    control(exchange.base_url, "faults", [EMPTY])
+    outcome = load().backfill([BTC], ONE, days(28, 30))
+    assert ticks(database) == minutes(28, 30)
+    assert outcome.candles == {BTC: 2 * 1440}
+    assert outcome.requests == 3
+
+
+def test_an_update_whose_reply_is_wrongly_empty_moves_the_cursor_all_the_same(load, database, exchange):
+    load().backfill([BTC], ONE, days(28, 29))
+    control(exchange.base_url, "faults", [EMPTY])
+    load().update([], ONE)
+    assert ticks(database) == minutes(28, 30)
+    exchange.simulator.log.clear()
+    assert load(lookback=10).update([], ONE).candles == {BTC: 10}
+
+
+def test_an_outage_is_asked_for_twice_in_one_run(load, database, exchange):
+    control(exchange.base_url, "faults", [OUTAGE])
+    outcome = load().backfill([BTC], ONE, days(28, 30))
+    assert outcome.candles == {BTC: 2 * 1440 - 12}
+    assert evidence(database, "2024-01-30T06:05:00Z") == [
+        ("2024-01-29 00:00:00+00", "2024-01-31 00:00:00+00", 2 * 1440 - 12),
+        ("2024-01-30 05:57:00+00", "2024-01-30 06:15:00+00", 6),
+    ]
+    assert evidence(database, "2024-01-30T07:00:00Z")[1:] == []
+
+
+def test_a_second_ask_that_fails_leaves_the_window_owed(load, database, exchange):
+    broken = {"kind": "http", "status": 502, "end": "2024-01-30T08:00:00Z", "start": "2024-01-30T05:00:00Z"}
+    control(exchange.base_url, "faults", [OUTAGE, broken | {"skip": 1}])
+    with pytest.raises(IncompleteError, match="http 502"):
+        load().backfill([BTC], ONE, days(28, 30))
+    control(exchange.base_url, "faults", [])
+    load().update([], ONE)
+    assert ticks(database) == minutes(28, 30)
+
+
+def test_an_index_that_knows_loads_alone_is_replaced_once(load, database):
+    load().backfill([BTC], ONE, days(29, 30))
+    definition = "select indexdef from pg_indexes where tablename = 'candles' and schemaname = 'deribit_raw'"
+    made = rows(database, definition)
+    assert "USING brin (_dlt_load_id, \"timestamp\") WITH (pages_per_range='16')" in made[0][0]
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("drop index deribit_raw.candles_load")
+        cursor.execute("create index candles_load on deribit_raw.candles using brin (_dlt_load_id)")
+    load().update([], ONE)
+    assert rows(database, definition) == made
+    before = rows(database, "select 'deribit_raw.candles_load'::regclass::oid")
+    landing.prepare(opened)
+    assert rows(database, "select 'deribit_raw.candles_load'::regclass::oid") == before
+    opened.close()

@@ -1,0 +1,162 @@
+"""`perps verify` compares the table with Deribit, names every difference and lands nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps
+from tests.integration.truth import checksum, control, rows
+
+BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
+BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
+RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock="2024-01-11T00:00:30Z", requests_per_second=None)) as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+    arguments = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01")
+    assert perps(*arguments, database=module_database, api=exchange.base_url).returncode == 0
+    built = perps(*BUILD, database=module_database)
+    assert built.returncode == 0, built.stdout
+    return module_database
+
+
+@pytest.fixture(autouse=True)
+def calm(exchange: RunningSimulator) -> Iterator[None]:
+    exchange.simulator.log.clear()
+    yield
+    control(exchange.base_url, "faults", [])
+
+
+def charts(exchange: RunningSimulator) -> list:
+    return [entry for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
+
+
+def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, perps):
+    landed = "select count(*), (select count(*) from deribit_raw.fetches) from deribit_raw.candles"
+    before = (rows(loaded, landed), checksum(loaded))
+    result = perps("verify", "--sample", "4", "--seed", "7", database=loaded, api=exchange.base_url)
+    assert result.returncode == 0, result.stderr
+    assert len(charts(exchange)) == 4
+    assert result.stdout.startswith("4 windows, ")
+    assert result.stdout.endswith(" candles compared, 0 differences (--seed 7)\n")
+    assert (rows(loaded, landed), checksum(loaded)) == before
+
+
+def test_a_sample_draws_windows_of_its_own_every_time_and_no_more_than_there_are(loaded, exchange, perps):
+    result = perps("verify", database=loaded, api=exchange.base_url)
+    assert "6 windows, 28,800 candles compared, 0 differences (--seed " in result.stdout
+    assert len(charts(exchange)) == 6
+
+
+def test_a_range_is_compared_whole(loaded, exchange, perps):
+    result = perps(
+        "verify", "--start", "2024-01-09", "--instruments", ETH, database=loaded, api=exchange.base_url
+    )
+    assert result.stdout == "1 windows, 2,880 candles compared, 0 differences\n"
+
+
+def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, exchange, perps):
+    opened = loaded.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "update perpetuals_ohlcv set high = high + 0.00000001"
+            " where instrument = %s and \"timestamp\" = '2024-01-01 01:00+00'",
+            [BTC],
+        )
+        cursor.execute(
+            "delete from perpetuals_ohlcv where instrument = %s and \"timestamp\" = '2024-01-01 02:00+00'",
+            [BTC],
+        )
+    opened.close()
+    faults = [
+        {"kind": "outage", "instrument": BTC, "start": "2024-01-01T03:00", "end": "2024-01-01T03:02"},
+        {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T04:00", "values": {"close": "NaN"}},
+    ]
+    control(exchange.base_url, "faults", faults)
+    result = perps("verify", *RANGE, "--instruments", BTC, database=loaded, api=exchange.base_url)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{BTC} 2024-01-01 01:00:00Z changed: high ")
+    assert [line[:60].strip() for line in lines[1:4]] == [
+        f"{BTC} 2024-01-01 02:00:00Z missing in the table",
+        f"{BTC} 2024-01-01 03:00:00Z not at deribit",
+        f"{BTC} 2024-01-01 03:01:00Z not at deribit",
+    ]
+    assert lines[4].startswith(f"{BTC} 2024-01-01 04:00:00Z unusable at deribit: close ")
+    assert lines[4].endswith(" in the table, nan at deribit")
+    assert lines[5] == "1 windows, 1,440 candles compared, 5 differences"
+    command = f"perps backfill --instruments {BTC} --start 2024-01-01T01:00:00Z --end 2024-01-01T02:01:00Z"
+    assert lines[6:] == [command]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "got 5 differences" in errors[0]
+
+    control(exchange.base_url, "faults", [])
+    loading = perps(*command.split()[1:], database=loaded, api=exchange.base_url)
+    assert loading.returncode == 0, loading.stderr
+    assert perps(*BUILD, database=loaded).returncode == 0
+    mended = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
+    assert mended.returncode == 0, mended.stdout
+
+
+def test_many_differences_are_counted_and_the_first_are_shown(loaded, exchange, perps):
+    outage = {"kind": "outage", "instrument": BTC, "start": "2024-01-01T03:00", "end": "2024-01-01T04:00"}
+    control(exchange.base_url, "faults", [outage])
+    result = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
+    lines = result.stdout.splitlines()
+    assert lines[20:] == [
+        "and 40 more differences",
+        "2 windows, 2,880 candles compared, 60 differences",
+    ]
+
+
+def test_a_reply_that_was_cut_is_no_evidence_of_a_missing_candle(loaded, exchange, perps):
+    control(exchange.base_url, "faults", [{"kind": "max_rows", "rows": 700}])
+    result = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
+    assert result.returncode == 0, result.stdout
+    assert "2,880 candles compared, 0 differences" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sample", "5", *RANGE), "expected --sample and --seed, or --start and --end"),
+        (("--sample", "0"), "expected --sample of at least 1 window"),
+        (("--instruments", "XRP"), f"expected instruments of the table ({BTC}, {ETH}), got XRP"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, message, loaded, exchange, perps):
+    result = perps("verify", *arguments, database=loaded, api=exchange.base_url)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_candles_of_another_source_are_not_compared(loaded, exchange, perps):
+    opened = loaded.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("update deribit_raw.fetches set source = 'live'")
+    try:
+        result = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
+    finally:
+        with opened.cursor() as cursor:
+            cursor.execute("update deribit_raw.fetches set source = 'simulator'")
+        opened.close()
+    assert result.returncode == 1
+    assert "expected live candles" in result.stderr
+
+
+def test_a_table_without_models_says_to_build(database, exchange, perps):
+    result = perps("verify", database=database, api=exchange.base_url)
+    assert result.returncode == 1
+    assert "run: perps dbt -- build" in result.stderr
