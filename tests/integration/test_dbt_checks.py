@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from dbt.cli.main import dbtRunner
 
 from extract.server.connection import Connection
 from tests.integration.dbt_harness import REPOSITORY, Candle, DbtProject, Outcome, candles, minute
@@ -228,35 +232,47 @@ def test_freshness_is_the_newest_answered_window(project: DbtProject, outcome: O
     assert project.run("source", "freshness").statuses["fetches"] == "warn"
 
 
-def test_everything_is_described(project: DbtProject, parsed: Outcome) -> None:
-    manifest = json.loads((project.work / "target/manifest.json").read_text())
-    described = [*manifest["sources"].values(), *manifest["exposures"].values()]
-    described += [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
-    described += [macro for macro in manifest["macros"].values() if macro["package_name"] == "deribit_perps"]
-    described = [node for node in described if node["package_name"] == "deribit_perps"]
-    described = [node for node in described if node.get("source_name") != "fixtures"]
-    missing = [node["name"] for node in described if not node["description"].strip()]
+@pytest.fixture(scope="module")
+def documented(outcome: Outcome, project: DbtProject) -> dict[str, dict[str, Any]]:
+    """Generate dbt's docs; return their manifest and catalog."""
+    arguments = [each for each in project.arguments("docs", "generate") if each != "--no-write-json"]
+    with patch.dict(os.environ, project.environment()):
+        assert dbtRunner().invoke(arguments).success
+    return {
+        name: json.loads((project.work / f"target/{name}.json").read_text())
+        for name in ("manifest", "catalog")
+    }
+
+
+def test_everything_is_described(documented: dict[str, dict[str, Any]]) -> None:
+    manifest = documented["manifest"]
+    nodes = [node for kind in ("nodes", "sources", "exposures", "macros") for node in manifest[kind].values()]
+    kinds = ("model", "seed", "source", "exposure", "macro")
+    own = [
+        node
+        for node in nodes
+        if node["package_name"] == "deribit_perps"
+        and node["resource_type"] in kinds
+        and node.get("source_name") != "fixtures"
+    ]
+    missing = [node["name"] for node in own if not node["description"].strip()]
     missing += [
         f"{node['name']}.{name}"
-        for node in described
+        for node in own
         for name, column in (node.get("columns") or {}).items()
         if not column["description"].strip()
     ]
-    assert len(described) > 40
+    assert {node["resource_type"] for node in own} == set(kinds)
     assert missing == []
 
 
-@pytest.mark.usefixtures("outcome")
-def test_every_column_of_every_model_is_documented(project: DbtProject) -> None:
-    manifest = json.loads((project.work / "target/manifest.json").read_text())
-    models = [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
-    for model in models:
-        columns = project.query(
-            "select column_name from information_schema.columns"
-            f" where table_schema = '{model['schema']}' and table_name = '{model['name']}'"
-        )
-        assert columns, model["name"]
-        assert {name for (name,) in columns} == set(model["columns"]), model["name"]
+def test_the_docs_know_every_column_of_every_model(documented: dict[str, dict[str, Any]]) -> None:
+    described = documented["manifest"]["nodes"]
+    catalog = documented["catalog"]["nodes"]
+    built = {name: node for name, node in catalog.items() if name.startswith(("model.", "seed."))}
+    assert len(built) == 12
+    for name, node in built.items():
+        assert set(node["columns"]) == set(described[name]["columns"]), name
 
 
 def test_parsing_gives_no_warning(parsed: Outcome) -> None:
