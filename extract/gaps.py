@@ -23,9 +23,24 @@ select
         select (extract(epoch from max(fetches.fetched_at)) * 1000)::bigint
         from deribit_raw.fetches as fetches
         where fetches.instrument = gaps.instrument
-            and fetches.resolution = %s
+            and fetches.resolution = %(resolution)s
             and fetches.window_start = gaps.gap_start
             and fetches._dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+    ),
+    coalesce(
+        (
+            select range_agg(tstzrange(fetches.window_start, fetches.window_end))
+            from deribit_raw.fetches as fetches
+            where fetches.instrument = gaps.instrument
+                and fetches.resolution = %(resolution)s
+                and fetches.window_end > gaps.gap_start
+                and fetches.window_start < gaps.gap_end
+                and fetches._dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+                and fetches._dlt_load_id not in (
+                    select load_id from quality.consumed_loads where model = 'ohlcv_days'
+                )
+        ) @> tstzrange(gaps.gap_start + %(step)s * interval '1 millisecond', gaps.gap_end),
+        false
     )
 from quality.ohlcv_gaps as gaps
 where gaps.reason <> 'known'
@@ -63,6 +78,7 @@ class Gap:
         next_ms: open of the first candle after, UTC ms.
         reason: unfetched, rejected or source, as in quality.ohlcv_gaps.
         asked_ms: when a repair last asked for exactly this gap, the server's clock, UTC ms; None never.
+        waiting: loads that the next dbt build will read have answers for all of it.
     """
 
     instrument: str
@@ -70,6 +86,7 @@ class Gap:
     next_ms: int
     reason: str = "unfetched"
     asked_ms: int | None = None
+    waiting: bool = False
 
     @property
     def resting_until_ms(self) -> int:
@@ -110,12 +127,12 @@ def read_gaps(database: Connection, resolution: Resolution) -> list[Gap]:
         PerpsError: the models are not built yet.
     """
     with expecting_models(), database.reading() as cursor:
-        cursor.execute(GAPS, [resolution.name])
+        cursor.execute(GAPS, {"resolution": resolution.name, "step": resolution.step_ms})
         return [Gap(*row) for row in cursor.fetchall()]
 
 
 def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
-    """Return the gaps to ask for, and those that a repair asked for less than a day ago.
+    """Return the gaps to ask for, and those asked for less than a day ago or since the last build.
 
     Args:
         gaps: the work list.
@@ -124,7 +141,7 @@ def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
     due: list[Gap] = []
     resting: list[Gap] = []
     for gap in gaps:
-        (resting if now_ms < gap.resting_until_ms else due).append(gap)
+        (resting if gap.waiting or now_ms < gap.resting_until_ms else due).append(gap)
     return due, resting
 
 

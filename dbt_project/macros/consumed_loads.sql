@@ -43,6 +43,23 @@
 {%- endmacro %}
 
 
+{% macro create_known_gaps() -%}
+    {%- if execute and run_query("select to_regclass('quality.known_gaps') is null").columns[0].values()[0] -%}
+        create schema if not exists quality;
+        create table if not exists quality.known_gaps (
+            instrument text,
+            gap_start timestamptz,
+            gap_end timestamptz,
+            reason text,
+            evidence text
+        );
+        {%- do adapter.cache_added(
+            api.Relation.create(database=target.database, schema='quality', identifier='known_gaps', type='table')
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro expect_one_resolution() -%}
     {%- set built = "select to_regclass('quality.consumed_loads') is not null and to_regclass('public.perpetuals_ohlcv') is not null" -%}
     {%- if execute and run_query(built).columns[0].values()[0] -%}
@@ -69,8 +86,13 @@
             '{{ this.identifier }}',
             '{{ base_resolution() }}',
             load_id
-        from {{ source('deribit_raw', '_dlt_loads') }}
+        from {{ source('deribit_raw', '_dlt_loads') }} as loads
         where status = 0
+            and not exists (
+                select from quality.consumed_loads as claims
+                where claims.model = '{{ this.identifier }}'
+                    and claims.load_id = loads.load_id
+            )
         on conflict do nothing;
 
         update quality.consumed_loads
@@ -97,26 +119,43 @@
         select
             '{{ claimant }}',
             '{{ base_resolution() }}',
-            load_id,
-            claimed_by
-        from quality.consumed_loads
-        where model = '{{ upstream }}'
+            upstream.load_id,
+            upstream.claimed_by
+        from quality.consumed_loads as upstream
+        left join quality.consumed_loads as own
+            on own.model = '{{ claimant }}'
+            and own.load_id = upstream.load_id
+        where upstream.model = '{{ upstream }}'
+            -- on conflict would lock every row that does not differ
+            and (
+                own.load_id is null
+                or own.claimed_by is null
+                or own.follows is distinct from upstream.claimed_by
+            )
         on conflict (model, load_id) do update set
             claimed_by = pg_current_xact_id(),
             consumed_at = now(),
-            follows = excluded.follows
-        where claims.follows is distinct from excluded.follows
-            or claims.claimed_by is null;
+            follows = excluded.follows;
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro delete_claimed_rows(load_column) -%}
+    {%- if execute and run_query("select to_regclass('" ~ this.include(database=false) ~ "') is not null").columns[0].values()[0] -%}
+        delete from {{ this }}
+        where {{ load_column }} in ({{ claimed_loads(this.identifier) }})
     {%- endif -%}
 {%- endmacro %}
 
 
 {% macro lock_claims(claimant) -%}
     {%- do run_query("select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('" ~ claimant ~ "'))") -%}
-    {%- do run_query(
-        "delete from quality.consumed_loads where model = '" ~ claimant ~ "' "
-        ~ "and (resolution <> '" ~ base_resolution() ~ "' or to_regclass('" ~ this.include(database=false) ~ "') is null)"
-    ) -%}
+    {%- set others = "model = '" ~ claimant ~ "' and resolution <> '" ~ base_resolution() ~ "'" -%}
+    {%- if run_query("select to_regclass('" ~ this.include(database=false) ~ "') is null").columns[0].values()[0] -%}
+        {%- do run_query("delete from quality.consumed_loads where model = '" ~ claimant ~ "'") -%}
+    {%- elif run_query("select exists (select from quality.consumed_loads where " ~ others ~ ")").columns[0].values()[0] -%}
+        {%- do run_query("delete from " ~ this ~ "; delete from quality.consumed_loads where model = '" ~ claimant ~ "'") -%}
+    {%- endif -%}
 {%- endmacro %}
 
 
@@ -156,4 +195,17 @@
     {%- if is_incremental() %}
         and {{ load_column }} between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
     {%- endif -%}
+{%- endmacro %}
+
+
+{% macro days_are_behind(relation) -%}
+    {{ ('perpetuals_ohlcv' in relation | string) | lower }}
+    and exists (
+        select from {{ source('quality', 'consumed_loads') }} as built
+        left join {{ source('quality', 'consumed_loads') }} as counted
+            on counted.model = 'ohlcv_days'
+            and counted.load_id = built.load_id
+        where built.model = 'perpetuals_ohlcv'
+            and (counted.follows is distinct from built.claimed_by or counted.claimed_by is null)
+    )
 {%- endmacro %}

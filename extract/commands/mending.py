@@ -92,8 +92,13 @@ def _unasked(gap: Gap, resolution: Resolution) -> str:
 
 def _print_resting(gaps: list[Gap], resolution: Resolution) -> None:
     for gap in gaps:
-        print(
-            f"skipped {gap}: {gap.missing(resolution)} candles missing, deribit had none to use at "
-            f"{format_time(gap.asked_ms or 0)}; asked again from {format_time(gap.resting_until_ms)} on, "
-            "or now with --again"
-        )
+        print(f"skipped {gap}: {gap.missing(resolution)} candles missing, {_why_resting(gap)}")
+
+
+def _why_resting(gap: Gap) -> str:
+    if gap.waiting:
+        return "answered since the last build; next: perps dbt -- build"
+    return (
+        f"deribit had none to use at {format_time(gap.asked_ms or 0)}; "
+        f"asked again from {format_time(gap.resting_until_ms)} on, or now with --again"
+    )

@@ -103,6 +103,36 @@ def test_every_gap_has_its_reason_and_fails_the_right_test(project: DbtProject) 
     ]
 
 
+def test_only_answers_of_loads_that_were_counted_are_evidence(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 100), *candles(112, 200)])
+    project.land("11.5", [], complete=False)
+    for start in (90, 91):
+        project.answered(minute(start), minute(120), "11.5")
+    project.build()
+    assert gaps(project) == [(minute(99), 12, "unfetched", None)]
+    project.complete("11.5")
+    assert gaps(project) == [(minute(99), 12, "unfetched", None)]
+    project.build()
+    assert gaps(project) == [(minute(99), 12, "source", None)]
+
+
+def test_tests_fail_while_the_days_are_behind_the_table(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 100))
+    project.build()
+    project.land("11.5", [*candles(200, 300), Candle(minute(300), volume=-1.0)])
+    project.build("--select", "perpetuals_ohlcv")
+    left_out = ("--exclude", "tag:audit", "--exclude-resource-type", "unit_test")
+    tested = project.run("test", "--select", "perpetuals_ohlcv", *left_out).statuses
+    verdicts = {name: verdict for name, verdict in tested.items() if name.startswith("perpetuals_ohlcv_")}
+    assert len(verdicts) == 6
+    assert set(verdicts.values()) == {"fail", "warn"}
+    problems = project.query("select problem from test_failures.perpetuals_ohlcv_sanity")
+    assert problems == [("ohlcv_days is behind the table",)]
+    assert project.run(*TESTED).statuses["perpetuals_ohlcv_coverage_99"] == "fail"
+    problems = project.query("select problem from test_failures.perpetuals_ohlcv_sanity")
+    assert problems == [("volume_negative",)]
+
+
 def test_a_table_without_findings_passes_every_test(project: DbtProject) -> None:
     now = datetime.now(START.tzinfo).replace(second=0, microsecond=0)
     recent = [Candle(now - timedelta(minutes=at)) for at in range(1, 200) if not 100 < at < 120]
@@ -135,14 +165,17 @@ def test_the_tail_is_measured_by_deribits_clock(project: DbtProject) -> None:
     assert timedelta(0) <= tails[0][2] < timedelta(minutes=1)
 
 
-def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_with_the_next_build(
+def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed(
     project: DbtProject,
 ) -> None:
     project.land("10.5", [*candles(0, 10), *candles(20, 30)])
     project.build()
     assert gaps(project) == [(minute(9), 10, "unfetched", None)]
+    tested = project.run("test").statuses
+    assert (tested["perpetuals_ohlcv_no_gaps"], tested["known_gaps_exist"]) == ("fail", "pass")
     know(project, f"{BTC},2024-01-01 00:09:00,2024-01-01 00:20:00,maintenance,announced")
-    assert project.run(*TESTED).statuses["perpetuals_ohlcv_no_gaps"] == "pass"
+    assert project.run("seed").success
+    assert project.run("test").statuses["perpetuals_ohlcv_no_gaps"] == "pass"
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
     project.build()
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
@@ -203,6 +236,28 @@ def test_a_first_build_finds_the_revisions_of_all_loads(project: DbtProject) -> 
     project.query("drop table quality.ohlcv_revisions")
     project.build()
     assert [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)] == changes
+
+
+def test_a_late_load_leaves_only_true_revisions(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 10))
+    project.land("11.5", [Candle(minute(3), close=106.0)], complete=False)
+    project.land("12.5", [Candle(minute(3), close=106.0)])
+    project.build()
+    assert [row[5:] for row in project.query(REVISIONS)] == [("10.5", "12.5")]
+    project.complete("11.5")
+    project.build()
+    assert [row[5:] for row in project.query(REVISIONS)] == [("10.5", "11.5")]
+
+
+def test_revisions_built_before_the_days_miss_nothing(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 10))
+    project.build()
+    project.query("drop table quality.ohlcv_revisions")
+    project.land("11.5", candles(DAY, DAY + 10))
+    project.land("12.5", [Candle(minute(DAY), close=106.0)])
+    project.build("--select", "perpetuals_ohlcv", "ohlcv_revisions")
+    project.build()
+    assert [row[5:] for row in project.query(REVISIONS)] == [("11.5", "12.5")]
 
 
 RECONCILED = """
@@ -303,3 +358,15 @@ def test_whether_fills_count_in_a_bar_does_not_matter(project: DbtProject) -> No
     project.answered(day(0), minute(60), "13.5", "60")
     project.build()
     assert project.query(RECONCILED)[0][2:4] == ("different", "open")
+
+
+def test_an_absurd_bar_stops_nothing(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 120))
+    absurd = [*bars("60", minute(0), minutes=60, volume=1e31), *bars("60", minute(60), minutes=60)]
+    project.land("11.5", absurd)
+    project.answered(day(0), minute(120), "11.5", "60")
+    project.build()
+    assert [row[1:3] for row in project.query(RECONCILED)] == [
+        (minute(0), "missing_at_deribit"),
+        (minute(60), "identical"),
+    ]

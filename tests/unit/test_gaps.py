@@ -32,6 +32,11 @@ def test_an_unfetched_gap_is_due_every_time():
     assert split_due(gaps, NOW) == (gaps, [])
 
 
+def test_a_gap_that_waits_for_a_build_is_not_asked_for_again():
+    waiting = Gap("X", AT, AT + 13 * MINUTE_MS, "unfetched", NOW - 1, waiting=True)
+    assert split_due([waiting], NOW) == ([], [waiting])
+
+
 def test_a_gap_knows_its_missing_candles():
     assert gap("source").missing(ONE) == 12
     assert gap("source").hole(ONE) == (AT + MINUTE_MS, AT + 13 * MINUTE_MS)

@@ -129,7 +129,8 @@ touched as (
 
 ),
 
-counted as (
+-- materialized, because raw tables without statistics would have it counted again for each day
+counted as materialized (
 
     {% set facts -%}
         count(*) as candles,
@@ -171,7 +172,7 @@ counted as (
 
 ),
 
-detailed as (
+detailed as materialized (
 
     select
         touched.instrument,

@@ -7,20 +7,18 @@ with days as (
 
 known_gaps as (
 
-    {% if not execute or load_relation(ref('known_gaps')) -%}
     select * from {{ ref('known_gaps') }}
-    {%- else -%}
-    -- dbt run comes before dbt seed: nothing is known yet
-    select
-        null::text as instrument,
-        null::timestamptz as gap_start,
-        null::timestamptz as gap_end,
-        null::text as reason
-    where false
-    {%- endif %}
 
 ),
 
+consumed_loads as (
+
+    select load_id from {{ source('quality', 'consumed_loads') }}
+    where model = 'ohlcv_days'
+
+),
+
+-- an answer with a candle for each bucket says nothing of a hole, and that is nearly every answer
 answers as (
 
     select
@@ -30,6 +28,8 @@ answers as (
         max(fetched_at) as fetched_at
     from {{ source('deribit_raw', 'fetches') }}
     where resolution = '{{ base_resolution() }}'
+        and rows * {{ bucket }} < window_end - window_start
+        and {{ hashed_in('_dlt_load_id', 'consumed_loads', 'load_id') }}
     group by 1, 2, 3
 
 ),

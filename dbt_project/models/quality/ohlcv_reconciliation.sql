@@ -37,6 +37,7 @@ resolutions as (
     ) as resolutions (resolution, minutes)
     where minutes > {{ bucket_minutes() }}
         and minutes % {{ bucket_minutes() }} = 0
+        and (minutes < 720 or 480 % {{ bucket_minutes() }} = 0)
 
 ),
 

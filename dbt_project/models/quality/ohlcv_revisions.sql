@@ -5,7 +5,7 @@
         unique_key=['instrument', 'timestamp', 'load_id'],
         on_schema_change='fail',
         full_refresh=false,
-        pre_hook="{{ claim_loads_after('perpetuals_ohlcv') }}"
+        pre_hook=["{{ claim_loads_after('perpetuals_ohlcv') }}", "{{ delete_claimed_rows('load_id') }}"]
     )
 }}
 
@@ -55,10 +55,10 @@ spans as (
     from loaded
     {% if not is_incremental() -%}
     -- every load is claimed: a day with as many raw candles as candles has each of them once
-    inner join {{ ref('ohlcv_days') }} as days
+    left join {{ ref('ohlcv_days') }} as days
         on days.instrument = loaded.instrument
         and days.day = loaded.day
-        and days.candles <> loaded.candles
+    where days.candles is distinct from loaded.candles
     {% endif -%}
     group by {{ bucket_open('loaded.first_at', minutes=30 * 1440, anchor='00') }}
 

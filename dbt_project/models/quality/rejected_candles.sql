@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('perpetuals_ohlcv') }}
 {{
     config(
         materialized='incremental',
@@ -5,7 +6,7 @@
         unique_key=['timestamp', 'instrument', 'resolution', 'load_id'],
         on_schema_change='fail',
         full_refresh=false,
-        pre_hook='{{ claim_loads() }}'
+        pre_hook="{{ claim_loads_after('perpetuals_ohlcv') }}"
     )
 }}
 

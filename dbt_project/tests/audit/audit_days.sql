@@ -24,34 +24,126 @@ counted as (
 
 ),
 
+edges as (
+
+    select
+        instrument,
+        min(first_candle) as first_candle,
+        max(last_candle) as last_candle
+    from counted
+    group by instrument
+
+),
+
+buckets as (
+
+    select
+        edges.instrument,
+        {{ utc_day('buckets.timestamp') }} as day,
+        count(*) as expected
+    from edges
+    cross join lateral generate_series(
+        edges.first_candle, edges.last_candle, interval '{{ bucket_minutes() }} minutes'
+    ) as buckets (timestamp)
+    group by 1, 2
+
+),
+
+recounted as (
+
+    select
+        buckets.instrument,
+        buckets.day,
+        buckets.expected,
+        coalesce(counted.candles, 0) as candles,
+        coalesce(counted.fills, 0) as fills,
+        coalesce(counted.violations, 0) as violations,
+        counted.first_candle,
+        counted.last_candle,
+        counted.open,
+        counted.high,
+        counted.low,
+        counted.close,
+        counted.volume
+    from buckets
+    left join counted
+        on counted.instrument = buckets.instrument
+        and counted.day = buckets.day
+
+),
+
+consumed_loads as (
+
+    select load_id from {{ source('quality', 'consumed_loads') }}
+    where model = 'perpetuals_ohlcv'
+
+),
+
+loads as (
+
+    select
+        instrument,
+        {{ utc_day('timestamp') }} as day,
+        _dlt_load_id as load_id
+    from {{ source('deribit_raw', 'candles') }}
+    where resolution = '{{ base_resolution() }}'
+        and {{ hashed_in('_dlt_load_id', 'consumed_loads', 'load_id') }}
+    group by 1, 2, 3
+
+),
+
+last_loads as (
+
+    select
+        instrument,
+        day,
+        max(load_id::numeric) as last_load
+    from loads
+    group by 1, 2
+
+),
+
 days as (
 
-    select * from {{ ref('ohlcv_days') }}
+    select
+        *,
+        (select max(upper(hole) - lower(hole)) from unnest(missing) as hole) as largest_hole,
+        (select sum(upper(hole) - lower(hole)) from unnest(missing) as hole) as all_holes
+    from {{ ref('ohlcv_days') }}
 
 ),
 
 final as (
 
     select
-        coalesce(days.instrument, counted.instrument) as instrument,
-        coalesce(days.day, counted.day) as day,
-        days.candles as candles,
-        counted.candles as candles_recounted
+        coalesce(days.instrument, recounted.instrument) as instrument,
+        coalesce(days.day, recounted.day) as day,
+        days.candles,
+        recounted.candles as candles_recounted,
+        days.expected,
+        recounted.expected as expected_recounted,
+        days.last_load
     from days
-    full join counted
-        on counted.instrument = days.instrument
-        and counted.day = days.day
+    full join recounted
+        on recounted.instrument = days.instrument
+        and recounted.day = days.day
+    left join last_loads
+        on last_loads.instrument = days.instrument
+        and last_loads.day = days.day
     where (
-        coalesce(days.candles, -1), days.first_candle, days.last_candle, days.fills, days.violations,
-        days.open, days.high, days.low, days.close, days.volume
-    ) is distinct from (
-        coalesce(counted.candles, 0), counted.first_candle, counted.last_candle, coalesce(counted.fills, 0), coalesce(counted.violations, 0),
-        counted.open, counted.high, counted.low, counted.close, counted.volume
-    )
+            days.candles, days.expected, days.fills, days.violations, days.first_candle, days.last_candle,
+            days.open, days.high, days.low, days.close, days.volume
+        ) is distinct from (
+            recounted.candles, recounted.expected, recounted.fills, recounted.violations, recounted.first_candle, recounted.last_candle,
+            recounted.open, recounted.high, recounted.low, recounted.close, recounted.volume
+        )
+        or days.last_load::numeric is distinct from last_loads.last_load
+        or days.largest_gap_minutes <> coalesce(extract(epoch from days.largest_hole) / 60, 0)
+        or coalesce(days.all_holes, interval '0') <> (days.expected - days.candles) * interval '{{ bucket_minutes() }} minutes'
 
     union all
 
-    select 'no rows', null, null, null
+    select 'no rows', null, null, null, null, null, null
     where not exists (select from candles)
 
 )

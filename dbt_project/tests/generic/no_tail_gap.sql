@@ -24,4 +24,11 @@ union all
 select null, null, null, null, 'no rows'
 where not exists (select from {{ model }})
 
+{% if coverage -%}
+union all
+
+select null, null, null, null, 'ohlcv_days is behind the table'
+where {{ days_are_behind(model) }}
+{%- endif %}
+
 {% endtest %}
