@@ -8,24 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from extract.server.connection import Connection
 from tests.integration.dbt_harness import Candle, DbtProject, candles, minute, wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 MODEL_AND_PARENTS = ("--select", "+perpetuals_ohlcv")
 TABLES = ("--select", "perpetuals_ohlcv", "rejected_candles")
-
-
-@pytest.fixture(scope="module")
-def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
-
-
-@pytest.fixture
-def project(warm: DbtProject) -> DbtProject:
-    warm.drop_everything()
-    warm.create_raw_tables()
-    return warm
 
 
 def closes(project: DbtProject) -> list[Decimal]:

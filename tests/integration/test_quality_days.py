@@ -15,18 +15,6 @@ DAY = 1440
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 
 
-@pytest.fixture(scope="module")
-def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
-
-
-@pytest.fixture
-def project(warm: DbtProject) -> DbtProject:
-    warm.drop_everything()
-    warm.create_raw_tables()
-    return warm
-
-
 def days(project: DbtProject, *columns: str) -> list[tuple[Any, ...]]:
     return project.query(f"select {', '.join(columns)} from quality.ohlcv_days order by instrument, day")
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.integration.conftest import BUILD
 from tests.integration.truth import control, rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
-BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 NOW = "2024-01-06T00:00:30Z"
 ALTERED = "2024-01-03T12:00:00Z"
 
@@ -21,15 +19,6 @@ ALTERED = "2024-01-03T12:00:00Z"
 def exchange() -> Iterator[RunningSimulator]:
     with running(SimulatorConfig(clock=NOW, requests_per_second=None)) as simulated:
         yield simulated
-
-
-@pytest.fixture(scope="module")
-def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
-    arguments = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01")
-    assert perps(*arguments, database=module_database, api=exchange.base_url).returncode == 0
-    built = perps(*BUILD, database=module_database)
-    assert built.returncode == 0, built.stdout
-    return module_database
 
 
 def test_minutes_add_up_to_deribits_days(loaded, exchange, perps):

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.integration.conftest import BUILD
 from tests.integration.truth import checksum, control, rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
-BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 
 
@@ -20,15 +18,6 @@ RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 def exchange() -> Iterator[RunningSimulator]:
     with running(SimulatorConfig(clock="2024-01-11T00:00:30Z", requests_per_second=None)) as simulated:
         yield simulated
-
-
-@pytest.fixture(scope="module")
-def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
-    arguments = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01")
-    assert perps(*arguments, database=module_database, api=exchange.base_url).returncode == 0
-    built = perps(*BUILD, database=module_database)
-    assert built.returncode == 0, built.stdout
-    return module_database
 
 
 @pytest.fixture(autouse=True)

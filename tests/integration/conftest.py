@@ -1,0 +1,36 @@
+"""What several modules stand on: a dbt project without rows, and two perpetuals loaded and built."""
+
+from __future__ import annotations
+
+import pytest
+
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator
+from tests.conftest import Perps
+from tests.integration.dbt_harness import DbtProject
+
+BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
+
+
+@pytest.fixture(scope="module")
+def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    """The repository's dbt project on the module's database; parsed once."""
+    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
+
+
+@pytest.fixture
+def project(warm: DbtProject) -> DbtProject:
+    """The module's dbt project with empty raw tables and nothing built."""
+    warm.drop_everything()
+    warm.create_raw_tables()
+    return warm
+
+
+@pytest.fixture(scope="module")
+def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+    """Two perpetuals from 1 January 2024 to the module's exchange's clock, built without tests."""
+    arguments = ("backfill", "--instruments", "BTC-PERPETUAL,ETH-PERPETUAL", "--start", "2024-01-01")
+    assert perps(*arguments, database=module_database, api=exchange.base_url).returncode == 0
+    built = perps(*BUILD, database=module_database)
+    assert built.returncode == 0, built.stdout
+    return module_database
