@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, settings
 from extract.server.cluster import Cluster, EmbedError
 from extract.server.connection import Connection
 from extract.settings import read_settings
-from tests.forked import fork_server, run_forked
 
 # a busy machine makes drawing examples slow; that says nothing about the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -98,7 +97,6 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def perps(environment: dict[str, str]) -> Perps:
     """`perps(*arguments, database=..., api=..., env=...)`: run the command in a process of its own."""
-    context = fork_server()
 
     def run(
         *arguments: str,
@@ -107,16 +105,13 @@ def perps(environment: dict[str, str]) -> Perps:
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
     ) -> subprocess.CompletedProcess[str]:
-        variables, folder = perps_environment(environment, database, api, env), environment["PERPS_HOME"]
-        if variables["PYTHONPATH"] == environment["PYTHONPATH"]:
-            return run_forked(context, arguments, variables, folder, timeout)
         return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
             perps_command(*arguments),
-            env=variables,
+            env=perps_environment(environment, database, api, env),
             capture_output=True,
             text=True,
             timeout=timeout,
-            cwd=folder,
+            cwd=environment["PERPS_HOME"],
         )
 
     return run

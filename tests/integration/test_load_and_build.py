@@ -1,4 +1,4 @@
-"""The whole flow against the simulator at Deribit's limits: 1 January to 1 July 2024, two perpetuals."""
+"""The whole flow against the simulator at Deribit's limits: 1 January to 1 March 2024, two perpetuals."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tests.conftest import Perps
 from tests.integration.truth import checksum, control, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
-START, END = "2024-01-01T00:00:00Z", "2024-07-01T00:00:00Z"
-CANDLES = 182 * 1440
+START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
+DAYS = 60
+CANDLES = DAYS * 1440
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
-BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01", "--end", "2024-07-01")
+BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01", "--end", "2024-03-01")
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def test_fetches_account_for_every_minute_that_was_wanted_once(loaded):
     )
     whole = (
         "2024-01-01 00:00:00+00",
-        "2024-07-01 00:00:00+00",
-        182,
+        "2024-03-01 00:00:00+00",
+        DAYS,
         CANDLES,
         "simulator",
         "simulator",
@@ -107,20 +108,20 @@ def test_a_second_identical_run_changes_no_row(loaded, exchange, perps):
 
 
 def test_three_hours_later_an_update_adds_180_rows_an_instrument(loaded, exchange, perps):
-    control(exchange.base_url, "clock", {"now": "2024-07-01T03:00:30Z"})
+    control(exchange.base_url, "clock", {"now": "2024-03-01T03:00:30Z"})
     try:
         result = perps("update", database=loaded, api=exchange.base_url)
         assert result.returncode == 0, result.stderr
         assert perps(*BUILD, database=loaded).returncode == 0
     finally:
-        control(exchange.base_url, "clock", {"now": "2024-07-01T03:00:30Z"})
+        control(exchange.base_url, "clock", {"now": "2024-03-01T03:00:30Z"})
     counted = rows(
         loaded,
         'select instrument, count(*), max("timestamp")::text from perpetuals_ohlcv group by 1 order by 1',
     )
-    newest = "2024-07-01 02:59:00+00"
+    newest = "2024-03-01 02:59:00+00"
     assert counted == [(BTC, CANDLES + 180, newest), (ETH, CANDLES + 180, newest)]
-    assert table(loaded, BTC)[-180:] == truth(exchange.base_url, BTC, END, "2024-07-01T03:00:00Z")
+    assert table(loaded, BTC)[-180:] == truth(exchange.base_url, BTC, END, "2024-03-01T03:00:00Z")
 
 
 def test_the_report_says_what_is_there(loaded, perps, tmp_path):
