@@ -33,3 +33,8 @@
     {{ first_candle }} + interval '{{ bucket_minutes() }} minutes'
         * ceil(extract(epoch from {{ day_open(day) }} - {{ first_candle }}) / {{ bucket_minutes() * 60 }})::integer
 {%- endmacro %}
+
+
+{% macro resolution_minutes(column='resolution') -%}
+    case {{ column }} when '1D' then 1440 else {{ column }}::integer end
+{%- endmacro %}

@@ -8,19 +8,10 @@ from pathlib import Path
 from extract.commands.shared import client, database, without_dashes
 from extract.errors import UsageError
 from extract.report.evidence import Evidence, write_report
+from extract.report.findings import KINDS
 from extract.settings import Settings
 from extract.times import format_time
 from extract.transform import run_dbt
-
-FINDINGS = {
-    "gaps": "gaps",
-    "violations": "violations",
-    "rejected": "rejected candles",
-    "revisions": "revisions",
-    "reconciliation": "differences from deribit's own candles",
-    "fill_runs": "long runs of fills",
-}
-"""What people read for each kind of finding."""
 
 
 def report(args: argparse.Namespace, settings: Settings) -> int:
@@ -50,7 +41,7 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
 
 def print_report(evidence: Evidence) -> None:
     """Say what was found and written."""
-    counts = ", ".join(f"{count:,} {FINDINGS[name]}" for name, count in evidence.counts.items())
+    counts = ", ".join(f"{evidence.counts[kind.name]:,} {kind.label}" for kind in KINDS)
     print(f"{evidence.candles:,} candles, {counts}")
     for path in evidence.files:
         print(path)

@@ -27,13 +27,8 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     yield ""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in facts.gap_reasons.items())
     yield f"{'gaps':<24} {found['gaps'].count:>12,} {reasons}".rstrip()
-    for name, label in (
-        ("violations", "violations"),
-        ("rejected", "rejected candles"),
-        ("revisions", "revisions"),
-        ("fill_runs", "long runs of fills"),
-    ):
-        yield f"{label:<24} {found[name].count:>12,}"
+    for name in ("violations", "rejected", "revisions", "fill_runs"):
+        yield f"{found[name].kind.label:<24} {found[name].count:>12,}"
     if not facts.reconciled:
         yield f"{'reconciliation':<24} {'never reconciled':>12}; see: perps reconcile"
     for row in facts.reconciled:

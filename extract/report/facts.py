@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as PgConnection
 
+from extract.built import RESOLUTION
 from extract.report import queries
 from extract.resolution import MINUTE_MS, RESOLUTIONS
 
@@ -124,7 +125,7 @@ class Facts:
 def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
     """Read the facts in the transaction that is open."""
     coverage = [_covered(*row) for row in rows(opened, queries.COVERAGE)]
-    resolution = rows(opened, queries.RESOLUTION)[0][0] or "1"
+    resolution = rows(opened, RESOLUTION)[0][0] or "1"
     gaps = rows(opened, queries.GAP_REASONS)
     last_load, loaded_at = next(iter(rows(opened, queries.LAST_LOAD)), (None, None))
     return Facts(

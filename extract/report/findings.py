@@ -27,12 +27,14 @@ class Kind:
 
     Attributes:
         name: of the kind, such as `gaps`.
+        label: what people read for it.
         file: the CSV file that lists it; two kinds may share one.
         query: what reads it.
         columns: how many of the query's columns the file has, counted from the left.
     """
 
     name: str
+    label: str
     file: str
     query: str
     columns: int
@@ -54,12 +56,18 @@ class Found:
 
 
 KINDS = (
-    Kind("gaps", "gap-report.csv", queries.GAPS, 6),
-    Kind("violations", "sanity-report.csv", queries.VIOLATIONS, 8),
-    Kind("rejected", "sanity-report.csv", queries.REJECTED, 8),
-    Kind("revisions", "revision-report.csv", queries.REVISIONS, 15),
-    Kind("reconciliation", "reconciliation-report.csv", queries.RECONCILIATION, 17),
-    Kind("fill_runs", "fill-report.csv", queries.FILL_RUNS, 4),
+    Kind("gaps", "gaps", "gap-report.csv", queries.GAPS, 6),
+    Kind("violations", "violations", "sanity-report.csv", queries.VIOLATIONS, 8),
+    Kind("rejected", "rejected candles", "sanity-report.csv", queries.REJECTED, 8),
+    Kind("revisions", "revisions", "revision-report.csv", queries.REVISIONS, 15),
+    Kind(
+        "reconciliation",
+        "differences from deribit's own candles",
+        "reconciliation-report.csv",
+        queries.RECONCILIATION,
+        17,
+    ),
+    Kind("fill_runs", "long runs of fills", "fill-report.csv", queries.FILL_RUNS, 4),
 )
 
 

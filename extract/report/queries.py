@@ -8,8 +8,6 @@ from __future__ import annotations
 
 DATABASE = "select current_database()"
 
-RESOLUTION = "select max(resolution) from quality.consumed_loads where model = 'perpetuals_ohlcv'"
-
 SOURCES = "select source from deribit_raw.fetches group by source order by count(*) desc, source"
 
 LAST_LOAD = """

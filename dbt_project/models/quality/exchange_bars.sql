@@ -21,7 +21,7 @@ candles as (
         *,
         _dlt_load_id as load_id
     from {{ source('deribit_raw', 'candles') }}
-    where case resolution when '1D' then 1440 else resolution::integer end > {{ bucket_minutes() }}
+    where {{ resolution_minutes() }} > {{ bucket_minutes() }}
         and {{ in_claimed_loads('_dlt_load_id') }}
         -- a day's volume of a small coin does not fit numeric(18,8); NaN sorts above every number
         and greatest(abs(open), abs(high), abs(low), abs(close)) < 1e10::double precision

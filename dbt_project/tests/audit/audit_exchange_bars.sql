@@ -20,7 +20,7 @@ raw_bars as (
             _dlt_load_id as load_id
         from {{ source('deribit_raw', 'candles') }}
     ) as candles
-    where case resolution when '1D' then 1440 else resolution::integer end > {{ bucket_minutes() }}
+    where {{ resolution_minutes() }} > {{ bucket_minutes() }}
         and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
         and open + high + low + close < 1e10::double precision
         and abs(volume) < 1e30::double precision

@@ -2,7 +2,7 @@ with reconciliation as (
 
     select
         *,
-        case resolution when '1D' then 1440 else resolution::integer end * interval '1 minute' as step
+        {{ resolution_minutes() }} * interval '1 minute' as step
     from {{ ref('ohlcv_reconciliation') }}
 
 ),
