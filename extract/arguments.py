@@ -130,6 +130,9 @@ def _add_loading(subparsers: Subparsers) -> None:
         action="store_true",
         help="ask again for the gaps that the build finds, as perps repair does, and build what that loads",
     )
+    run.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report after the build"
+    )
     _selection_flags(run, "default: every instrument loaded before")
     _lookback_flag(run)
     _load_flags(run)

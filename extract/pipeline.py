@@ -82,6 +82,7 @@ class Loader:
     lookback: int = DEFAULT_LOOKBACK
     progress: RunProgress = field(default_factory=Silent)
     package_candles: int = DEFAULT_PACKAGE
+    landed: Callable[[int], None] = lambda _candles: None
 
     def backfill(self, names: Sequence[str], resolution: Resolution, wanted: Interval) -> Outcome:
         """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.
@@ -235,6 +236,7 @@ class _Run:
                 load_package(self.pipeline, source, self.locked, sent)
                 self.outcome.add(answers)
                 progress.landed(sent)
+                self.loader.landed(sent)
                 early += [answered.window for answered in answers if self._before_listing(answered)]
         return early
 

@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -20,34 +22,81 @@ WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry"})
 
 
 def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bool:
-    """Run a dbt command against a database; return whether it succeeded. dbt prints for itself.
+    """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
+    with open_dbt(database, project) as dbt:
+        return dbt.run(arguments)
 
-    The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
 
-    Args:
-        arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+@dataclass
+class Dbt:
+    """dbt with its project and connection, imported once; `manifest` is the parsed project once there is one.
+
+    Attributes:
         database: where the raw tables are and the models go.
-        project: folder of dbt_project.yml.
+        manifest: of the last `parse`, with its variables; commands after it start from it.
+    """
+
+    database: Connection
+    manifest: Any = None
+
+    def parse(self, arguments: Sequence[str] = ()) -> None:
+        """Read the project once for the commands that follow, which must have the same variables."""
+        self.manifest = self._invoke(["--quiet", "parse", *arguments]).result
+
+    def run(self, arguments: Sequence[str]) -> bool:
+        """Run a dbt command; return whether it succeeded. dbt prints for itself.
+
+        Args:
+            arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+
+        Raises:
+            PerpsError: another build is at work, or dbt broke before it could run.
+        """
+        alone = run_lock(self.database, BUILD_LOCK) if WRITING.intersection(arguments) else nullcontext()
+        with alone:
+            result = self._invoke(arguments)
+        if result.exception is not None:
+            reason = " ".join(str(result.exception).split())[:300]
+            raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
+        return bool(result.success)
+
+    def _invoke(self, arguments: Sequence[str]) -> Any:
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay
+
+        return dbtRunner(manifest=self.manifest).invoke(list(arguments))
+
+
+def expect_project(project: Path) -> None:
+    """Make sure that a folder holds a dbt project.
 
     Raises:
-        PerpsError: there is no dbt project, another build is at work, or dbt broke before it could run.
+        PerpsError: it does not.
     """
     if not (project / "dbt_project.yml").is_file():
         raise PerpsError(
             f"expected dbt_project.yml in {project}, found none; install from a clone: make install"
         )
-    from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay
 
+
+@contextmanager
+def open_dbt(database: Connection, project: Path) -> Iterator[Dbt]:
+    """Yield dbt for a project and a database.
+
+    The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
+
+    Args:
+        database: where the raw tables are and the models go.
+        project: folder of dbt_project.yml.
+
+    Raises:
+        PerpsError: there is no dbt project.
+    """
+    expect_project(project)
     with tempfile.TemporaryDirectory(prefix="perps-dbt-") as profiles:
         shutil.copy(project / "profiles.yml.example", Path(profiles, "profiles.yml"))
         places = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": profiles}
-        alone = run_lock(database, BUILD_LOCK) if WRITING.intersection(arguments) else nullcontext()
-        with alone, _environment({**database.env(), **places}):
-            result = dbtRunner().invoke(list(arguments))
-    if result.exception is not None:
-        reason = " ".join(str(result.exception).split())[:300]
-        raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
-    return bool(result.success)
+        with _environment({**database.env(), **places}):
+            yield Dbt(database)
 
 
 def base_variables(resolution: str) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from extract.commands.shared import at_least, client, database, split_names
 from extract.errors import UsageError
@@ -29,10 +30,13 @@ def backfill(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def update(args: argparse.Namespace, settings: Settings) -> int:
-    """Load what is new."""
+def update(
+    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
+) -> int:
+    """Load what is new; `landed` is told of every complete load. See `Loader`."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    with loading(args, settings) as loader:
+    with loading(args, settings) as unheard:
+        loader = replace(unheard, landed=landed)
         outcome = loader.update(names, resolution)
     print_outcome(outcome)
     return 0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from extract.builder import Builder
 from extract.commands.loading import loading, update
 from extract.commands.mending import repair_gaps
 from extract.commands.reading import print_report
@@ -16,12 +17,13 @@ from extract.errors import PerpsError, UsageError
 from extract.outcome import IncompleteError
 from extract.report.evidence import write_report
 from extract.settings import Settings
-from extract.transform import base_variables, run_dbt
+from extract.transform import base_variables
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Update, build and report; a part that fails does not keep the others from what they can do."""
     failures: dict[str, PerpsError] = {}
+    reached = database(settings)
 
     def attempt(part: str, do: Callable[[], object]) -> object:
         failures.pop(part, None)
@@ -33,11 +35,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    attempt("update", lambda: update(args, settings))
-    attempt("build", lambda: build(args.resolution, settings))
-    if args.repair and attempt("repair", lambda: _repair(args, settings)):
-        attempt("build", lambda: build(args.resolution, settings))
-    attempt("report", lambda: print_report(write_report(database(settings), Path(args.out))))
+    with Builder(reached, settings.project, base_variables(args.resolution)) as builder:
+        attempt("update", lambda: update(args, settings, builder.landed))
+        attempt("build", lambda: _build(builder))
+        if args.repair and attempt("repair", lambda: _repair(args, settings)):
+            attempt("build", lambda: _build(builder))
+    if args.report:
+        attempt("report", lambda: print_report(write_report(reached, Path(args.out))))
     first, *later = failures.values() or [None]
     for error in later:
         print(f"error: {error}", file=sys.stderr)
@@ -52,13 +56,13 @@ def _repair(args: argparse.Namespace, settings: Settings) -> bool:
         return repair_gaps(loader)
 
 
-def build(resolution: str, settings: Settings) -> None:
-    """Run dbt build.
+def _build(builder: Builder) -> None:
+    """Run dbt build, without the unit tests: they test the models on made-up rows, not the table.
 
     Raises:
         PerpsError: a model or test failed.
     """
-    if not run_dbt(["build", *base_variables(resolution)], database(settings), settings.project):
+    if not builder.run(["build", "--exclude-resource-type", "unit_test"]):
         raise PerpsError(
             "expected dbt build to pass, got failures above; the report names gaps and violations"
         )

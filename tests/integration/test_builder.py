@@ -1,0 +1,138 @@
+"""dbt in a process beside the load: it builds while candles land, and never outlives who started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from extract.builder import Builder
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.errors import PerpsError
+from extract.pipeline import Loader
+from extract.resolution import RESOLUTIONS
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import PROJECT, perps_environment
+from tests.integration.truth import rows, table, truth
+
+BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
+START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
+RANGE = (1_704_067_200_000, 1_709_251_200_000)
+MODELS = ["run", "--select", "+perpetuals_ohlcv"]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock=END, requests_per_second=None, latency_ms=100)) as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def settled(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process, and the one it starts, have the variables of the suite's commands."""
+    for name in ("PYTHONPATH", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_WRITE_JSON"):
+        monkeypatch.setenv(name, environment[name])
+
+
+def until(reached: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"expected it within {seconds} s"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_models_are_built_while_candles_land_and_hold_all_of_them(settled, database, exchange, tmp_path):
+    client = DeribitClient(exchange.base_url, TokenBucket(1000.0))
+    with Builder(database, PROJECT, build_every=20_000) as builder:
+        loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
+        loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        until(lambda: built(database) > 0)  # nobody asked for it
+        loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
+        assert builder.run(["run"])
+    for instrument in (BTC, ETH):
+        assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
+
+
+def test_a_builder_that_dies_fails_the_build_and_not_the_load(settled, database, exchange, tmp_path):
+    client = DeribitClient(exchange.base_url, TokenBucket(1000.0))
+    with Builder(database, PROJECT, build_every=20_000) as builder:
+        assert builder.pid is not None
+        os.kill(builder.pid, signal.SIGKILL)
+        loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
+        outcome = loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        assert outcome.candles == {BTC: 60 * 1440}
+        with pytest.raises(
+            PerpsError, match=r"its process ended with exit code -9.*run the same command again"
+        ):
+            builder.run(MODELS)
+
+
+def test_a_command_that_dbt_refuses_says_why(settled, database):
+    with (
+        Builder(database, PROJECT) as builder,
+        pytest.raises(PerpsError, match="expected the raw tables in schema deribit_raw"),
+    ):
+        builder.run(MODELS)
+
+
+def test_no_builder_outlives_a_killed_run(environment, database, exchange):
+    command = [sys.executable, "-m", "extract", "run", "--instruments", BTC, "--requests-per-second", "1"]
+    run = subprocess.Popen(
+        command, env=perps_environment(environment, database, exchange.base_url), stderr=subprocess.DEVNULL
+    )
+    until(lambda: len(children(run.pid)) > 0)
+    started = children(run.pid)
+    run.kill()
+    run.wait()
+    until(lambda: not any(map(alive, started)))
+
+
+def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchange):
+    command = [sys.executable, "-m", "extract", "run", "--instruments", BTC, "--requests-per-second", "1"]
+    run = subprocess.Popen(
+        command,
+        env=perps_environment(environment, database, exchange.base_url),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: len(children(run.pid)) > 0)
+    started = children(run.pid)
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    assert run.wait(30) == 130
+    assert run.stderr is not None
+    said = run.stderr.read()
+    assert said.splitlines()[-1] == "interrupted: what was loaded is safe, run the same command again"
+    assert "Traceback" not in said
+    until(lambda: not any(map(alive, started)))
+
+
+def built(database: Connection) -> int:
+    """Return the candles of the table, 0 before there is one."""
+    if rows(database, "select to_regclass('perpetuals_ohlcv')") == [(None,)]:
+        return 0
+    return int(rows(database, "select count(*) from perpetuals_ohlcv")[0][0])
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
