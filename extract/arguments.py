@@ -257,3 +257,9 @@ def _add_simulator(subparsers: Subparsers) -> None:
     simulate.add_argument(
         "--extra-instruments", type=int, default=0, metavar="N", help="more small perpetuals"
     )
+    simulate.add_argument(
+        "--prepare",
+        nargs="*",
+        metavar="NAME",
+        help="render all minutes of these instruments first (default: of all), to answer without computing",
+    )

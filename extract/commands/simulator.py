@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from extract import simulator
+from extract.commands.shared import split_names
 from extract.settings import Settings
 
 
@@ -22,6 +23,7 @@ def simulate(args: argparse.Namespace, _settings: Settings) -> int:
         burst=args.burst,
         faults=Path(args.faults) if args.faults else (),
         extra_instruments=args.extra_instruments,
+        prepare=None if args.prepare is None else tuple(split_names(args.prepare)),
     )
     simulator.serve(config, lambda address: print(address, flush=True))
     return 0

@@ -74,8 +74,12 @@ def chart(candles: Candles, salt: str) -> Chart:
         **{name: _mixed(getattr(candles, name), candles.ticks, f"{salt}/{name}") for name in VALUES},
         "status": "ok" if len(candles) else "no_data",
     }
-    order = _CHART_ORDERS[len(candles) % 2]
-    return {name: columns[name] for name in order}
+    return {name: columns[name] for name in chart_order(len(candles))}
+
+
+def chart_order(rows: int) -> tuple[str, ...]:
+    """Return the keys of a chart result of so many rows in the order in which they are written."""
+    return _CHART_ORDERS[rows % 2]
 
 
 def _mixed(values: Floats, ticks: Ints, salt: str) -> list[Any]:
@@ -88,9 +92,9 @@ def _mixed(values: Floats, ticks: Ints, salt: str) -> list[Any]:
     return numbers.tolist()
 
 
-def raw(text: str) -> orjson.Fragment:
-    """Return text that is written into the JSON as it stands: NaN and 1e400 are not JSON values of ours."""
-    return orjson.Fragment(text.encode())
+def raw(text: str | bytes) -> orjson.Fragment:
+    """Return text that is written into the JSON as it stands: NaN, 1e400, or what is rendered already."""
+    return orjson.Fragment(text)
 
 
 def envelope(member: str, value: Any, started_us: int, took_us: int, result_last: bool) -> bytes:

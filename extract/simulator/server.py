@@ -24,6 +24,7 @@ from extract.simulator.faults import Fault, parse_faults
 from extract.simulator.http import SimulatorServer
 from extract.simulator.listings import BTC
 from extract.simulator.market import Market, Source
+from extract.simulator.prepared import PreparedMinutes, prepare
 from extract.simulator.replay import Replay
 from extract.simulator.simulator import Simulator
 
@@ -34,8 +35,8 @@ class SimulatorConfig:
 
     `candles` replays a CSV for `instrument` (default BTC-PERPETUAL) instead of the market of `seed`; `port` 0
     takes any free one; `clock` (ISO) freezes the time; `requests_per_second` None switches all rate limits
-    off; `faults` is a JSON file or parsed faults; `extra_instruments` adds small perpetuals. Raises
-    UsageError.
+    off; `faults` is a JSON file or parsed faults; `extra_instruments` adds small perpetuals; `prepare` names
+    the instruments whose minutes are rendered up front, an empty tuple means all. Raises UsageError.
     """
 
     candles: Path | None = None
@@ -50,6 +51,7 @@ class SimulatorConfig:
     extra_instruments: int = 0
     limit_status: int = 429
     limit_retry_after: bool = False
+    prepare: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -69,6 +71,8 @@ class SimulatorConfig:
             raise UsageError(
                 f"expected --candles with --instrument, got only {self.instrument}; name the file to replay"
             )
+        if self.candles and self.prepare is not None:
+            raise UsageError("expected --prepare without --candles, got both; a file needs no preparing")
         if self.clock is not None:
             parse_ms(self.clock, "clock")
 
@@ -89,16 +93,27 @@ def build(config: SimulatorConfig) -> Simulator:
         else Market(config.seed, extra_instruments=config.extra_instruments)
     )
     limited = config.requests_per_second is not None
+    clock = Clock(None if config.clock is None else parse_ms(config.clock, "clock"))
     return Simulator(
         market,
-        Clock(None if config.clock is None else parse_ms(config.clock, "clock")),
+        clock,
         Credits(config.requests_per_second, config.burst),
         FaultBook(_faults(config.faults), config.seed),
         config.latency_ms,
         instrument_credits=Credits(INSTRUMENTS_PER_SECOND if limited else None, INSTRUMENTS_BURST),
         limit_status=config.limit_status,
         limit_retry_after=config.limit_retry_after,
+        prepared=_prepared(config, market, clock.now_ms()),
     )
+
+
+def _prepared(config: SimulatorConfig, market: Source, now_ms: int) -> dict[str, PreparedMinutes]:
+    if config.prepare is None or not isinstance(market, Market):
+        return {}
+    unknown = [name for name in config.prepare if name not in market.listings]
+    if unknown:
+        raise UsageError(f"expected --prepare with listed instruments, got {unknown[0]}; correct the name")
+    return prepare(market, config.prepare or market.listings, now_ms)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
 from extract.simulator.listings import dated_future_row, instrument_row
 from extract.simulator.market import Source
-from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid
+from extract.simulator.prepared import PreparedMinutes
+from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid, raw
 from extract.simulator.view import MAX_ROWS, View
 
 API_PATH = "/api/v2/public/"
@@ -75,7 +76,8 @@ class Simulator:
     """A local Deribit over a market: Deribit's answers, its rate limit, faults on demand and a request log.
 
     `latency_ms` is added to every API answer; `limit_status` is the HTTP status of a refused request (which
-    one Deribit sends is not recorded), `limit_retry_after` adds the header of that name to it.
+    one Deribit sends is not recorded), `limit_retry_after` adds the header of that name to it. `prepared`
+    holds minutes rendered up front by instrument; the answers are the same, only sooner.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Simulator:
         instrument_credits: Credits | None = None,
         limit_status: int = 429,
         limit_retry_after: bool = False,
+        prepared: Mapping[str, PreparedMinutes] | None = None,
     ) -> None:
         self.market = market
         self.clock = clock or Clock()
@@ -100,6 +103,7 @@ class Simulator:
         self._latency_s = latency_ms / 1000
         self._limit_status = limit_status
         self._limit_retry_after = limit_retry_after
+        self._prepared = prepared or {}
         self._lock = threading.Lock()
 
     def view(self) -> View:
@@ -170,11 +174,24 @@ class Simulator:
         for name, value in (("start_timestamp", asked.start_ms), ("end_timestamp", asked.end_ms)):
             if value is None:
                 raise invalid(name, "value must be an integer")
+        view = self.view()
+        ready = self._ready(exchange, view)
+        if ready:
+            body, exchange.rows = ready
+            return raw(body)
         limit = min([MAX_ROWS, *(fault.rows for fault in exchange.due if isinstance(fault, f.MaxRows))])
-        candles = self.view().reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
+        candles = view.reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
         result = distort(chart(candles, listing.name), exchange.due)
         exchange.rows = len(result.get("ticks", ()))
         return result
+
+    def _ready(self, exchange: _Exchange, view: View) -> tuple[bytes, int] | None:
+        """Return the result and its rows if they are rendered and no fault touches them."""
+        asked = exchange.asked
+        minutes = self._prepared.get(asked.instrument or "")
+        if minutes is None or asked.resolution != "1" or exchange.due or view.adjust is not None:
+            return None
+        return minutes.result(asked.start_ms or 0, asked.end_ms or 0, view.now_ms, MAX_ROWS)
 
     def _instruments(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         currency, kind = query.get("currency"), query.get("kind")

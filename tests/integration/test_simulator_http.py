@@ -506,12 +506,21 @@ def test_a_port_in_use_is_one_line():
         ({"extra_instruments": -1}, "instruments from 0"),
         ({"limit_status": 302}, "limit status"),
         ({"instrument": ETH}, "expected --candles"),
+        ({"candles": Path("any.csv"), "prepare": ()}, "expected --prepare without --candles"),
         ({"clock": "noon"}, "expected clock as an ISO time"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, said):
     with pytest.raises(UsageError, match=said):
         SimulatorConfig(**options)
+
+
+def test_only_listed_instruments_can_be_prepared():
+    with (
+        pytest.raises(UsageError, match="got DOGE-PERPETUAL"),
+        running(SimulatorConfig(prepare=("DOGE-PERPETUAL",))),
+    ):
+        pass
 
 
 def test_faults_are_read_from_a_file(tmp_path):
