@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from extract.server.cluster import Cluster, EmbedError
 from extract.server.connection import Connection
 from extract.settings import read_settings
+from tests.warm import WarmPerps
 
 # a busy machine makes drawing examples slow; that says nothing about the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -95,8 +96,12 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def perps(environment: dict[str, str]) -> Perps:
-    """`perps(*arguments, database=..., api=..., env=...)`: run the command in a process of its own."""
+def perps(environment: dict[str, str]) -> Iterator[Perps]:
+    """`perps(*arguments, database=..., api=..., env=...)`: run the command in a process of its own.
+
+    All `perps dbt` commands share one.
+    """
+    started: list[WarmPerps] = []
 
     def run(
         *arguments: str,
@@ -105,16 +110,22 @@ def perps(environment: dict[str, str]) -> Perps:
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
     ) -> subprocess.CompletedProcess[str]:
+        variables, folder = perps_environment(environment, database, api, env), environment["PERPS_HOME"]
+        if arguments[0] == "dbt" and variables["PYTHONPATH"] == environment["PYTHONPATH"]:
+            started or started.append(WarmPerps())
+            return started[0].run(arguments, variables, folder, timeout)
         return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
             perps_command(*arguments),
-            env=perps_environment(environment, database, api, env),
+            env=variables,
             capture_output=True,
             text=True,
             timeout=timeout,
-            cwd=environment["PERPS_HOME"],
+            cwd=folder,
         )
 
-    return run
+    yield run
+    for warm in started:
+        warm.stop()
 
 
 def perps_command(*arguments: str) -> list[str]:

@@ -1,0 +1,69 @@
+"""`perps dbt` in a process that stays: importing dbt takes longer than most of its commands.
+
+The suite runs dozens of them. What a person sees, a process of its own, is what every other command of the
+suite is, and what the tests of killing, of `perps run` and of the demo stand on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing import connection
+from pathlib import Path
+
+
+class WarmPerps:
+    """Runs `perps` commands one after the other in one process, with the environment that each is given."""
+
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def run(
+        self, arguments: Sequence[str], env: Mapping[str, str], folder: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Return what `subprocess.run` would.
+
+        Raises:
+            subprocess.TimeoutExpired: it was killed after `timeout` seconds.
+        """
+        with tempfile.TemporaryDirectory() as said:
+            self._pipe.send((list(arguments), dict(env), folder, said))
+            if not self._pipe.poll(timeout):
+                self.stop()
+                raise subprocess.TimeoutExpired(list(arguments), timeout)
+            code = self._pipe.recv()
+            out, err = (Path(said, name).read_text() for name in ("out", "err"))
+        return subprocess.CompletedProcess(["perps", *arguments], code, out, err)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(pipe: connection.Connection) -> None:
+    from extract.cli import main  # noqa: PLC0415  # in the process that stays
+
+    while True:
+        arguments, env, folder, said = pipe.recv()
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+        os.chdir(folder)
+        with Path(said, "out").open("w") as out, Path(said, "err").open("w") as err:
+            sys.stdout, sys.stderr = out, err
+            try:
+                code = main(arguments)
+            except SystemExit as exit:
+                code = exit.code
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        pipe.send(code)
