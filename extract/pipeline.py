@@ -74,6 +74,7 @@ class Loader:
         lookback: buckets asked again before each cursor.
         progress: told after every window and every package.
         package_candles: most candles in one load package; it bounds memory and what a killed run loses.
+        landed: called with the candles of each package once it is complete in the database.
     """
 
     client: DeribitClient

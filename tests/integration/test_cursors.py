@@ -324,6 +324,17 @@ def test_instruments_are_kept_once_until_they_change(load, database, exchange):
     assert rows(database, "select count(*) from deribit_raw.instruments") == [(listed,)]
 
 
+def test_every_complete_package_is_told(load, database):
+    complete = "select count(*) from deribit_raw._dlt_loads where status = 0"
+    told = []
+    loader = load(
+        package_candles=5000, landed=lambda candles: told.append((candles, rows(database, complete)[0][0]))
+    )
+    loader.backfill([BTC], ONE, days(20, 25))
+    assert told == [(5000, 1), (2200, 2)]
+    assert ticks(database) == minutes(20, 25)
+
+
 def test_a_second_run_at_the_same_time_is_refused(load, database):
     with landing.run_lock(database), pytest.raises(PerpsError, match="found another at work"):
         load().backfill([BTC], ONE, days(29, 30))
