@@ -1,0 +1,1 @@
+"""The scenarios: each module has `run(stage, results, plan)`, which measures and adds to the results."""

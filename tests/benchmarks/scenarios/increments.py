@@ -1,0 +1,140 @@
+"""What small news cost on a small and on a large table: it must depend on the news, not on the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extract.server.connection import Connection
+from tests.benchmarks.costs import add_costs, add_counts, add_dbt
+from tests.benchmarks.flow import BUILD, run_everything
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.results import Results
+from tests.benchmarks.scenarios.base import DAY_MS, HOUR_MS, holes, loaded
+from tests.benchmarks.spans import BTC, ETH, iso, newest
+from tests.benchmarks.stage import Cost, Exchange, Stage
+
+TWO = f"{BTC},{ETH}"
+MINUTE_MS = 60_000
+INSTRUMENTS = 131
+
+
+@dataclass
+class Table:
+    """A table of `size` candles with what changes it; `now_ms` is where the exchange's clock stands."""
+
+    stage: Stage
+    results: Results
+    database: Connection
+    exchange: Exchange
+    size: int
+    now_ms: int
+
+    def tick(self, by_ms: int) -> None:
+        """Let time pass."""
+        self.now_ms += by_ms
+        self.exchange.set_clock(self.now_ms)
+
+    def perps(self, *arguments: str, may_fail: bool = False) -> Cost:
+        """Run a command on this table."""
+        return self.stage.perps(*arguments, database=self.database, exchange=self.exchange, may_fail=may_fail)
+
+    def add(self, case: str, load: Cost, build: Cost, *, resent: bool = False) -> None:
+        """Add a load and the build after it as one case."""
+        case = f"{case} on {self.size:,}"
+        results = self.results
+        results.add(case, "seconds, load", load.seconds, "s")
+        results.add(case, "seconds, build", build.seconds, "s")
+        add_costs(results, case, load, build)
+        add_counts(results, case, load, build, resent=resent)
+        add_dbt(results, case, build)
+        if build.code:
+            results.note(f"{case}: the build said that gaps are left, as there were.")
+
+
+def run(stage: Stage, results: Results, plan: Plan) -> None:
+    """Measure each kind of news on both tables, then compare the tables."""
+    sizes = (plan.small, plan.full)
+    for size in sizes:
+        span = newest(size)
+        exchange = stage.limited(span.end_ms)
+        table = Table(stage, results, loaded(stage, results, plan, size), exchange, size, span.end_ms)
+        _start_up(table, plan)
+        for number, hole in enumerate(holes(span, plan.runs)):
+            results.progress(f"{size:,}, run {number + 1}")
+            _repaired_hour(table, hole)
+        for number in range(plan.runs):
+            results.progress(f"{size:,}, run {number + 1}: minutes and a day")
+            _new_minute(table)
+            _whole_run(table)
+            _resent_day(table, number)
+        _many(table, plan)
+    _compare(results, sizes)
+    results.note("At 20 requests a second with 100 ms latency. dbt start-up is until its first node begins.")
+
+
+def _start_up(table: Table, plan: Plan) -> None:
+    for _ in range(plan.runs):
+        cost = table.perps("dbt", "--", "parse")
+        table.results.add("dbt parse, nothing changed", "seconds", cost.seconds, "s")
+
+
+def _repaired_hour(table: Table, hole: int) -> None:
+    flags = ("--instruments", BTC, "--start", iso(hole), "--end", iso(hole + HOUR_MS))
+    load = table.perps("backfill", *flags)
+    table.add("one repaired hour", load, table.perps(*BUILD, may_fail=True))
+    # the other instrument's hour is filled too, so that the tests pass in the end
+    table.perps("backfill", "--instruments", ETH, *flags[2:])
+    table.perps(*BUILD, may_fail=True)
+
+
+def _new_minute(table: Table) -> None:
+    table.tick(MINUTE_MS)
+    update = table.perps("update", "--instruments", TWO)
+    case = f"perps update, one new minute of two on {table.size:,}"
+    table.results.add(case, "seconds", update.seconds, "s", "below 3")
+    table.add("one new minute of two", update, table.perps(*BUILD))
+
+
+def _whole_run(table: Table) -> None:
+    table.tick(MINUTE_MS)
+    whole = run_everything(table.stage, table.database, table.exchange, TWO)
+    case = f"perps run, one new minute of two on {table.size:,}"
+    table.results.add(case, "seconds", whole.seconds, "s", "below 12")
+    add_costs(table.results, case, *whole.costs)
+    add_dbt(table.results, case, whole.costs[-1])
+    table.results.note(whole.how)
+
+
+def _resent_day(table: Table, number: int) -> None:
+    span = newest(table.size)
+    start = (span.start_ms + (span.end_ms - span.start_ms) // 2) // DAY_MS * DAY_MS + number * DAY_MS
+    flags = ("--instruments", TWO, "--start", iso(start), "--end", iso(start + DAY_MS))
+    load = table.perps("backfill", *flags)
+    table.add("a re-sent unchanged day of two", load, table.perps(*BUILD), resent=True)
+
+
+def _many(table: Table, plan: Plan) -> None:
+    start = iso(table.now_ms - HOUR_MS)
+    table.perps("backfill", "--instruments", "all", "--start", start)
+    table.perps(*BUILD)
+    for number in range(plan.runs):
+        table.results.progress(f"{table.size:,}, run {number + 1}: {INSTRUMENTS} instruments")
+        table.tick(MINUTE_MS)
+        update = table.perps("update")
+        table.add(f"one new minute of {INSTRUMENTS}", update, table.perps(*BUILD))
+
+
+def _compare(results: Results, sizes: tuple[int, int]) -> None:
+    small, large = sizes
+    cases = {
+        "perps update, one new minute of two": "seconds",
+        "perps run, one new minute of two": "seconds",
+        "one new minute of two": "seconds, build",
+        f"one new minute of {INSTRUMENTS}": "seconds, build",
+        "one repaired hour": "seconds, build",
+        "a re-sent unchanged day of two": "seconds, build",
+    }
+    for case, metric in cases.items():
+        below, above = (results.median(f"{case} on {size:,}", metric) for size in (small, large))
+        if below and above:
+            results.add(f"{case}, {large:,} / {small:,}", metric, above / below, "x", "1.2 or less")
