@@ -84,6 +84,7 @@ def settings(port: int, machine: Machine) -> dict[str, str]:
         "wal_compression": "lz4",
         "fsync": "on",
         "synchronous_commit": "on",
+        "client_connection_check_interval": "2s",  # the statement of a killed program ends with it
         "full_page_writes": "on",
         "random_page_cost": 1.1,
         "effective_io_concurrency": 200,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from extract.resolution import RESOLUTIONS
 from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import PROJECT, perps_environment
+from tests.integration.dbt_harness import wait_until
 from tests.integration.truth import rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -42,13 +43,6 @@ def settled(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv(name, environment[name])
 
 
-def until(reached: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, f"expected it within {seconds} s"
-        time.sleep(0.05)
-
-
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -61,7 +55,7 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(settled, datab
     with Builder(database, PROJECT, build_every=20_000) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
-        until(lambda: built(database) > 0)  # nobody asked for it
+        wait_until(lambda: built(database) > 0, "a build that nobody asked for")
         loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
         assert builder.run(["run"])
     for instrument in (BTC, ETH):
@@ -95,11 +89,11 @@ def test_no_builder_outlives_a_killed_run(environment, database, exchange):
     run = subprocess.Popen(
         command, env=perps_environment(environment, database, exchange.base_url), stderr=subprocess.DEVNULL
     )
-    until(lambda: len(children(run.pid)) > 0)
+    wait_until(lambda: len(children(run.pid)) > 0, "a builder")
     started = children(run.pid)
     run.kill()
     run.wait()
-    until(lambda: not any(map(alive, started)))
+    wait_until(lambda: not any(map(alive, started)), "its end")
 
 
 def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchange):
@@ -111,7 +105,7 @@ def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchan
         text=True,
         start_new_session=True,
     )
-    until(lambda: len(children(run.pid)) > 0)
+    wait_until(lambda: len(children(run.pid)) > 0, "a builder")
     started = children(run.pid)
     time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
@@ -120,7 +114,7 @@ def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchan
     said = run.stderr.read()
     assert said.splitlines()[-1] == "interrupted: what was loaded is safe, run the same command again"
     assert "Traceback" not in said
-    until(lambda: not any(map(alive, started)))
+    wait_until(lambda: not any(map(alive, started)), "its end")
 
 
 def built(database: Connection) -> int:

@@ -23,6 +23,7 @@ from extract.errors import PerpsError
 from extract.server.cluster import Cluster, default_data
 from extract.server.connection import Connection, DatabaseError
 from extract.server.packages import ARCHITECTURES, TOOLS
+from tests.integration.dbt_harness import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 FORK = multiprocessing.get_context("fork")
@@ -120,6 +121,19 @@ def test_the_installed_psql_reaches_the_server_through_the_libpq_variables(clust
     command = [cluster.program("psql"), "-XAtc", "select 1 + 1"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "2\n"
+
+
+def test_the_statement_of_a_killed_program_ends_with_it(cluster: Cluster) -> None:
+    env = {"PATH": os.environ["PATH"]} | cluster.connection().env()
+    command = [cluster.program("psql"), "-XAtc", "select pg_sleep(300) as of_a_killed_program"]
+    sleeping = (
+        "select count(*) from pg_stat_activity where query like '%as of_a_killed_program' and state = 'active'"
+    )
+    program = subprocess.Popen(command, env=env)
+    wait_until(lambda: query(cluster.connection(), sleeping) == [(1,)], "the statement under way")
+    program.kill()
+    program.wait()
+    wait_until(lambda: query(cluster.connection(), sleeping) == [(0,)], "the end of the statement")
 
 
 def test_no_background_job_is_scheduled_to_fail_under_this_licence(cluster: Cluster) -> None:
