@@ -4,12 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint readme constraints clean
+.PHONY: help install demo test lint bench bench-quick readme constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
 	@echo "make demo     30 days of two synthetic perpetuals, from the simulator to tested tables and a report"
 	@echo "make test     the whole suite, with a server and simulators of its own"
+	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
+	@echo "make bench-quick  the same at small sizes, to see that it runs"
 	@echo "make lint     ruff check, ruff format --check, dbt parse"
 
 install: .venv/installed profiles.yml
@@ -37,6 +39,12 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PGHOST=none PGUSER=none PGDATABASE=none $(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
+
+bench: install
+	@$(BIN)/python -m tests.benchmarks
+
+bench-quick: install
+	@$(BIN)/python -m tests.benchmarks --quick
 
 # After a change of the command line: the README's blocks of --help.
 readme: install

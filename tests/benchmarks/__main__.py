@@ -27,7 +27,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=SCENARIOS, default=SCENARIOS)
     parser.add_argument("--runs", type=int, metavar="N", help="of each command (default: 3; quick: 1)")
     parser.add_argument(
-        "--sizes", type=float, nargs="+", metavar="MILLIONS", help="of the backfills (default: 0.1 1 7.25)"
+        "--sizes",
+        type=float,
+        nargs="+",
+        metavar="MILLIONS",
+        help="of the backfills (default: 0.1 1 7.25; for memory 1 2 4 8)",
     )
     parser.add_argument(
         "--full", type=float, metavar="MILLIONS", help="of the table that is built (default: 7.25)"
@@ -35,6 +39,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--whole-habit", action="store_true", help="run the habit baseline in full: hours")
     parser.add_argument(
         "--unprepared", action="store_true", help="let the simulator compute its replies: starts sooner"
+    )
+    parser.add_argument(
+        "--lock",
+        type=Path,
+        metavar="FILE",
+        help="lock to hold while a command is measured, on a shared machine",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: reports/benchmarks-TIME.json")
     return parser.parse_args(arguments)
@@ -46,7 +56,8 @@ def plan_of(flags: argparse.Namespace) -> Plan:
     if flags.runs:
         plan = replace(plan, runs=flags.runs)
     if flags.sizes:
-        plan = replace(plan, sizes=tuple(round(size * 1e6) for size in flags.sizes))
+        sizes = tuple(round(size * 1e6) for size in flags.sizes)
+        plan = replace(plan, sizes=sizes, memory=sizes)
     if flags.full:
         plan = replace(plan, full=round(flags.full * 1e6))
     if flags.whole_habit:
@@ -62,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results(out)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
-    with Stage(plan.clock_ms, plan.prepared) as stage:
+    with Stage(plan.clock_ms, plan.prepared, flags.lock) as stage:
         for name in [name for name in SCENARIOS if name in flags.only]:
             results.scenario = name
             scenario = importlib.import_module(f"tests.benchmarks.scenarios.{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ class Results:
         self.tables: dict[str, str] = {}
         self.scenario = ""
         self._out = out
+        self._matrices: set[str] = set()
         self._figures: dict[tuple[str, str, str], Figure] = {}
 
     def add(self, case: str, metric: str, value: float, unit: str = "", goal: str = "") -> None:
@@ -65,24 +66,18 @@ class Results:
         """Tell a person what is being done."""
         print(f"{datetime.now(UTC):%H:%M:%S} {self.scenario}: {text}", file=sys.stderr, flush=True)
 
+    def matrix(self) -> None:
+        """Show the scenario's medians with a column a case: for many cases of the same metrics."""
+        self._matrices.add(self.scenario)
+
     def show(self) -> None:
         """Print the scenario's figures."""
         figures = [figure for figure in self._figures.values() if figure.scenario == self.scenario]
-        rows = [("case", "metric", "median", "min", "max", "runs", "unit", "goal")]
-        for figure in figures:
-            spread = (figure.median, min(figure.values), max(figure.values))
-            numbers = [number(value) for value in spread]
-            rows.append(
-                (figure.case, figure.metric, *numbers, str(len(figure.values)), figure.unit, figure.goal)
-            )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         print(f"\n== {self.scenario}")
-        for row in rows:
-            cells = [
-                text.rjust(width) if 2 <= at <= 5 else text.ljust(width)
-                for at, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            print("  ".join(cells).rstrip())
+        if self.scenario in self._matrices:
+            _print_matrix(figures)
+        else:
+            _print_list(figures)
         for note in self.notes.get(self.scenario, []):
             print(f"   {note}")
         if self.scenario in self.tables:
@@ -103,3 +98,38 @@ def number(value: float) -> str:
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _print_list(figures: Sequence[Figure]) -> None:
+    """Print a line a figure."""
+    rows = [("case", "metric", "median", "min", "max", "runs", "unit", "goal")]
+    for figure in figures:
+        spread = (figure.median, min(figure.values), max(figure.values))
+        numbers = [number(value) for value in spread]
+        rows.append((figure.case, figure.metric, *numbers, str(len(figure.values)), figure.unit, figure.goal))
+    _print_aligned(rows, range(2, 6))
+
+
+def _print_matrix(figures: Sequence[Figure]) -> None:
+    """Print a line a metric and a numbered column a case, as medians."""
+    cases = list(dict.fromkeys(figure.case for figure in figures))
+    medians = {(figure.case, figure.metric): number(figure.median) for figure in figures}
+    metrics = {figure.metric: figure for figure in reversed(figures)}
+    for at, case in enumerate(cases, 1):
+        print(f"   ({at}) {case}")
+    rows = [("median of", *(f"({at})" for at in range(1, len(cases) + 1)), "unit", "goal")]
+    for metric, figure in reversed(metrics.items()):
+        values = [medians.get((case, metric), "") for case in cases]
+        goals = {each.goal: None for each in figures if each.metric == metric and each.goal}
+        rows.append((metric, *values, figure.unit, ", ".join(goals)))
+    _print_aligned(rows, range(1, len(cases) + 1))
+
+
+def _print_aligned(rows: Sequence[tuple[str, ...]], numbers: range) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            text.rjust(width) if at in numbers else text.ljust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())

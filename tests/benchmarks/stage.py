@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -89,11 +90,13 @@ class Cost:
 class Stage:
     """Everything that is started; leaving the with block ends and removes it.
 
-    Simulators begin at `clock_ms` and render what they serve first, unless `prepared` says otherwise.
+    Simulators begin at `clock_ms` and render what they serve first, unless `prepared` says otherwise. `lock`
+    is a file whose lock is held while a command is measured, for machines on which others measure too.
     """
 
     clock_ms: int
     prepared: bool = True
+    lock: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _exchanges: dict[tuple[float | None, float], Exchange] = field(default_factory=dict)
 
@@ -132,11 +135,11 @@ class Stage:
         """Return the simulator that answers as fast as it can, at an instant."""
         return self._exchange(None, 0, now_ms)
 
-    def fresh(self, name: str = "bench") -> Connection:
-        """Return a new database; one of that name is dropped first. dbt has parsed its project for it."""
+    def fresh(self, name: str = "bench", *, parsed: bool = True) -> Connection:
+        """Return a new database; one of that name is dropped first. dbt has `parsed` its project for it."""
         self.server.drop_database(name)
         database = self.server.create_database(name)
-        if not self.target(database).exists():
+        if parsed and not self.target(database).exists():
             self.perps("dbt", "--", "parse", database=database)
         return database
 
@@ -149,6 +152,16 @@ class Stage:
     def target(self, database: Connection) -> Path:
         """Return dbt's folder for a database."""
         return self.home / "target" / database.dbname
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock, if there is one, for the length of a with block."""
+        if self.lock is None:
+            yield
+            return
+        with self.lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def checkpoint(self) -> None:
         """Write out what earlier work left, so that it is not charged to the next."""
@@ -178,6 +191,16 @@ class Stage:
         Raises:
             BenchmarkError: it failed, and `may_fail` does not say that it may.
         """
+        with self.alone():
+            return self._measure(command, database, exchange, may_fail)
+
+    def _measure(
+        self,
+        command: Sequence[str],
+        database: Connection | None,
+        exchange: Exchange | None,
+        may_fail: bool,
+    ) -> Cost:
         if database:
             self.checkpoint()
         postmaster = self.server.status().pid if database else None

@@ -31,7 +31,8 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
 
 
 def _backfill(stage: Stage, results: Results, span: Span, plan: Plan) -> None:
-    database, exchange, floor = stage.fresh(), stage.limited(span.end_ms), span.requests / RATE
+    database, exchange = stage.fresh(parsed=False), stage.limited(span.end_ms)
+    floor = span.requests / RATE
     cost = stage.perps("backfill", *span.flags(), database=database, exchange=exchange)
     case = f"backfill {span.candles:,}"
     results.add(case, "floor", floor, "s")
@@ -63,7 +64,7 @@ def _run(stage: Stage, results: Results, span: Span, plan: Plan) -> None:
 
 
 def _habit(stage: Stage, results: Results, plan: Plan) -> None:
-    span, database = newest(plan.habit), stage.fresh()
+    span, database = newest(plan.habit), stage.fresh(parsed=False)
     exchange = stage.limited(span.end_ms)
     command = module("habit", str(span.start_ms), str(span.end_ms))
     cost = stage.measure(command, database, exchange)

@@ -16,7 +16,7 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
         results.progress(f"{size:,} candles")
         span = newest(size)
         exchange = stage.unlimited(span.end_ms)
-        cost = stage.perps("backfill", *span.flags(), database=stage.fresh(), exchange=exchange)
+        cost = stage.perps("backfill", *span.flags(), database=stage.fresh(parsed=False), exchange=exchange)
         add_peaks(results, f"backfill {span.candles:,}", cost, goal="below 400 MB")
         peaks.append(cost.peak)
     results.add("most / least", "ratio", max(peaks) / min(peaks), "x", "flat")

@@ -77,11 +77,13 @@ def _limit(stage: Stage, results: Results, candles: int) -> tuple[float, float]:
     """Return the candles a second of a plain COPY and the seconds of the bare INSERT SELECT."""
     database, file = stage.server.connection(dbname="bench"), stage.home / "rows.bin"
     limit.write_rows(database, file)
-    stage.checkpoint()
-    copy = limit.copy_seconds(database, file)
+    with stage.alone():
+        stage.checkpoint()
+        copy = limit.copy_seconds(database, file)
     file.unlink()
-    stage.checkpoint()
-    insert = limit.insert_seconds(database)
+    with stage.alone():
+        stage.checkpoint()
+        insert = limit.insert_seconds(database)
     results.add("limit COPY", "seconds", copy, "s")
     results.add("limit COPY", "candles/s", candles / copy, "/s")
     results.add("limit INSERT", "seconds", insert, "s")
