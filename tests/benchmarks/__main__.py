@@ -71,16 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = plan_of(flags)
     out = flags.out or Path(f"reports/benchmarks-{datetime.now(UTC):%Y%m%dT%H%M%S}.json")
     results = Results(out)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     with Stage(plan.clock_ms, plan.prepared, flags.lock) as stage:
+        results.facts = machine_facts(stage.home, None)
         for name in [name for name in SCENARIOS if name in flags.only]:
             results.scenario = name
             scenario = importlib.import_module(f"tests.benchmarks.scenarios.{name}")
             try:
                 scenario.run(stage, results, plan)
             finally:
-                results.facts = results.facts | machine_facts(stage.home, stage.status)
+                results.facts = machine_facts(stage.home, stage.status) | results.facts
                 results.show()
                 results.save({**asdict(plan), "only": flags.only})
     print("\n== machine")

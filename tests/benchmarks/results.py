@@ -73,6 +73,8 @@ class Results:
     def show(self) -> None:
         """Print the scenario's figures."""
         figures = [figure for figure in self._figures.values() if figure.scenario == self.scenario]
+        if not figures:
+            return
         print(f"\n== {self.scenario}")
         if self.scenario in self._matrices:
             _print_matrix(figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,7 +105,9 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # nobody stops the tidying up
         self._stack.close()
+        signal.signal(signal.SIGINT, impatient)
 
     @cached_property
     def home(self) -> Path:

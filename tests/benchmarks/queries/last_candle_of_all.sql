@@ -1,10 +1,5 @@
 -- the last candle of every instrument
-select latest.*
-from (select distinct instrument from deribit_raw.instruments) as listed
-cross join lateral (
-    select *
-    from perpetuals_ohlcv
-    where perpetuals_ohlcv.instrument = listed.instrument
-    order by timestamp desc
-    limit 1
-) as latest
+select ohlcv.*
+from quality.ohlcv_coverage as known
+inner join perpetuals_ohlcv as ohlcv
+    on known.instrument = ohlcv.instrument and known.last_candle = ohlcv.timestamp
