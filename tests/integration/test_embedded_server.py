@@ -127,7 +127,7 @@ def test_the_statement_of_a_killed_program_ends_with_it(cluster: Cluster) -> Non
     env = {"PATH": os.environ["PATH"]} | cluster.connection().env()
     command = [cluster.program("psql"), "-XAtc", "select pg_sleep(300) as of_a_killed_program"]
     sleeping = (
-        "select count(*) from pg_stat_activity where query like '%as of_a_killed_program' and state = 'active'"
+        "select count(*) from pg_stat_activity where state = 'active' and query like '%of_a_killed_program'"
     )
     program = subprocess.Popen(command, env=env)
     wait_until(lambda: query(cluster.connection(), sleeping) == [(1,)], "the statement under way")
