@@ -52,9 +52,11 @@
 
 {% macro count_violations() -%}
     {%- set rules = ohlcv_rules().values() -%}
+    -- the filter says with the fewest comparisons that no rule is broken
     coalesce(
-        sum(({{ rules | join(')::integer + (') }})::integer)
-            filter (where ({{ rules | join(') or (') }})),
+        sum(({{ rules | join(')::integer + (') }})::integer) filter (
+            where not (open between low and high and close between low and high and low > 0 and volume >= 0)
+        ),
         0
     )
 {%- endmacro %}

@@ -93,6 +93,7 @@
                 where claims.model = '{{ this.identifier }}'
                     and claims.load_id = loads.load_id
             )
+            and load_id in ({{ counted_loads() }})
         on conflict do nothing;
 
         update quality.consumed_loads
@@ -168,7 +169,7 @@
 
 
 {% macro reread_loads(model) -%}
-    {%- set derived = ['ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
+    {%- set derived = ['loaded_days', 'ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
     {%- call statement('reread', fetch_result=True) -%}
         update quality.consumed_loads
         set claimed_by = null
@@ -190,10 +191,11 @@
 {%- endmacro %}
 
 
-{% macro in_claimed_loads(load_column) -%}
-    {{ hashed_in(load_column, 'claimed_loads', 'load_id') }}
-    {%- if is_incremental() %}
-        and {{ load_column }} between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
+{% macro in_loads(load_column, loads, few=false) -%}
+    {{ hashed_in(load_column, loads, 'load_id') }}
+        and exists (select from {{ loads }})
+    {%- if few or is_incremental() %}
+        and {{ load_column }} between (select min(load_id) from {{ loads }}) and (select max(load_id) from {{ loads }})
     {%- endif -%}
 {%- endmacro %}
 

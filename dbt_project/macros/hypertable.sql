@@ -33,30 +33,48 @@
 
 
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
-    {%- if temporary or config.get('incremental_strategy') != 'upsert' -%}
+    {%- set hypertable = hypertable_config() -%}
+    {%- if config.get('incremental_strategy') != 'upsert' -%}
         {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
+    {%- elif temporary and hypertable -%}
+        {#- no more than its columns: the strategy reads the model range by range -#}
+        {{ dbt.postgres__create_table_as(true, relation, 'select * from (' ~ sql ~ ') as model_columns where false') }}
+    {%- elif temporary -%}
+        {{ dbt.postgres__create_table_as(true, relation, sql) }}
     {%- elif run_query("select to_regclass('" ~ relation.include(database=false) ~ "') is not null").columns[0].values()[0] -%}
         {#- another build made the table while this one waited for the claim -#}
         {%- set temp_relation = make_temp_relation(relation) -%}
-        {%- do run_query(dbt.postgres__create_table_as(true, temp_relation, sql)) -%}
+        {%- do run_query(postgres__create_table_as(true, temp_relation, sql)) -%}
         {{ get_incremental_upsert_sql({
             'target_relation': relation,
             'temp_relation': temp_relation,
             'unique_key': config.get('unique_key'),
             'dest_columns': adapter.get_columns_in_relation(relation),
         }) }}
-    {%- else -%}
-        {%- set hypertable = hypertable_config() %}
+    {%- elif hypertable %}
         create table {{ relation }}
         {{ get_assert_columns_equivalent(sql) }}
         {{ get_table_columns_and_constraints() }};
-        {% if hypertable %}
+
         select create_hypertable(
             '{{ relation.include(database=false) }}',
             by_range('{{ hypertable.time_column }}', interval '{{ hypertable.chunk_interval }}'),
             create_default_indexes => false
         );
-        {% endif %}
+
+        -- the key is made when the rows are in: sorting once takes a third of keeping it up row by row
+        alter table {{ relation }} drop constraint {{ relation.identifier }}_pkey;
+
+        {% for range in loaded_ranges(hypertable.chunk_interval) -%}
+        {{ insert_range(relation, adapter.dispatch('get_column_names', 'dbt')(), hypertable.time_column, range.first_at, range.last_at) }};
+
+        {% endfor -%}
+        alter table {{ relation }} add primary key ({{ config.get('unique_key') | join(', ') }});
+    {%- else %}
+        create table {{ relation }}
+        {{ get_assert_columns_equivalent(sql) }}
+        {{ get_table_columns_and_constraints() }};
+
         insert into {{ relation }} ({{ adapter.dispatch('get_column_names', 'dbt')() }})
         {{ get_select_subquery(sql) }};
     {%- endif -%}

@@ -7,3 +7,8 @@
     close,
     open
 {%- endmacro %}
+
+
+{% macro index_order() -%}
+    width_bucket(instrument, (select names from instruments)) * 10000000000 - date_part('epoch', timestamp)::bigint
+{%- endmacro %}

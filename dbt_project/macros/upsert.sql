@@ -1,21 +1,52 @@
 {% macro get_incremental_upsert_sql(arg_dict) -%}
     {%- set target = arg_dict['target_relation'] -%}
-    {%- set source = arg_dict['temp_relation'] -%}
-    {%- set key = arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
-    {%- set values = columns | reject('in', key) | list -%}
     {%- set hypertable = hypertable_config() -%}
-    {%- do run_query('analyze ' ~ source) -%}
-    {%- if hypertable -%}
-        {%- set ranges = touched_ranges(source, hypertable.time_column, hypertable.chunk_interval) -%}
+    {%- if not hypertable -%}
+    {%- do run_query('analyze ' ~ arg_dict['temp_relation']) -%}
+    {{ upsert_range(target, arg_dict['temp_relation'], arg_dict['unique_key'], columns) }}
     {%- else -%}
-        {%- set ranges = [none] -%}
-    {%- endif -%}
-    {%- if ranges | length == 0 -%}
+    {%- set time = hypertable.time_column -%}
+    {%- for range in stored_ranges(target, loaded_ranges(hypertable.chunk_interval)) -%}
+    {%- if range.stored_first and range.candles < 20000 -%}
+    {#- a second statement costs more than comparing what is new as well -#}
+    {{ upsert_range(target, model_rows(), arg_dict['unique_key'], columns, time, range.first_at, range.last_at) }};
+    {%- elif range.stored_first -%}
+    {{ upsert_range(target, model_rows(), arg_dict['unique_key'], columns, time, range.stored_first, range.stored_last) }};
+    {% if range.has_older -%}
+    {{ insert_range(target, columns | join(', '), time, range.first_at, range.stored_first, '>=', '<') }};
+    {% endif -%}
+    {% if range.has_newer -%}
+    {{ insert_range(target, columns | join(', '), time, range.stored_last, range.last_at, '>', '<=') }};
+    {% endif -%}
+    {%- else -%}
+    {{ insert_range(target, columns | join(', '), time, range.first_at, range.last_at) }};
+    {%- endif %}
+
+    {% else -%}
     select 0 as changed_rows
-    {%- else -%}
+    {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro model_rows() -%}
+    ({{ model['compiled_code'] }})
+{%- endmacro %}
+
+
+{% macro insert_range(target, columns, time_column, first_at, last_at, from='>=', to='<=') -%}
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }}
+    from {{ model_rows() }} as loaded
+    where loaded.{{ time_column }} {{ from }} timestamptz '{{ first_at }}'
+        and loaded.{{ time_column }} {{ to }} timestamptz '{{ last_at }}'
+{%- endmacro %}
+
+
+{% macro upsert_range(target, source, key, columns, time_column=none, first_at=none, last_at=none) -%}
+    {%- set values = columns | reject('in', key) | list -%}
     insert into {{ target }} as stored ({{ columns | join(', ') }})
-    {% for range in ranges -%}
     select
         {% for column in columns -%}
         loaded.{{ column }}{{ ',' if not loop.last }}
@@ -25,24 +56,21 @@
         on {% for column in key -%}
         present.{{ column }} = loaded.{{ column }}{{ ' and ' if not loop.last }}
         {%- endfor %}
-        {% if range -%}
-        and present.{{ hypertable.time_column }} between timestamptz '{{ range[0] }}' and timestamptz '{{ range[1] }}'
+        {% if time_column -%}
+        and present.{{ time_column }} between timestamptz '{{ first_at }}' and timestamptz '{{ last_at }}'
         {%- endif %}
     where (
         present.{{ key[0] }} is null
         or {{ rows_differ('present', 'loaded', values) }}
     )
-    {% if range -%}
-        and loaded.{{ hypertable.time_column }} between timestamptz '{{ range[0] }}' and timestamptz '{{ range[1] }}'
+    {% if time_column -%}
+        and loaded.{{ time_column }} between timestamptz '{{ first_at }}' and timestamptz '{{ last_at }}'
     {%- endif %}
-    {{ 'union all' if not loop.last }}
-    {% endfor -%}
     on conflict ({{ key | join(', ') }}) do update set
         {% for column in values -%}
         {{ column }} = excluded.{{ column }}{{ ',' if not loop.last }}
         {% endfor -%}
     where {{ rows_differ('stored', 'excluded', values) }}
-    {%- endif -%}
 {%- endmacro %}
 
 
@@ -51,36 +79,52 @@
 {%- endmacro %}
 
 
-{% macro touched_ranges(relation, time_column, chunk_interval) -%}
+{% macro stored_ranges(target, ranges) -%}
+    {%- if ranges | length == 0 -%}
+        {{ return([]) }}
+    {%- endif -%}
     {%- set query -%}
-        with touched as (
+        with claimed_loads as (
 
-            select
-                date_bin(interval '{{ chunk_interval }}', {{ time_column }}, timestamptz '1970-01-01 00:00+00') as opens_at,
-                min({{ time_column }}) as first_at,
-                max({{ time_column }}) as last_at
-            from {{ relation }}
-            group by 1
+            {{ claimed_loads(this.identifier) }}
 
         ),
 
-        numbered as (
+        loaded as (
 
-            select
-                first_at,
-                last_at,
-                extract(epoch from opens_at) / extract(epoch from interval '{{ chunk_interval }}')
-                    - row_number() over (order by opens_at) as run_of_chunks
-            from touched
+            {{ loaded_days('claimed_loads') }}
 
         )
 
+        {% for range in ranges -%}
+        {%- set within = "timestamp between timestamptz '" ~ range.first_at ~ "' and timestamptz '" ~ range.last_at ~ "'" -%}
         select
-            min(first_at) at time zone 'UTC' || '+00',
-            max(last_at) at time zone 'UTC' || '+00'
-        from numbered
-        group by run_of_chunks
-        order by 1
+            '{{ range.first_at }}' as first_at,
+            '{{ range.last_at }}' as last_at,
+            {{ range.candles }} as candles,
+            min(oldest.timestamp) at time zone 'UTC' || '+00' as stored_first,
+            max(newest.timestamp) at time zone 'UTC' || '+00' as stored_last,
+            min(oldest.timestamp) > timestamptz '{{ range.first_at }}' as has_older,
+            max(newest.timestamp) < timestamptz '{{ range.last_at }}' as has_newer
+        from (
+            select distinct instrument from loaded
+            where first_at <= timestamptz '{{ range.last_at }}'
+                and last_at >= timestamptz '{{ range.first_at }}'
+        ) as instruments
+        cross join lateral (
+            select timestamp from {{ target }}
+            where instrument = instruments.instrument
+                and {{ within }}
+            order by timestamp limit 1
+        ) as oldest
+        cross join lateral (
+            select timestamp from {{ target }}
+            where instrument = instruments.instrument
+                and {{ within }}
+            order by timestamp desc limit 1
+        ) as newest
+        {{ 'union all' if not loop.last }}
+        {% endfor -%}
     {%- endset -%}
     {{ return(run_query(query).rows | list) }}
 {%- endmacro %}

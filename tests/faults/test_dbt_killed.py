@@ -33,6 +33,18 @@ def kill_while_waiting_for(project: DbtProject, table: str, claimed_before: int)
     assert claims == [(claimed_before,)], "a claim was visible before its build had ended"
 
 
+def test_counting_a_load_survives_kill_9(project: DbtProject) -> None:
+    counted = "select load_id, candles from quality.loaded_days order by 1"
+    assert project.query(counted) == [("10.5", 50)]
+    project.land("9.5", candles(50, 60))
+    kill_while_waiting_for(project, "deribit_raw.candles", claimed_before=0)
+    # the server may have finished the statement that it had been sent, but never half of it
+    assert project.query(counted) in ([("10.5", 50)], [("10.5", 50), ("9.5", 10)])
+    project.build(*MODEL)
+    assert project.query(counted) == [("10.5", 50), ("9.5", 10)]
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(60,)]
+
+
 def test_a_first_build_and_an_increment_survive_kill_9(project: DbtProject) -> None:
     kill_while_waiting_for(project, "deribit_raw.candles", claimed_before=0)
     project.build(*MODEL)

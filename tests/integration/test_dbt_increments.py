@@ -82,15 +82,51 @@ def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject)
     project.land("11.5", [months[1]._replace(close=99.0), months[10]._replace(close=99.0)])
     project.build(*MODEL)
     path = project.work / "target/run/deribit_perps/dbt_project/models/marts/perpetuals_ohlcv.sql"
-    statement = path.read_text()
-    temporary = re.findall(r'"(perpetuals_ohlcv__dbt_tmp\d+)"', statement)[0]
+    statements = [each for each in path.read_text().split(";") if each.strip()]
+    assert len(statements) == 2, "one for each touched chunk"
     opened = project.connection.connect()
     with opened.cursor() as cursor:
-        cursor.execute(f'create temporary table "{temporary}" as select * from perpetuals_ohlcv')
-        cursor.execute("explain " + statement)
-        plan = "\n".join(row[0] for row in cursor.fetchall())
+        for statement in statements:
+            cursor.execute("explain " + statement)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            # one chunk of the raw candles, one of the table
+            assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 2, plan
     opened.close()
-    assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 2, plan
+
+
+def test_what_surrounds_stored_candles_is_added_and_what_overlaps_them_compared(project: DbtProject) -> None:
+    """One load that is large enough to be inserted in parts: older than all, among them, newer than all."""
+    day = 1440
+    project.land("10.5", [*candles(5 * day, 5 * day + 100), *candles(9 * day, 9 * day + 3)])
+    project.build(*MODEL_AND_PARENTS)
+    before = versions(project)
+    load = candles(0, 16 * day)
+    load[5 * day + 7] = load[5 * day + 7]._replace(close=101.0)
+    project.land("11.5", [*load, *candles(2 * day, 3 * day, instrument="ETH-PERPETUAL")])
+    project.build(*MODEL)
+    assert len(set(before) - set(versions(project))) == 1, "an unchanged candle was written again"
+    assert closes(project).count(Decimal(101)) == 1
+    after = project.checksum()
+    assert after[0] == 17 * day
+    project.query("drop table perpetuals_ohlcv cascade")
+    project.build(*MODEL)
+    assert project.checksum() == after
+
+
+def test_a_database_of_an_earlier_version_is_counted_once(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 5), Candle(minute(7), resolution="60"), Candle(minute(8), open=None)])
+    project.build()
+    counted = "select load_id, resolution, candles, rejected from quality.loaded_days order by 1, 2"
+    before = project.query(counted)
+    assert before == [("10.5", "1", 6, 1), ("10.5", "60", 1, 0)]
+    written = versions(project)
+    project.query("drop table quality.loaded_days")
+    project.query("delete from quality.consumed_loads where model = 'loaded_days'")
+    project.land("11.5", [Candle(minute(4), close=106.0)])
+    project.build()
+    assert project.query(counted) == [*before, ("11.5", "1", 1, 0)]
+    assert len(set(written) - set(versions(project))) == 1
+    assert project.query("select load_id from quality.ohlcv_revisions") == [("11.5",)]
 
 
 def test_a_load_completed_while_a_build_runs_waits_for_the_next_build(project: DbtProject) -> None:

@@ -23,7 +23,7 @@ def audited(project: DbtProject) -> set[str]:
     """Run the full audit; return the names of the tests that failed."""
     statuses = project.run("test", "--select", "tag:audit").statuses
     audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
-    assert len(audits) == 10
+    assert len(audits) == 11
     return {name for name, status in audits.items() if status != "pass"}
 
 
@@ -180,6 +180,11 @@ ALTERATIONS = {
     "update quality.ohlcv_days set expected = expected + 2880 * (day - '2024-01-01'::date) - 1440": {
         "audit_days",
     },
+    "update quality.loaded_days set rejected = 0 where rejected > 0": {"audit_loaded_days"},
+    "delete from quality.loaded_days where load_id = '11.5'": {"audit_loaded_days", "audit_days"},
+    "delete from quality.consumed_loads where model = 'loaded_days' and load_id = '12.5'": {
+        "audit_loaded_days"
+    },
     "delete from quality.rejected_candles": {"audit_rejected_candles"},
     "update quality.exchange_bars set close = 9": {"audit_exchange_bars", "audit_reconciliation"},
     "update quality.ohlcv_reconciliation set status = 'identical'": {"audit_reconciliation"},
@@ -207,7 +212,7 @@ def audits(right: DbtProject) -> dict[str, str]:
     """Return the audits as dbt runs them, by name."""
     assert right.run("compile", "--select", "tag:audit").success
     compiled = {path.stem: path.read_text() for path in (right.work / "target").rglob("audit_*.sql")}
-    assert len(compiled) == 10
+    assert len(compiled) == 11
     return compiled
 
 
@@ -233,7 +238,8 @@ def test_reading_the_loads_again_heals_what_the_audit_found(right: DbtProject) -
     right.query("update perpetuals_ohlcv set volume = 0 where timestamp = '2024-01-01 00:07+00'")
     found = {"audit_candles", "audit_days", "audit_revisions", "audit_reconciliation"}
     assert audited(right) == found
-    for wrong in ("ohlcv_days", "ohlcv_revisions", "perpetuals_ohlcv"):
+    right.query("update quality.loaded_days set candles = 9 where load_id = '11.5'")
+    for wrong in ("loaded_days", "ohlcv_days", "ohlcv_revisions", "perpetuals_ohlcv"):
         assert right.run("run-operation", "reread_loads", "--args", f"{{model: {wrong}}}").success
     right.build()
     assert audited(right) == set()

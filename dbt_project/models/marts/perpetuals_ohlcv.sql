@@ -6,7 +6,7 @@
         on_schema_change='fail',
         full_refresh=false,
         meta={'hypertable': {'time_column': 'timestamp', 'chunk_interval': var('chunk_interval')}},
-        pre_hook=['{{ expect_hypertable() }}', '{{ claim_loads() }}'],
+        pre_hook=['{{ expect_hypertable() }}', '{{ claim_loads() }}', "set local work_mem = '64MB'"],
         post_hook="{{ create_index_once('idx_perpetuals_instrument', 'instrument, timestamp desc') }}"
     )
 }}
@@ -20,13 +20,20 @@ with claimed_loads as (
 candles as (
 
     select * from {{ ref('stg_candles') }}
-    where {{ in_claimed_loads('load_id') }}
+    where {{ in_loads('load_id', 'claimed_loads') }}
+
+),
+
+instruments as (
+
+    select array_agg(distinct instrument order by instrument) as names
+    from ({{ loaded_days('claimed_loads') }}) as loaded
 
 ),
 
 final as (
 
-    select distinct on (timestamp, instrument)
+    select distinct on ({{ index_order() }}, instrument, timestamp)
         timestamp,
         instrument,
         open,
@@ -35,7 +42,9 @@ final as (
         close,
         volume
     from candles
-    order by {{ newest_first(['timestamp', 'instrument']) | indent(4) }}
+    order by
+        {{ index_order() }},
+        {{ newest_first(['instrument', 'timestamp']) | indent(8) }}
 
 )
 

@@ -15,6 +15,15 @@ with claimed_loads as (
 
 ),
 
+claimed_bars as (
+
+    select distinct load_id
+    from {{ source('quality', 'loaded_days') }}
+    where load_id in (select load_id from claimed_loads)
+        and {{ resolution_minutes() }} > {{ bucket_minutes() }}
+
+),
+
 candles as (
 
     select
@@ -22,7 +31,7 @@ candles as (
         _dlt_load_id as load_id
     from {{ source('deribit_raw', 'candles') }}
     where {{ resolution_minutes() }} > {{ bucket_minutes() }}
-        and {{ in_claimed_loads('_dlt_load_id') }}
+        and {{ in_loads('_dlt_load_id', 'claimed_bars', few=true) }}
         -- a day's volume of a small coin does not fit numeric(18,8); NaN sorts above every number
         and greatest(abs(open), abs(high), abs(low), abs(close)) < 1e10::double precision
         and abs(volume) < 1e30::double precision

@@ -20,14 +20,7 @@ with claimed_loads as (
 
 loaded as (
 
-    select
-        instrument::text as instrument,
-        {{ utc_day('timestamp') }} as day,
-        _dlt_load_id::text as load_id
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ in_claimed_loads('_dlt_load_id') }}
-    group by 1, 2, 3
+    {{ loaded_days('claimed_loads') }}
 
 ),
 
@@ -138,12 +131,8 @@ counted as materialized (
         max(timestamp) as last_candle,
         count(*) filter (where volume = 0) as fills,
         {{ count_violations() }} as violations,
-        first(open, timestamp)::numeric(18, 8) as open,
         max(high)::numeric(18, 8) as high,
         min(low)::numeric(18, 8) as low,
-        last(close, timestamp)::numeric(18, 8) as close,
-        first(volume, timestamp) as first_volume,
-        last(volume, timestamp) as last_volume,
         sum(volume)::numeric(38, 8) as volume
     {%- endset -%}
     {% if is_incremental() -%}
@@ -172,6 +161,31 @@ counted as materialized (
 
 ),
 
+-- two look-ups a day cost less than first() and last() of every candle
+edges as materialized (
+
+    select
+        counted.instrument,
+        counted.day,
+        opening.open,
+        closing.close,
+        opening.volume = 0 or closing.volume = 0 as is_filled
+    from counted
+    cross join lateral (
+        select * from {{ ref('perpetuals_ohlcv') }}
+        where instrument = counted.instrument
+            and timestamp = counted.first_candle
+        limit 1
+    ) as opening
+    cross join lateral (
+        select * from {{ ref('perpetuals_ohlcv') }}
+        where instrument = counted.instrument
+            and timestamp = counted.last_candle
+        limit 1
+    ) as closing
+
+),
+
 detailed as materialized (
 
     select
@@ -183,6 +197,9 @@ detailed as materialized (
     inner join counted
         on counted.instrument = touched.instrument
         and counted.day = touched.day
+    inner join edges
+        on edges.instrument = touched.instrument
+        and edges.day = touched.day
     cross join lateral (
         select
             range_agg(tstzrange(timestamp, timestamp + {{ bucket }})) as present,
@@ -195,8 +212,7 @@ detailed as materialized (
     -- a day without holes, long runs of fills or fills at midnight has nothing to detail
     where counted.candles * {{ bucket }} < upper(touched.buckets) - lower(touched.buckets)
         or counted.fills * {{ bucket }} >= {{ threshold }}
-        or counted.first_volume = 0
-        or counted.last_volume = 0
+        or edges.is_filled
 
 ),
 
@@ -213,10 +229,10 @@ assembled as (
         counted.last_candle,
         coalesce(counted.fills, 0)::integer as fills,
         coalesce(counted.violations, 0)::integer as violations,
-        counted.open,
+        edges.open,
         counted.high,
         counted.low,
-        counted.close,
+        edges.close,
         counted.volume,
         case
             when counted.candles * {{ bucket }} = upper(touched.buckets) - lower(touched.buckets) then '{}'::tstzmultirange
@@ -241,6 +257,9 @@ assembled as (
     left join counted
         on counted.instrument = touched.instrument
         and counted.day = touched.day
+    left join edges
+        on edges.instrument = touched.instrument
+        and edges.day = touched.day
     left join detailed
         on detailed.instrument = touched.instrument
         and detailed.day = touched.day

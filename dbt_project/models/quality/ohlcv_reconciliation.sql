@@ -68,15 +68,7 @@ asked_new as (
 {% if is_incremental() -%}
 loaded as (
 
-    select
-        instrument::text as instrument,
-        min(timestamp) as first_at,
-        max(timestamp) as last_at
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ in_claimed_loads('_dlt_load_id') }}
-        and exists (select from asked)
-    group by instrument, {{ utc_day('timestamp') }}
+    {{ loaded_days('claimed_loads') }}
 
 ),
 

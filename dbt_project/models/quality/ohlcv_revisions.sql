@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('perpetuals_ohlcv') }}
 {{
     config(
         materialized='incremental',
@@ -34,33 +35,24 @@ loads as (
 
 loaded as (
 
-    select
-        instrument::text as instrument,
-        {{ utc_day('timestamp') }} as day,
-        min(timestamp) as first_at,
-        max(timestamp) as last_at,
-        count(*) as candles
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ in_claimed_loads('_dlt_load_id') }}
-    group by 1, 2
+    {{ loaded_days('consumed_loads') }}
 
 ),
 
+-- only where two loads overlap can one have changed what another had brought
 spans as (
 
     select
-        min(loaded.first_at) as first_at,
-        max(loaded.last_at) as last_at
-    from loaded
-    {% if not is_incremental() -%}
-    -- every load is claimed: a day with as many raw candles as candles has each of them once
-    left join {{ ref('ohlcv_days') }} as days
-        on days.instrument = loaded.instrument
-        and days.day = loaded.day
-    where days.candles is distinct from loaded.candles
-    {% endif -%}
-    group by {{ bucket_open('loaded.first_at', minutes=30 * 1440, anchor='00') }}
+        min(greatest(claimed.first_at, other.first_at)) as first_at,
+        max(least(claimed.last_at, other.last_at)) as last_at
+    from ({{ loaded_days('claimed_loads') }}) as claimed
+    inner join loaded as other
+        on other.instrument = claimed.instrument
+        and other.day = claimed.day
+        and other.load_id <> claimed.load_id
+        and other.first_at <= claimed.last_at
+        and other.last_at >= claimed.first_at
+    group by {{ bucket_open('claimed.first_at', minutes=30 * 1440, anchor='00') }}
 
 ),
 

@@ -16,6 +16,14 @@ with claimed_loads as (
 
 ),
 
+claimed_rejected as (
+
+    select distinct load_id
+    from ({{ loaded_days('claimed_loads') }}) as loaded
+    where rejected > 0
+
+),
+
 loads as (
 
     select
@@ -34,7 +42,7 @@ candles as (
         {{ rejection_reason() }} as reason
     from {{ source('deribit_raw', 'candles') }}
     where resolution = '{{ base_resolution() }}'
-        and {{ in_claimed_loads('_dlt_load_id') }}
+        and {{ in_loads('_dlt_load_id', 'claimed_rejected', few=true) }}
 
 ),
 

@@ -79,16 +79,10 @@ consumed_loads as (
 
 ),
 
+-- audit_loaded_days compares these with the raw candles
 loads as (
 
-    select
-        instrument,
-        {{ utc_day('timestamp') }} as day,
-        _dlt_load_id as load_id
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ hashed_in('_dlt_load_id', 'consumed_loads', 'load_id') }}
-    group by 1, 2, 3
+    {{ loaded_days('consumed_loads') }}
 
 ),
 
