@@ -11,15 +11,13 @@ from extract.server.connection import Connection
 
 _RAW = "deribit_raw.candles"
 _COPIED = "limit_raw.candles"
-_BARE = """
-insert into limit_bare
-select distinct on (timestamp, instrument)
-    timestamp, instrument,
-    open::numeric(18, 8), high::numeric(18, 8), low::numeric(18, 8), close::numeric(18, 8),
-    volume::numeric(18, 8)
-from deribit_raw.candles
-order by timestamp, instrument
-"""
+_VALUES = ("open", "high", "low", "close", "volume")
+INSERTS = {
+    "plain casts": "::numeric(18, 8)",
+    "casts through text": "::text::numeric(18, 8)",
+    "no casts": "",
+}
+"""What is done to each value; without casts the table's columns are double precision."""
 
 
 def write_rows(database: Connection, file: Path) -> None:
@@ -51,15 +49,15 @@ def copy_seconds(database: Connection, file: Path) -> float:
     return took
 
 
-def insert_seconds(database: Connection) -> float:
+def insert_seconds(database: Connection, cast: str) -> float:
     """Return how long the bare INSERT SELECT into an empty hypertable with the primary key takes."""
+    kind = "numeric(18, 8)" if cast else "double precision"
     with database.reading() as cursor:
         cursor.execute("drop table if exists limit_bare")
         cursor.execute(
-            "create table limit_bare (timestamp timestamptz not null, instrument text not null,"
-            " open numeric(18, 8) not null, high numeric(18, 8) not null, low numeric(18, 8) not null,"
-            " close numeric(18, 8) not null, volume numeric(18, 8) not null,"
-            " primary key (timestamp, instrument))"
+            "create table limit_bare (timestamp timestamptz not null, instrument text not null, "
+            + ", ".join(f"{name} {kind} not null" for name in _VALUES)
+            + ", primary key (timestamp, instrument))"
         )
         cursor.execute(
             "select create_hypertable('limit_bare', by_range('timestamp', %s::interval),"
@@ -67,7 +65,11 @@ def insert_seconds(database: Connection) -> float:
             [_chunk_interval(cursor, "public", "perpetuals_ohlcv")],
         )
         began = time.monotonic()
-        cursor.execute(_BARE)
+        cursor.execute(
+            "insert into limit_bare select distinct on (timestamp, instrument) timestamp, instrument, "
+            + ", ".join(name + cast for name in _VALUES)
+            + f" from {_RAW} order by timestamp, instrument"
+        )
         took = time.monotonic() - began
         cursor.execute("drop table limit_bare")
     return took

@@ -62,6 +62,10 @@ class Results:
         figure = self._figures.get((scenario or self.scenario, case, metric))
         return figure.median if figure else None
 
+    def last(self, case: str, metric: str) -> float:
+        """Return the value that was added last."""
+        return self._figures[self.scenario, case, metric].values[-1]
+
     def progress(self, text: str) -> None:
         """Tell a person what is being done."""
         print(f"{datetime.now(UTC):%H:%M:%S} {self.scenario}: {text}", file=sys.stderr, flush=True)

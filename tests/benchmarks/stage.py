@@ -175,6 +175,11 @@ class Stage:
         finally:
             opened.close()
 
+    def server_cpu(self) -> float:
+        """Return the seconds of processor that the server has used since it started."""
+        pid = self.server.status().pid
+        return server_cpu_seconds(pid) if pid else 0.0
+
     def perps(
         self, *arguments: str, database: Connection, exchange: Exchange | None = None, may_fail: bool = False
     ) -> Cost:
