@@ -14,10 +14,10 @@ counted as (
         max(timestamp) as last_candle,
         count(*) filter (where volume = 0) as fills,
         {{ count_violations() }} as violations,
-        (array_agg(open order by timestamp))[1] as open,
+        first(open, timestamp)::numeric(18, 8) as open,
         max(high) as high,
         min(low) as low,
-        (array_agg(close order by timestamp desc))[1] as close,
+        last(close, timestamp)::numeric(18, 8) as close,
         sum(volume) as volume
     from candles
     group by 1, 2
@@ -35,17 +35,19 @@ edges as (
 
 ),
 
+-- buckets are numbered from the first candle on: a day has those after the last one before it
 buckets as (
 
     select
         edges.instrument,
-        {{ utc_day('buckets.timestamp') }} as day,
-        count(*) as expected
+        days.day::date as day,
+        {%- set number = "floor(extract(epoch from %s - edges.first_candle) / " ~ bucket_minutes() * 60 ~ ")" %}
+        {{ number % ("least(" ~ day_open("(days.day + interval '1 day')") ~ " - interval '1 microsecond', edges.last_candle)") }}
+            - greatest({{ number % (day_open('days.day') ~ " - interval '1 microsecond'") }}, -1) as expected
     from edges
     cross join lateral generate_series(
-        edges.first_candle, edges.last_candle, interval '{{ bucket_minutes() }} minutes'
-    ) as buckets (timestamp)
-    group by 1, 2
+        {{ utc_day('edges.first_candle') }}::timestamp, {{ utc_day('edges.last_candle') }}::timestamp, interval '1 day'
+    ) as days (day)
 
 ),
 

@@ -6,12 +6,42 @@ with consumed_loads as (
 
 ),
 
+spans as (
+
+    {{ audit_spans() }}
+
+),
+
+repeated as (
+
+    select candles.*
+    from spans
+    cross join lateral (
+        select
+            timestamp,
+            instrument
+        from {{ ref('stg_candles') }}
+        where timestamp >= spans.opens_at
+            and timestamp < spans.closes_at
+            and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+        group by 1, 2
+        having count(*) > 1
+    ) as candles
+
+),
+
 versions as (
 
-    select distinct on (timestamp, instrument, load_id::numeric) *
-    from {{ ref('stg_candles') }}
-    where {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
-    order by {{ newest_first(['timestamp', 'instrument']) | indent(4) }}
+    select distinct on (candles.timestamp, candles.instrument, candles.load_id::numeric) candles.*
+    from repeated
+    cross join lateral (
+        select * from {{ ref('stg_candles') }}
+        where timestamp = repeated.timestamp
+            and instrument = repeated.instrument
+            and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+        offset 0
+    ) as candles
+    order by {{ newest_first(['candles.timestamp', 'candles.instrument']) | indent(4) }}
 
 ),
 
