@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from extract.deribit.candles import SCHEMA
 from extract.deribit.client import DeribitClient
@@ -79,8 +79,8 @@ def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:
     whole = (window.start_ms, window.end_ms)
     first = _ask(client, window, whole)
     expected = (max(window.start_ms, window.resolution.floor(listed_ms)), window.end_ms)
-    ticks = [tick for tick in _ticks(first.candles) if tick >= expected[0]]
-    holes = find_holes(ticks, expected, window.resolution)
+    ticks = _ticks(first.candles)
+    holes = find_holes(ticks[ticks >= expected[0]], expected, window.resolution)
     if not holes:
         return Answer(window, first.candles, first.fetches)
     asked = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
@@ -137,20 +137,20 @@ def _ask(
     return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
 
 
-def _ticks(table: pa.Table) -> list[int]:
-    return table["timestamp"].cast(pa.int64()).to_pylist()
+def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
+    return table["timestamp"].cast(pa.int64()).to_numpy()
 
 
 def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
-    ticks = table["timestamp"].cast(pa.int64())
-    return table.filter(pc.and_(pc.greater_equal(ticks, start_ms), pc.less(ticks, end_ms)))
+    """Return the rows of a table, whose ticks ascend, with ticks in [start, end)."""
+    first, end = map(int, np.searchsorted(_ticks(table), [start_ms, end_ms]))
+    return table.slice(first, end - first)
 
 
 def _inside(table: pa.Table, intervals: Sequence[Interval]) -> pa.Table:
     """Return the rows whose tick lies in one of the ascending intervals."""
-    starts = [start for start, _ in intervals]
-    kept = [(at := bisect_right(starts, tick)) > 0 and tick < intervals[at - 1][1] for tick in _ticks(table)]
-    return table.filter(pa.array(kept, pa.bool_()))
+    parts = [_between(table, start, end) for start, end in intervals]
+    return pa.concat_tables([table.slice(0, 0), *parts])
 
 
 class Prefetcher:

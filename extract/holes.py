@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from extract.resolution import Resolution
 from extract.windows import Interval
@@ -12,7 +14,7 @@ SHIFT = 3
 """Buckets by which a second ask is shifted: how far it reaches beyond the holes, and begins before."""
 
 
-def find_holes(ticks: Sequence[int], asked: Interval, resolution: Resolution) -> list[Interval]:
+def find_holes(ticks: ArrayLike, asked: Interval, resolution: Resolution) -> list[Interval]:
     """Return the runs of buckets without a candle, as intervals [start, end) that begin at a bucket open.
 
     Distances between ticks decide, because nobody knows where buckets of 180 and 360 minutes open. Where the
@@ -27,16 +29,13 @@ def find_holes(ticks: Sequence[int], asked: Interval, resolution: Resolution) ->
     step = resolution.step_ms
     if start >= end:
         return []
-    opens = list(ticks)
+    opens = np.asarray(ticks, np.int64)
     if len(resolution.anchors_ms) == 1:
-        anchor = resolution.anchors_ms[0]
-        opens = [tick - (tick - anchor) % step for tick in ticks]
-    holes = [
-        (before + step, after)
-        for before, after in itertools.pairwise([start - step, *opens])
-        if after - before >= 2 * step
-    ]
-    last = opens[-1] if opens else start - step
+        opens = opens - (opens - resolution.anchors_ms[0]) % step
+    opens = np.concatenate([[start - step], opens])
+    before = np.flatnonzero(np.diff(opens) >= 2 * step)
+    holes = [(int(opens[at]) + step, int(opens[at + 1])) for at in before]
+    last = int(opens[-1])
     # the end is a bound, not a bucket open: with unknown anchors a whole step need not lie before it
     return [*holes, (last + step, end)] if last + step < end else holes
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from extract.errors import UsageError
+
+if TYPE_CHECKING:  # the command line knows resolutions, and must start without numpy
+    import numpy as np
+    import numpy.typing as npt
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -41,12 +45,10 @@ class Resolution:
         """Return the first bucket open at or after `at_ms`, by whichever anchor comes first."""
         return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
-    def count_off_grid(self, ticks_ms: Sequence[int]) -> int:
+    def count_off_grid(self, ticks_ms: npt.NDArray[np.int64]) -> int:
         """Return at how many of the ticks no bucket of this resolution can open."""
-        allowed = {anchor % self.step_ms for anchor in self.anchors_ms}
-        if {tick % self.step_ms for tick in ticks_ms} <= allowed:
-            return 0
-        return sum(tick % self.step_ms not in allowed for tick in ticks_ms)
+        opens = {anchor % self.step_ms for anchor in self.anchors_ms}
+        return len(ticks_ms) - int(sum((ticks_ms % self.step_ms == rest).sum() for rest in opens))
 
     def closed_end(self, now_ms: int) -> int:
         """Return the exclusive bound of closed buckets: a tick below it had its whole bucket before `now_ms`.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+import numpy as np
 import pyarrow as pa
 
 from extract.deribit.client import DeribitClient
@@ -170,7 +171,7 @@ def _difference(
     instrument: str, resolution: Resolution, at_ms: int, stored: Stored | None, replied: Replied
 ) -> Difference | None:
     unusable = [n for n, value in enumerate(replied) if not _usable(value)]
-    if unusable or resolution.count_off_grid([at_ms]):
+    if unusable or resolution.count_off_grid(np.array([at_ms])):
         return _differing(instrument, at_ms, UNUSABLE, unusable, stored, replied)
     if stored is None:
         return Difference(instrument, at_ms, MISSING)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import operator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from extract.deribit.errors import BadReplyError
@@ -68,13 +68,17 @@ def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int)
     ticks = columns["ticks"]
     if set(map(type, ticks)) - {int}:
         raise BadReplyError("expected whole milliseconds in ticks, got something else")
-    if not all(map(operator.lt, ticks, ticks[1:])):
+    try:
+        opens = np.array(ticks, np.int64)
+    except OverflowError:
+        raise BadReplyError("expected ticks in milliseconds, got numbers beyond 64 bits") from None
+    if not np.all(opens[:-1] < opens[1:]):
         raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
     # An unaligned start also returns the bucket that contains it (FACTS: seen); one more bucket is harmless.
     if ticks and (ticks[0] < start_ms - resolution.step_ms or ticks[-1] > end_ms + resolution.step_ms):
         raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {ticks[0]} to {ticks[-1]}")
-    off_grid = resolution.count_off_grid(ticks)
-    arrays = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
+    off_grid = resolution.count_off_grid(opens)
+    arrays = [pa.array(opens).cast(SCHEMA.field("timestamp").type)]
     arrays += [_doubles(name, columns[name]) for name in VALUES]
     return Chart(pa.Table.from_arrays(arrays, schema=SCHEMA), off_grid)
 

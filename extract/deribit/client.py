@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 import tenacity
 
@@ -210,10 +211,7 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
         PermanentError: it is not.
     """
     retry_after = _retry_after(headers.get("Retry-After"))
-    try:
-        envelope = json.loads(body)
-    except (ValueError, RecursionError):
-        envelope = None
+    envelope = _json(body)
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         raise _api_error(status, envelope["error"], retry_after)
     if status == 200 and isinstance(envelope, dict) and "result" in envelope:
@@ -228,6 +226,22 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
             f"expected a json answer, got {what}", too_fast=status == 429, retry_after=retry_after
         )
     raise PermanentError(f"expected a json answer, got {what}; check DERIBIT_API_URL")
+
+
+def _json(body: bytes) -> Any:
+    """Return the decoded body, None when it is not JSON.
+
+    orjson is three times as fast and reads the same values, but refuses some that Python's json takes (NaN,
+    1e400): Python's json has the last word.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _api_error(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from extract.errors import UsageError
@@ -11,8 +12,8 @@ MIDNIGHT = 1_704_067_200_000  # 2024-01-01
 
 def test_days_open_at_the_settlement_and_not_at_midnight():
     day = RESOLUTIONS["1D"]
-    assert day.count_off_grid([MIDNIGHT + 8 * HOUR_MS, MIDNIGHT + 32 * HOUR_MS]) == 0
-    assert day.count_off_grid([MIDNIGHT, MIDNIGHT + 8 * HOUR_MS]) == 1
+    assert day.count_off_grid(np.array([MIDNIGHT + 8 * HOUR_MS, MIDNIGHT + 32 * HOUR_MS])) == 0
+    assert day.count_off_grid(np.array([MIDNIGHT, MIDNIGHT + 8 * HOUR_MS])) == 1
     assert day.closed_end(MIDNIGHT + 7 * HOUR_MS) == MIDNIGHT - 16 * HOUR_MS
 
 
