@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor as PgCursor
 from extract.errors import PerpsError
 from extract.server.connection import Connection, DatabaseError
 from extract.times import format_time
+from extract.windows import Interval
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +77,16 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
         opened.close()
 
 
-def prepare(opened: PgConnection) -> None:
-    """Make `candles` a hypertable with its index. It has no row yet; once done, nothing happens.
+def prepare(opened: PgConnection) -> bool:
+    """Make `candles` a hypertable with its index, and tell whether it is one. It has no row yet.
 
-    There is no such table as long as every answer was empty. A brin index tells loads apart for next to
-    nothing, because rows arrive load by load within a chunk, and times nearly as well. An index of an earlier
-    version, which knew loads alone, is replaced.
+    Once done, nothing happens. There is no such table as long as every answer was empty. A brin index tells
+    loads apart for next to nothing, because rows arrive load by load within a chunk, and times nearly as
+    well. An index of an earlier version, which knew loads alone, is replaced.
     """
     with opened.cursor() as cursor:
         if not _exists(cursor, "candles"):
-            return
+            return False
         cursor.execute(
             "select 1 from timescaledb_information.hypertables"
             " where hypertable_schema = %s and hypertable_name = 'candles'",
@@ -96,7 +97,7 @@ def prepare(opened: PgConnection) -> None:
                 "select indnatts from pg_index where indexrelid = to_regclass(%s)", [f"{DATASET}.{INDEX}"]
             )
             if cursor.fetchone() != (1,):
-                return
+                return True
             log.info("making the index of the raw candles anew, once: it is to know times too")
             before = sql.SQL("drop index {}.{}").format(*map(sql.Identifier, (DATASET, INDEX)))
         else:
@@ -112,6 +113,7 @@ def prepare(opened: PgConnection) -> None:
             ).format(before, sql.Identifier(INDEX), sql.Identifier(DATASET))
         )
     _let_reader_read(opened)
+    return True
 
 
 def _let_reader_read(opened: PgConnection) -> None:
@@ -173,16 +175,23 @@ def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
     return removed
 
 
-def candles_in_load(opened: PgConnection, load_id: str) -> int:
-    """Return how many raw candles a load has in the database."""
+def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int:
+    """Return how many raw candles a load has in the database.
+
+    Args:
+        opened: a connection to the database.
+        load_id: which load.
+        within: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
+    """
     with opened.cursor() as cursor:
         if not _exists(cursor, "candles"):
             return 0
         cursor.execute(
-            sql.SQL("select count(*) from {}.candles where _dlt_load_id = %s").format(
-                sql.Identifier(DATASET)
-            ),
-            [load_id],
+            sql.SQL(
+                "select count(*) from {}.candles where _dlt_load_id = %s"
+                ' and "timestamp" between to_timestamp(%s / 1000.0) and to_timestamp(%s / 1000.0)'
+            ).format(sql.Identifier(DATASET)),
+            [load_id, *within],
         )
         return int(cursor.fetchone()[0])
 

@@ -1,41 +1,24 @@
-"""One run of the dlt pipeline: plan, fetch ahead, and land load packages one after the other.
-
-The database alone says what is loaded. A run begins with an empty working folder and the state that dlt keeps
-in the database; the package of a killed run is dropped and its windows are asked again.
-"""
+"""One run of the dlt pipeline: plan, fetch ahead, and land load packages one after the other."""
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import dlt
-import psycopg2
-from dlt.common.pipeline import LoadInfo
-from dlt.destinations import postgres
-from dlt.pipeline.exceptions import PipelineStepFailed
-from psycopg2.extensions import connection as PgConnection
 
 from extract import landing
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
-from extract.errors import PerpsError
 from extract.fetching import Answer, Prefetcher, answer
 from extract.outcome import Outcome, raise_incomplete
+from extract.packaging import Packages, open_pipeline
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
 from extract.selection import check_source, choose
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
-from extract.source import SOURCE, deribit, loaded_instruments, loaded_source, read_cursor
+from extract.source import deribit, loaded_instruments, loaded_source, read_cursor
 from extract.windows import (
     Cursor,
     Interval,
@@ -48,17 +31,6 @@ from extract.windows import (
     plan_repair,
     plan_update,
 )
-
-log = logging.getLogger(__name__)
-
-LOAD_ID = re.compile(r"\d{9,}\.\d+")
-DLT_SETTINGS = {
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    "DATA_WRITER__DISABLE_COMPRESSION": "true",  # gzip was 70 % of normalize
-}
-"""dlt takes these from the environment only; they are set before its first pipeline is made."""
 
 Planner = Callable[[Instrument, Cursor, int], list[Window]]
 
@@ -171,7 +143,7 @@ class Loader:
             landing.check_server(locked)
             landing.check_clock(locked, time.time())
             clock, listed = self.client.server_time(), self.client.instruments()
-            with self._open_pipeline(locked) as pipeline:
+            with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_source(loaded_source(pipeline.state), clock.source)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
                 chosen, unlisted = choose(names, listed, loaded)
@@ -182,7 +154,7 @@ class Loader:
                         instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
                     )
                 ]
-                run = _Run(self, pipeline, locked, listed, clock.result, Outcome(unlisted=unlisted))
+                run = _Run(self, Packages(pipeline, locked), listed, clock.result, Outcome(unlisted=unlisted))
                 early = run.land(windows)
                 while early and reach_ms is not None:
                     early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
@@ -190,36 +162,13 @@ class Loader:
         raise_incomplete(run.outcome)
         return run.outcome
 
-    @contextmanager
-    def _open_pipeline(self, locked: PgConnection) -> Iterator[dlt.Pipeline]:
-        """Yield a pipeline with the state of the database; its working folder outlives only a failure."""
-        folder = self.workdir / landing.database_key(locked)
-        os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
-        landing.sweep(locked, leftover_loads(folder))
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-        # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
-        password = self.database.password or locked.info.password or "none"
-        pipeline = dlt.pipeline(
-            SOURCE,
-            pipelines_dir=str(folder),
-            destination=postgres(replace(self.database, password=password).url(), create_indexes=False),
-            dataset_name=landing.DATASET,
-        )
-        with one_line_errors("read the state of earlier loads"):
-            pipeline.sync_destination()
-        yield pipeline
-        pipeline.deactivate()
-        shutil.rmtree(folder, ignore_errors=True)
-
 
 @dataclass(frozen=True)
 class _Run:
     """A run under way: what it works with, and what it has done so far."""
 
     loader: Loader
-    pipeline: dlt.Pipeline
-    locked: PgConnection
+    packages: Packages
     listed: Sequence[Instrument]
     seen_ms: int
     outcome: Outcome
@@ -227,6 +176,8 @@ class _Run:
     def land(self, windows: Sequence[Window]) -> list[Window]:
         """Fetch and land windows, package by package; return those with candles from before listing."""
         progress, early = self.loader.progress, []
+        # by time, so that a package of several instruments fills chunks of its own
+        windows = sorted(windows, key=lambda window: window.start_ms)
         self.outcome.planned += len(windows)
         progress.planned(self.outcome.planned)
         with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
@@ -234,7 +185,8 @@ class _Run:
                 answers = prefetcher.take(len(package))
                 sent = sum(answered.candles.num_rows for answered in answers)
                 source = deribit(answers, self.listed, self.seen_ms, self.loader.lookback)
-                load_package(self.pipeline, source, self.locked, sent)
+                within = min(window.start_ms for window in package), max(window.end_ms for window in package)
+                self.packages.land(source, sent, within)
                 self.outcome.add(answers)
                 progress.landed(sent)
                 self.loader.landed(sent)
@@ -254,57 +206,3 @@ class _Run:
 
     def _listed_ms(self, name: str) -> int:
         return next(found.created_ms for found in self.listed if found.name == name)
-
-
-def load_package(pipeline: dlt.Pipeline, source: Any, locked: PgConnection, sent: int) -> None:
-    """Land one package, and make sure that the database holds every candle of it.
-
-    Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its
-    first row.
-
-    Args:
-        pipeline: with nothing pending.
-        source: what to land.
-        locked: the connection that holds the run lock.
-        sent: candles in the source.
-
-    Raises:
-        PerpsError: the package could not be loaded whole.
-    """
-    with one_line_errors("load a package"):
-        pipeline.extract(source, loader_file_format="parquet")
-        pipeline.normalize()
-        pipeline.sync_schema()
-        landing.prepare(locked)
-        info: LoadInfo = pipeline.load()
-        landed = sum(landing.candles_in_load(locked, load_id) for load_id in info.loads_ids)
-    if landed != sent:
-        landing.void_load(locked, info.loads_ids)
-        raise PerpsError(
-            f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
-            "that load does not count, run the same command again and report this"
-        )
-
-
-@contextmanager
-def one_line_errors(doing: str) -> Iterator[None]:
-    """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
-    try:
-        yield
-    except (PipelineStepFailed, psycopg2.Error) as error:
-        log.exception("could not %s", doing)
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = " ".join(str(cause).split())[:300]
-        raise PerpsError(
-            f"expected to {doing}, got {type(cause).__name__}: {reason}; "
-            "what was loaded before is safe, run the same command again"
-        ) from error
-
-
-def leftover_loads(folder: Path) -> list[str]:
-    """Return the load packages that a killed run left in its working folder."""
-    if not folder.is_dir():
-        return []
-    return sorted({path.name for path in folder.rglob("*") if LOAD_ID.fullmatch(path.name)})

@@ -1,0 +1,143 @@
+"""dlt's part of a run: a pipeline with the state of the database, and one load package at a time.
+
+The database alone says what is loaded. A run begins with an empty working folder and the state that dlt keeps
+in the database; the package of a killed run is dropped and its windows are asked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dlt
+import psycopg2
+import pyarrow as pa
+from dlt.common.pipeline import LoadInfo
+from dlt.destinations import postgres
+from dlt.pipeline.exceptions import PipelineStepFailed
+from psycopg2.extensions import connection as PgConnection
+
+from extract import landing
+from extract.errors import PerpsError
+from extract.server.connection import Connection
+from extract.source import SOURCE
+from extract.windows import Interval
+
+log = logging.getLogger(__name__)
+
+LOAD_ID = re.compile(r"\d{9,}\.\d+")
+DLT_SETTINGS = {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    "DATA_WRITER__DISABLE_COMPRESSION": "true",  # gzip was 70 % of normalize
+    "DATA_WRITER__COMPRESSION": "none",  # of parquet; the files live for seconds
+}
+"""dlt takes these from the environment only; they are set before its first pipeline is made."""
+
+
+@contextmanager
+def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> Iterator[dlt.Pipeline]:
+    """Yield a pipeline with the state of the database; its working folder outlives only a failure.
+
+    Args:
+        workdir: folder for dlt's working files; one sub-folder a database.
+        database: where to land.
+        locked: the connection that holds the run lock.
+    """
+    # Arrow's own allocator keeps what many threads have freed: 500 MB after 7 million candles
+    pa.set_memory_pool(pa.system_memory_pool())
+    folder = workdir / landing.database_key(locked)
+    os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
+    landing.sweep(locked, leftover_loads(folder))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
+    password = database.password or locked.info.password or "none"
+    pipeline = dlt.pipeline(
+        SOURCE,
+        pipelines_dir=str(folder),
+        destination=postgres(replace(database, password=password).url(), create_indexes=False),
+        dataset_name=landing.DATASET,
+    )
+    with one_line_errors("read the state of earlier loads"):
+        pipeline.sync_destination()
+    yield pipeline
+    pipeline.deactivate()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Packages:
+    """Lands the load packages of a run.
+
+    Attributes:
+        pipeline: with nothing pending.
+        locked: the connection that holds the run lock.
+        prepared: whether this run has seen the raw tables as they should be.
+    """
+
+    pipeline: dlt.Pipeline
+    locked: PgConnection
+    prepared: bool = False
+
+    def land(self, source: Any, sent: int, within: Interval) -> None:
+        """Land one package, and make sure that the database holds every candle of it.
+
+        Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its
+        first row.
+
+        Args:
+            source: what to land.
+            sent: candles in the source.
+            within: bucket opens [start, end) of all windows in it, UTC ms.
+
+        Raises:
+            PerpsError: the package could not be loaded whole.
+        """
+        with one_line_errors("load a package"):
+            self.pipeline.extract(source, loader_file_format="parquet")
+            self.pipeline.normalize()
+            if not self.prepared:
+                self.pipeline.sync_schema()
+                self.prepared = landing.prepare(self.locked)
+            info: LoadInfo = self.pipeline.load()
+            landed = sum(landing.candles_in_load(self.locked, load_id, within) for load_id in info.loads_ids)
+        pa.default_memory_pool().release_unused()
+        if landed != sent:
+            landing.void_load(self.locked, info.loads_ids)
+            raise PerpsError(
+                f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
+                "that load does not count, run the same command again and report this"
+            )
+
+
+@contextmanager
+def one_line_errors(doing: str) -> Iterator[None]:
+    """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
+    try:
+        yield
+    except (PipelineStepFailed, psycopg2.Error) as error:
+        log.exception("could not %s", doing)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:300]
+        raise PerpsError(
+            f"expected to {doing}, got {type(cause).__name__}: {reason}; "
+            "what was loaded before is safe, run the same command again"
+        ) from error
+
+
+def leftover_loads(folder: Path) -> list[str]:
+    """Return the load packages that a killed run left in its working folder."""
+    if not folder.is_dir():
+        return []
+    return sorted({path.name for path in folder.rglob("*") if LOAD_ID.fullmatch(path.name)})
