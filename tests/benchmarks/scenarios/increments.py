@@ -134,4 +134,4 @@ def _compare(results: Results, sizes: tuple[int, int]) -> None:
     for case, metric in [(case, metric) for case, metrics in cases.items() for metric in metrics]:
         below, above = (results.median(f"{case} on {size:,}", metric) for size in (small, large))
         if below and above:
-            results.add(f"{case}, {large:,} / {small:,}", metric, above / below, "x", "1.2 or less")
+            results.add(f"{case} on {large:,}", f"{metric}, x that on {small:,}", above / below, "x", "1.2")
