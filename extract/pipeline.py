@@ -184,13 +184,14 @@ class _Run:
             for package in packages(windows, self.loader.package_candles):
                 answers = prefetcher.take(len(package))
                 sent = sum(answered.candles.num_rows for answered in answers)
+                early += [answered.window for answered in answers if self._before_listing(answered)]
+                self.outcome.add(answers)  # a package that does not land ends the run with an error
                 source = deribit(answers, self.listed, self.seen_ms, self.loader.lookback)
+                answers.clear()  # so that the source alone holds the candles, and lets go of them
                 within = min(window.start_ms for window in package), max(window.end_ms for window in package)
                 self.packages.land(source, sent, within)
-                self.outcome.add(answers)
                 progress.landed(sent)
                 self.loader.landed(sent)
-                early += [answered.window for answered in answers if self._before_listing(answered)]
         return early
 
     def _fetch(self, window: Window) -> Answer:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,7 @@ import dlt
 import pyarrow as pa
 from dlt.extract import DltResource
 
-from extract.deribit.candles import VALUES
+from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer
 from extract.resolution import Resolution
@@ -73,7 +73,7 @@ INSTRUMENTS = (
 def deribit(
     answers: Sequence[Answer], listed: Sequence[Instrument], seen_ms: int, lookback: int
 ) -> Iterable[DltResource]:
-    """Land one package of answered windows.
+    """Land one package of answered windows, letting go of their candles one by one.
 
     Args:
         answers: windows in the order of the plan; those with an error land nothing and are owed.
@@ -92,7 +92,8 @@ def deribit(
             columns=CANDLES,
             incremental=cursor_of(resolution, lookback) if forward else None,
         )([answer.candles for answer in group], instrument, resolution)
-    yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(answers)
+    evidence = [replace(answer, candles=SCHEMA.empty_table()) for answer in answers]
+    yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(evidence)
     yield dlt.resource(
         instruments, table_name="instruments", write_disposition="append", columns=INSTRUMENTS
     )(listed, seen_ms)
@@ -123,13 +124,14 @@ def cursor_of(resolution: Resolution, lookback: int) -> Any:
     )
 
 
-def _candles(tables: Sequence[pa.Table], instrument: str, resolution: Resolution) -> Iterator[pa.Table]:
-    """Yield the candles of a resource, many windows at a time.
+def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) -> Iterator[pa.Table]:
+    """Yield the candles of a resource, many windows at a time, and let go of them: `tables` is emptied.
 
     What dlt does with a table costs the same for any length; but it holds two copies, and the load one.
     """
-    for first in range(0, len(tables), WINDOWS_TOGETHER):
-        table = pa.concat_tables(tables[first : first + WINDOWS_TOGETHER])
+    while tables:
+        table = pa.concat_tables(tables[:WINDOWS_TOGETHER])
+        del tables[:WINDOWS_TOGETHER]
         for at, (name, value) in enumerate((("instrument", instrument), ("resolution", resolution.name))):
             field = pa.field(name, pa.dictionary(pa.int8(), pa.string()), nullable=False)
             table = table.add_column(at, field, _constant(value, table.num_rows))
