@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.results import Results
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.stage import BenchmarkError, Stage
 
 SCENARIOS = ("serve", "backfill", "unlimited", "memory", "many", "increments", "checks", "queries")
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results(out)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    began = time.monotonic()
+    began, failed = time.monotonic(), []
     with Stage(plan.clock_ms, plan.prepared, flags.lock) as stage:
         results.facts = machine_facts(stage.home, None)
         for name in [name for name in SCENARIOS if name in flags.only]:
@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scenario = importlib.import_module(f"tests.benchmarks.scenarios.{name}")
             try:
                 scenario.run(stage, results, plan)
+            except BenchmarkError as error:
+                failed.append(name)
+                results.progress(str(error))
             finally:
                 results.facts = machine_facts(stage.home, stage.status) | results.facts
                 results.show()
@@ -89,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in results.facts.items():
         print(f"{name}: {value}")
     print(f"\n{out} written after {time.monotonic() - began:.0f} s")
-    return 0
+    if failed:
+        print(f"error: a command failed in {', '.join(failed)}; its output is above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
