@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -58,22 +58,30 @@ class Builder:
         self._landed = 0
 
     def __enter__(self) -> Builder:
-        # inherited by the new process: an interrupt is for this one, which then ends that one
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        interrupts: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+        resource_tracker.ensure_running()  # it would lift the block
+        # inherited by the new process, which is to be told by this one alone
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
         self._theirs.close()
+        if interrupts:
+            self._end(interrupt=True)
+            raise KeyboardInterrupt
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pipe.close()
-        if self._busy and self.pid:
+        self._end(interrupt=kind is not None or self._busy)
+
+    def _end(self, *, interrupt: bool) -> None:
+        if interrupt and self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGINT)
+        self._pipe.close()
         self._process.join(LONGEST_GOODBYE_S)
         if self._process.is_alive():
             self._process.kill()
@@ -152,18 +160,18 @@ def _serve(
     os.setsid()  # a terminal's interrupt is not for this process
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     try:
+        signal.signal(signal.SIGINT, _interrupted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         with open_dbt(database, project) as dbt:
             dbt.parse(variables)
             while True:
                 arguments = pipe.recv()
-                signal.signal(signal.SIGINT, _interrupted)
                 try:
                     answer = (dbt.run(arguments), "")
                 except PerpsError as error:
                     answer = (False, str(error))
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 sys.stdout.flush()  # before what the other process prints next
                 pipe.send(answer)
     except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):

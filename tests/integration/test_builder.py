@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,7 +106,6 @@ def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchan
     )
     wait_until(lambda: len(children(run.pid)) > 0, "a builder")
     started = children(run.pid)
-    time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
     assert run.wait(30) == 130
     assert run.stderr is not None
