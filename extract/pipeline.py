@@ -158,7 +158,6 @@ class Loader:
                 early = run.land(windows)
                 while early and reach_ms is not None:
                     early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
-            landing.summarize(locked)
         raise_incomplete(run.outcome)
         return run.outcome
 

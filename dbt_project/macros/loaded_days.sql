@@ -48,18 +48,30 @@
 
         insert into quality.loaded_days
         select
-            _dlt_load_id,
+            load_id,
             instrument,
             resolution,
-            {{ utc_day('timestamp') }},
-            count(*),
-            count(*) filter (where resolution = '{{ base_resolution() }}' and {{ rejection_reason() }} is not null),
-            min(timestamp),
-            max(timestamp)
-        from {{ source('deribit_raw', 'candles') }}
-        where {{ hashed_in('_dlt_load_id', 'claimed_loads', 'load_id') }}
-            and _dlt_load_id between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
-        group by 1, 2, 3, 4;
+            {{ utc_day('day_opens_at') }},
+            candles,
+            rejected,
+            first_at,
+            last_at
+        from (
+            -- a bin is told from another in a fraction of the time that a date in a time zone takes
+            select
+                _dlt_load_id as load_id,
+                instrument,
+                resolution,
+                {{ bucket_open('timestamp', minutes=1440, anchor='00') }} as day_opens_at,
+                count(*) as candles,
+                count(*) filter (where resolution = '{{ base_resolution() }}' and not {{ is_usable() }}) as rejected,
+                min(timestamp) as first_at,
+                max(timestamp) as last_at
+            from {{ source('deribit_raw', 'candles') }}
+            where {{ hashed_in('_dlt_load_id', 'claimed_loads', 'load_id') }}
+                and _dlt_load_id between (select min(load_id) from claimed_loads) and (select max(load_id) from claimed_loads)
+            group by 1, 2, 3, 4
+        ) as counted;
     {%- endif -%}
 {%- endmacro %}
 

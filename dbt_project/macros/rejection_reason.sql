@@ -11,3 +11,10 @@
         when not ({{ on_bucket_grid('timestamp') }}) then 'off_grid'
     end
 {%- endmacro %}
+
+
+{% macro is_usable() -%}
+    ({% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
+        abs({{ value }}) < 1e10::double precision and {% endfor -%}
+    {{ on_bucket_grid('timestamp') }}) is true
+{%- endmacro %}

@@ -26,7 +26,7 @@ final as (
         _dlt_load_id as load_id
     from candles
     where resolution = '{{ base_resolution() }}'
-        and {{ rejection_reason() }} is null
+        and {{ is_usable() }}
         and {{ hashed_in('_dlt_load_id', 'complete_loads', 'load_id') }}
 
 )
