@@ -67,7 +67,7 @@ class Builder:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
         self._theirs.close()
-        if interrupts:
+        if interrupts and before != signal.SIG_IGN:
             self._end(interrupt=True)
             raise KeyboardInterrupt
         return self

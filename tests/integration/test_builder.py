@@ -97,6 +97,8 @@ def test_no_builder_outlives_a_killed_run(environment, database, exchange):
 
 def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchange):
     command = [sys.executable, "-m", "extract", "run", "--instruments", BTC, "--requests-per-second", "1"]
+    # a suite that a script runs in the background ignores interrupts, and so would what it starts
+    command = ["env", "--default-signal=INT", *command]
     run = subprocess.Popen(
         command,
         env=perps_environment(environment, database, exchange.base_url),
