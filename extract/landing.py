@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2
 from psycopg2 import sql
@@ -72,9 +72,21 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
                     f"{database.dbname}, found another at work; wait for it, or stop it, "
                     "then run the same command again"
                 )
-        yield opened
+        try:
+            yield opened
+        finally:
+            _let_go(opened, lock)
     finally:
         opened.close()
+
+
+def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
+    """Give a lock back at once: the server notices a closed connection only some time later.
+
+    A lost connection has lost its lock.
+    """
+    with suppress(psycopg2.Error), opened.cursor() as cursor:
+        cursor.execute("select pg_advisory_unlock(%s, %s)", lock)
 
 
 def prepare(opened: PgConnection) -> bool:

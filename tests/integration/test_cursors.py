@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
 from dlt.common.runtime import anon_tracker
 
@@ -339,6 +340,25 @@ def test_a_second_run_at_the_same_time_is_refused(load, database):
     with landing.run_lock(database), pytest.raises(PerpsError, match="found another at work"):
         load().backfill([BTC], ONE, days(29, 30))
     load().backfill([BTC], ONE, days(29, 30))
+
+
+def test_the_lock_is_free_before_the_server_notices_that_a_connection_closed(database, monkeypatch):
+    unnoticed = []
+
+    class Lingering(psycopg2.extensions.connection):
+        def close(self) -> None:
+            unnoticed.append(self)
+
+    connect = psycopg2.connect
+    monkeypatch.setattr(
+        "psycopg2.connect", lambda **arguments: connect(connection_factory=Lingering, **arguments)
+    )
+    with landing.run_lock(database):
+        pass
+    with landing.run_lock(database):
+        assert len(unnoticed) == 1
+    for opened in unnoticed:
+        psycopg2.extensions.connection.close(opened)
 
 
 def test_a_database_without_timescaledb_says_what_to_run(load, server):
