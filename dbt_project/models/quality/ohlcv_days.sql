@@ -80,193 +80,175 @@ calendar as (
 
     select
         instrument,
-        day
+        day,
+        load_id
     from loaded_days
 
-    union
+    union all
 
     select
         instrument,
-        generate_series(first_day::timestamp, coalesce(stored_first_day, last_day)::timestamp, interval '1 day')::date
+        generate_series(first_day::timestamp, coalesce(stored_first_day, last_day)::timestamp, interval '1 day')::date,
+        null
     from lifetimes
     where first_day < coalesce(stored_first_day, last_day)
 
-    union
+    union all
 
     select
         instrument,
-        generate_series(stored_last_day::timestamp, last_day::timestamp, interval '1 day')::date
+        generate_series(stored_last_day::timestamp, last_day::timestamp, interval '1 day')::date,
+        null
     from lifetimes
     where last_day > stored_last_day
+
+),
+
+days as (
+
+    select
+        instrument,
+        day,
+        max(load_id) as last_load
+    from calendar
+    group by instrument, day
 
 ),
 
 touched as (
 
     select
-        calendar.instrument,
-        calendar.day,
-        loaded_days.load_id as last_load,
+        days.instrument,
+        days.day,
+        days.last_load,
         tstzrange(
-            {{ day_first_bucket('calendar.day', 'lifetimes.first_candle') }},
-            {{ day_first_bucket('(calendar.day + 1)', 'lifetimes.first_candle') }}
+            {{ day_first_bucket('days.day', 'lifetimes.first_candle') }},
+            {{ day_first_bucket('(days.day + 1)', 'lifetimes.first_candle') }}
         ) as buckets,
         tstzrange(lifetimes.first_candle, lifetimes.last_candle + {{ bucket }}) as lifetime
-    from calendar
+    from days
     inner join lifetimes
-        on lifetimes.instrument = calendar.instrument
-        and calendar.day between lifetimes.first_day and lifetimes.last_day
-    left join loaded_days
-        on loaded_days.instrument = calendar.instrument
-        and loaded_days.day = calendar.day
+        on lifetimes.instrument = days.instrument
+        and days.day between lifetimes.first_day and lifetimes.last_day
 
 ),
 
--- materialized, because raw tables without statistics would have it counted again for each day
-counted as materialized (
+-- from here on each step adds to the day at hand: joining steps without statistics would pair all with all
+counted as (
 
-    {% set facts -%}
-        count(*) as candles,
-        min(timestamp) as first_candle,
-        max(timestamp) as last_candle,
-        count(*) filter (where volume = 0) as fills,
-        {{ count_violations() }} as violations,
-        max(high)::numeric(18, 8) as high,
-        min(low)::numeric(18, 8) as low,
-        sum(volume)::numeric(38, 8) as volume
-    {%- endset -%}
-    {% if is_incremental() -%}
     select
-        touched.instrument,
-        touched.day,
+        touched.*,
         facts.*
     from touched
     cross join lateral (
         select
-            {{ facts }}
+            count(*) as candles,
+            min(timestamp) as first_candle,
+            max(timestamp) as last_candle,
+            count(*) filter (where volume = 0) as fills,
+            {{ count_violations() }} as violations,
+            max(high)::numeric(18, 8) as high,
+            min(low)::numeric(18, 8) as low,
+            sum(volume)::numeric(38, 8) as volume
         from {{ ref('perpetuals_ohlcv') }}
         where instrument = touched.instrument
             and timestamp >= {{ day_open('touched.day') }}
             and timestamp < {{ day_open('(touched.day + 1)') }}
-        having count(*) > 0
     ) as facts
-    {%- else -%}
-    select
-        instrument,
-        {{ utc_day('timestamp') }} as day,
-        {{ facts }}
-    from {{ ref('perpetuals_ohlcv') }}
-    group by 1, 2
-    {%- endif %}
 
 ),
 
 -- two look-ups a day cost less than first() and last() of every candle
-edges as materialized (
+edged as (
 
     select
-        counted.instrument,
-        counted.day,
+        counted.*,
         opening.open,
         closing.close,
         opening.volume = 0 or closing.volume = 0 as is_filled
     from counted
-    cross join lateral (
+    left join lateral (
         select * from {{ ref('perpetuals_ohlcv') }}
         where instrument = counted.instrument
             and timestamp = counted.first_candle
         limit 1
-    ) as opening
-    cross join lateral (
+    ) as opening on true
+    left join lateral (
         select * from {{ ref('perpetuals_ohlcv') }}
         where instrument = counted.instrument
             and timestamp = counted.last_candle
         limit 1
-    ) as closing
+    ) as closing on true
 
 ),
 
-detailed as materialized (
+detailed as (
 
     select
-        touched.instrument,
-        touched.day,
+        edged.*,
         details.present,
         details.filled
-    from touched
-    inner join counted
-        on counted.instrument = touched.instrument
-        and counted.day = touched.day
-    inner join edges
-        on edges.instrument = touched.instrument
-        and edges.day = touched.day
+    from edged
     cross join lateral (
         select
             range_agg(tstzrange(timestamp, timestamp + {{ bucket }})) as present,
             range_agg(tstzrange(timestamp, timestamp + {{ bucket }})) filter (where volume = 0) as filled
         from {{ ref('perpetuals_ohlcv') }}
-        where instrument = touched.instrument
-            and timestamp >= {{ day_open('touched.day') }}
-            and timestamp < {{ day_open('(touched.day + 1)') }}
+        where instrument = edged.instrument
+            and timestamp >= {{ day_open('edged.day') }}
+            and timestamp < {{ day_open('(edged.day + 1)') }}
+            -- a day without holes, long runs of fills or fills at midnight has nothing to detail
+            and (
+                edged.candles * {{ bucket }} < upper(edged.buckets) - lower(edged.buckets)
+                or edged.fills * {{ bucket }} >= {{ threshold }}
+                or edged.is_filled
+            )
     ) as details
-    -- a day without holes, long runs of fills or fills at midnight has nothing to detail
-    where counted.candles * {{ bucket }} < upper(touched.buckets) - lower(touched.buckets)
-        or counted.fills * {{ bucket }} >= {{ threshold }}
-        or edges.is_filled
 
 ),
 
 assembled as (
 
     select
-        touched.instrument,
-        touched.day,
-        coalesce(counted.candles, 0)::integer as candles,
+        detailed.instrument,
+        detailed.day,
+        detailed.candles::integer as candles,
         extract(
-            epoch from upper(touched.buckets * touched.lifetime) - lower(touched.buckets * touched.lifetime)
+            epoch from upper(detailed.buckets * detailed.lifetime) - lower(detailed.buckets * detailed.lifetime)
         )::integer / {{ bucket_minutes() * 60 }} as expected,
-        counted.first_candle,
-        counted.last_candle,
-        coalesce(counted.fills, 0)::integer as fills,
-        coalesce(counted.violations, 0)::integer as violations,
-        edges.open,
-        counted.high,
-        counted.low,
-        edges.close,
-        counted.volume,
+        detailed.first_candle,
+        detailed.last_candle,
+        detailed.fills::integer as fills,
+        detailed.violations::integer as violations,
+        detailed.open,
+        detailed.high,
+        detailed.low,
+        detailed.close,
+        detailed.volume,
         case
-            when counted.candles * {{ bucket }} = upper(touched.buckets) - lower(touched.buckets) then '{}'::tstzmultirange
-            else tstzmultirange(touched.buckets * touched.lifetime) - coalesce(detailed.present, '{}'::tstzmultirange)
+            when detailed.candles * {{ bucket }} = upper(detailed.buckets) - lower(detailed.buckets) then '{}'::tstzmultirange
+            else tstzmultirange(detailed.buckets * detailed.lifetime) - coalesce(detailed.present, '{}'::tstzmultirange)
         end as missing,
         (
             select coalesce(range_agg(run), '{}'::tstzmultirange)
             from unnest(detailed.filled) as run
             where upper(run) - lower(run) >= {{ threshold }}
-                or lower(run) = lower(touched.buckets)
-                or upper(run) = upper(touched.buckets)
+                or lower(run) = lower(detailed.buckets)
+                or upper(run) = upper(detailed.buckets)
         ) as fill_runs,
         {% if is_incremental() -%}
         case
-            when stored.last_load::numeric > touched.last_load::numeric then stored.last_load
-            else coalesce(touched.last_load, stored.last_load)
+            when stored.last_load::numeric > detailed.last_load::numeric then stored.last_load
+            else coalesce(detailed.last_load, stored.last_load)
         end as last_load
         {%- else -%}
-        touched.last_load
+        detailed.last_load
         {%- endif %}
-    from touched
-    left join counted
-        on counted.instrument = touched.instrument
-        and counted.day = touched.day
-    left join edges
-        on edges.instrument = touched.instrument
-        and edges.day = touched.day
-    left join detailed
-        on detailed.instrument = touched.instrument
-        and detailed.day = touched.day
+    from detailed
     {%- if is_incremental() %}
     left join {{ this }} as stored
-        on stored.instrument = touched.instrument
-        and stored.day = touched.day
+        on stored.instrument = detailed.instrument
+        and stored.day = detailed.day
     {%- endif %}
 
 ),
