@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from extract.deribit.errors import BadReplyError
@@ -15,6 +16,7 @@ from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
 
+Column = list[Any] | npt.NDArray[Any]
 VALUES = ("open", "high", "low", "close", "volume", "cost")
 SCHEMA = pa.schema(
     [
@@ -65,31 +67,25 @@ def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int)
         BadReplyError: not a chart, unequal arrays, ticks unordered, repeated or outside the asked range.
     """
     columns = _columns(result)
-    ticks = columns["ticks"]
-    if set(map(type, ticks)) - {int}:
-        raise BadReplyError("expected whole milliseconds in ticks, got something else")
-    try:
-        opens = np.array(ticks, np.int64)
-    except OverflowError:
-        raise BadReplyError("expected ticks in milliseconds, got numbers beyond 64 bits") from None
+    opens = _opens(columns["ticks"])
     if not np.all(opens[:-1] < opens[1:]):
         raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
     # An unaligned start also returns the bucket that contains it (FACTS: seen); one more bucket is harmless.
-    if ticks and (ticks[0] < start_ms - resolution.step_ms or ticks[-1] > end_ms + resolution.step_ms):
-        raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {ticks[0]} to {ticks[-1]}")
+    if opens.size and (opens[0] < start_ms - resolution.step_ms or opens[-1] > end_ms + resolution.step_ms):
+        raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {opens[0]} to {opens[-1]}")
     off_grid = resolution.count_off_grid(opens)
     arrays = [pa.array(opens).cast(SCHEMA.field("timestamp").type)]
     arrays += [_doubles(name, columns[name]) for name in VALUES]
     return Chart(pa.Table.from_arrays(arrays, schema=SCHEMA), off_grid)
 
 
-def _columns(result: Any) -> dict[str, list[Any]]:
-    """Return the seven columns of a reply, all lists of one length."""
+def _columns(result: Any) -> dict[str, Column]:
+    """Return the seven columns of a reply, all of one length."""
     if not isinstance(result, dict) or result.get("status") not in ("ok", "no_data"):
         status = result.get("status") if isinstance(result, dict) else type(result).__name__
         raise BadReplyError(f"expected a chart with status ok or no_data, got {status!r}")
     columns = {name: result.get(name) for name in ("ticks", *VALUES)}
-    wrong = [name for name, values in columns.items() if not isinstance(values, list)]
+    wrong = [name for name, values in columns.items() if not isinstance(values, list | np.ndarray)]
     if wrong:
         raise BadReplyError(f"expected an array for {', '.join(wrong)}, got none")
     lengths = {name: len(values) for name, values in columns.items()}
@@ -98,7 +94,20 @@ def _columns(result: Any) -> dict[str, list[Any]]:
     return columns
 
 
-def _doubles(name: str, values: list[Any]) -> pa.Array:
+def _opens(ticks: Column) -> npt.NDArray[np.int64]:
+    if isinstance(ticks, np.ndarray):
+        return ticks
+    if set(map(type, ticks)) - {int}:
+        raise BadReplyError("expected whole milliseconds in ticks, got something else")
+    try:
+        return np.array(ticks, np.int64)
+    except OverflowError:
+        raise BadReplyError("expected ticks in milliseconds, got numbers beyond 64 bits") from None
+
+
+def _doubles(name: str, values: Column) -> pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.array(values)
     if set(map(type, values)) <= {float, int, type(None)}:
         with suppress(pa.ArrowInvalid):  # an int beyond what a double holds exactly
             return pa.array(values, pa.float64())

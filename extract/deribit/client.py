@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import logging
 import threading
 import time
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import requests
 import tenacity
 
 from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
 from extract.deribit.candles import Chart, parse_chart
+from extract.deribit.decoding import read_json
 from extract.deribit.errors import (
     PERMANENT_CODES,
     RATE_CODES,
@@ -33,6 +32,7 @@ from extract.resolution import Resolution
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
+READ_AT_ONCE = 1 << 20  # bytes; requests' own 10 kB pieces cost a fifth of the time of a reply
 READ_TIMEOUT_S = 30.0
 ATTEMPTS = 8
 FIRST_CONTACT_ATTEMPTS = 3
@@ -159,7 +159,9 @@ class DeribitClient:
                 params=params,
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
                 allow_redirects=False,
+                stream=True,
             )
+            body = b"".join(response.iter_content(READ_AT_ONCE))
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             kind = type(error).__name__
             raise PermanentError(f"expected an http address in DERIBIT_API_URL, got {kind}") from None
@@ -167,7 +169,7 @@ class DeribitClient:
             self._forget_session()
             raise TransientError(self._unreachable(error)) from None
         try:
-            reply = decode(response.status_code, response.headers, response.content, self._host)
+            reply = decode(response.status_code, response.headers, body, self._host)
         except TransientError as error:
             if error.too_fast:
                 self._budget.too_fast(error.retry_after)
@@ -211,7 +213,7 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
         PermanentError: it is not.
     """
     retry_after = _retry_after(headers.get("Retry-After"))
-    envelope = _json(body)
+    envelope = read_json(body)
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         raise _api_error(status, envelope["error"], retry_after)
     if status == 200 and isinstance(envelope, dict) and "result" in envelope:
@@ -226,22 +228,6 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
             f"expected a json answer, got {what}", too_fast=status == 429, retry_after=retry_after
         )
     raise PermanentError(f"expected a json answer, got {what}; check DERIBIT_API_URL")
-
-
-def _json(body: bytes) -> Any:
-    """Return the decoded body, None when it is not JSON.
-
-    orjson is three times as fast and reads the same values, but refuses some that Python's json takes (NaN,
-    1e400): Python's json has the last word.
-    """
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        pass
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _api_error(

@@ -1,4 +1,4 @@
-"""orjson and numpy read a reply exactly as Python's json and plain loops do, odd numbers and all."""
+"""simdjson, orjson and numpy read a reply as Python's json and plain loops do, odd numbers and all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +113,13 @@ def number(value: Any) -> float | None:
 
 def bits(value: float | None) -> bytes | None:
     return None if value is None else struct.pack("<d", value)
+
+
+def test_a_chart_of_numbers_alone_makes_no_python_number(monkeypatch):
+    monkeypatch.setattr("orjson.loads", None)
+    columns = ",".join(f'"{name}":[1,2.5]' for name in VALUES)
+    chart = f'{{"status":"ok","ticks":[{START},{START + MINUTE_MS}],{columns}}}'
+    body = f'{{"usOut":7000,"result":{chart}}}'.encode()
+    reply = decode(200, {}, body, "h")
+    assert reply.server_ms == 7
+    assert all(isinstance(reply.result[name], np.ndarray) for name in ("ticks", *VALUES))
