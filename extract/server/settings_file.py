@@ -86,6 +86,7 @@ def settings(port: int, machine: Machine) -> dict[str, str]:
         "synchronous_commit": "on",
         "client_connection_check_interval": "2s",  # the statement of a killed program ends with it
         "full_page_writes": "on",
+        "autovacuum_naptime": "5min",  # else it vacuums what a long load has just landed, a core's worth
         "random_page_cost": 1.1,
         "effective_io_concurrency": 200,
         "dynamic_shared_memory_type": "posix" if machine.shared_memory >= 256 * MB else "mmap",
