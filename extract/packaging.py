@@ -110,7 +110,6 @@ class Packages:
                 self.prepared = landing.prepare(self.locked)
             info: LoadInfo = self.pipeline.load()
             landed = sum(landing.candles_in_load(self.locked, load_id, within) for load_id in info.loads_ids)
-        landing.summarize(self.locked)  # a build that goes on meanwhile looks for this load
         pa.default_memory_pool().release_unused()
         if landed != sent:
             landing.void_load(self.locked, info.loads_ids)
@@ -118,6 +117,7 @@ class Packages:
                 f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
                 "that load does not count, run the same command again and report this"
             )
+        landing.summarize(self.locked)  # a build that goes on meanwhile looks for this load
 
 
 @contextmanager

@@ -133,13 +133,13 @@ def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) ->
         table = pa.concat_tables(tables[:WINDOWS_TOGETHER])
         del tables[:WINDOWS_TOGETHER]
         for at, (name, value) in enumerate((("instrument", instrument), ("resolution", resolution.name))):
-            field = pa.field(name, pa.dictionary(pa.int8(), pa.string()), nullable=False)
+            field = pa.field(name, pa.dictionary(pa.int16(), pa.string()), nullable=False)
             table = table.add_column(at, field, _constant(value, table.num_rows))
         yield table
 
 
 def _constant(value: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), [value])
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int16()), rows), [value])
 
 
 def fetches(answers: Sequence[Answer]) -> Iterator[pa.Table]:

@@ -169,7 +169,7 @@
 
 
 {% macro reread_loads(model) -%}
-    {%- set derived = ['loaded_days', 'ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
+    {%- set derived = ['ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
     {%- call statement('reread', fetch_result=True) -%}
         update quality.consumed_loads
         set claimed_by = null
@@ -179,7 +179,7 @@
     {%- set forgotten = load_result('reread').data | length -%}
     {%- if forgotten == 0 -%}
         {{ exceptions.raise_compiler_error(
-            "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv, rejected_candles, "
+            "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv, rejected_candles, loaded_days, "
             ~ derived | join(", ") ~ " after a first dbt build"
         ) }}
     {%- endif -%}

@@ -336,6 +336,16 @@ def test_every_complete_package_is_told(load, database):
     assert ticks(database) == minutes(20, 25)
 
 
+def test_a_minute_of_more_perpetuals_than_a_byte_can_number_lands_in_one_package(load, database):
+    with running(SimulatorConfig(clock=NOW, requests_per_second=None, extra_instruments=500)) as simulated:
+        client = DeribitClient(simulated.base_url, TokenBucket(1000, 100))
+        now = JAN + 30 * DAY_MS
+        outcome = replace(load(), client=client).backfill(["all"], ONE, (now - MINUTE_MS, now))
+    assert len(outcome.candles) > 128
+    count = "select count(*), count(distinct instrument), count(distinct _dlt_load_id) from deribit_raw.candles"
+    assert rows(database, count) == [(len(outcome.candles), len(outcome.candles), 1)]
+
+
 def test_a_second_run_at_the_same_time_is_refused(load, database):
     with landing.run_lock(database), pytest.raises(PerpsError, match="found another at work"):
         load().backfill([BTC], ONE, days(29, 30))

@@ -129,6 +129,41 @@ def test_a_database_of_an_earlier_version_is_counted_once(project: DbtProject) -
     assert project.query("select load_id from quality.ohlcv_revisions") == [("11.5",)]
 
 
+def test_counting_loads_again_takes_nothing_from_a_build_under_way(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 5))
+    project.build(*MODEL_AND_PARENTS)
+    project.land("11.5", candles(3, 8, close=99.0))
+    with project.locked("public.perpetuals_ohlcv"):
+        running = project.start("run", *MODEL)
+        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
+        assert project.run("run-operation", "reread_loads", "--args", "{model: loaded_days}").success
+    assert running.wait() == 0, running.said.read_text()
+    assert closes(project) == [Decimal(105)] * 3 + [Decimal(99)] * 5
+    project.build(*MODEL)
+    assert project.query("select load_id, candles from quality.loaded_days order by 1") == [
+        ("10.5", 5),
+        ("11.5", 5),
+    ]
+
+
+@pytest.mark.parametrize("asked", ["all", "some", "none"])
+def test_loads_are_counted_within_the_windows_asked_for_if_all_have_some(
+    project: DbtProject, asked: str
+) -> None:
+    project.land("10.5", candles(0, 5))
+    project.land("11.5", candles(60 * 1440, 60 * 1440 + 5))
+    if asked != "none":
+        project.answered(minute(0), minute(5), load_id="10.5")
+    if asked == "all":
+        project.answered(minute(60 * 1440), minute(60 * 1440 + 5), load_id="11.5")
+    project.build(*MODEL_AND_PARENTS)
+    assert project.query("select load_id, candles from quality.loaded_days order by 1") == [
+        ("10.5", 5),
+        ("11.5", 5),
+    ]
+    assert len(closes(project)) == 10
+
+
 def test_a_load_completed_while_a_build_runs_waits_for_the_next_build(project: DbtProject) -> None:
     project.land("10.5", candles(0, 5))
     project.build(*MODEL_AND_PARENTS)

@@ -78,6 +78,16 @@ def test_history_loaded_later_completes_the_day_that_was_first_and_the_day_that_
     assert coverage == [(62, 3 * DAY + 1, 3 * DAY - 61, minute(0), minute(3 * DAY))]
 
 
+def test_a_day_of_nothing_usable_is_a_day_without_candles(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, 5), Candle(minute(DAY), open=None)])
+    project.build()
+    assert days(project, "candles") == [(5,)]
+    project.land("11.5", candles(2 * DAY, 2 * DAY + 5))
+    project.build()
+    assert days(project, "candles", "last_load") == [(5, "10.5"), (0, None), (5, "11.5")]
+    assert audited(project) == set()
+
+
 def test_a_gap_across_midnight_is_one_gap(project: DbtProject) -> None:
     project.land("10.5", [*candles(0, DAY - 5), *candles(2 * DAY + 5, 2 * DAY + 10)])
     project.build()

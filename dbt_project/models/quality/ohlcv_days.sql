@@ -18,9 +18,11 @@ with claimed_loads as (
 
 ),
 
+-- what cannot be used changes no day
 loaded as (
 
-    {{ loaded_days('claimed_loads') }}
+    select * from ({{ loaded_days('claimed_loads') }}) as counted_days
+    where candles > rejected
 
 ),
 
@@ -199,7 +201,7 @@ detailed as (
             and timestamp < {{ day_open('(edged.day + 1)') }}
             -- a day without holes, long runs of fills or fills at midnight has nothing to detail
             and (
-                edged.candles * {{ bucket }} < upper(edged.buckets) - lower(edged.buckets)
+                edged.candles * {{ bucket }} <> upper(edged.buckets) - lower(edged.buckets)
                 or edged.fills * {{ bucket }} >= {{ threshold }}
                 or edged.is_filled
             )

@@ -95,6 +95,7 @@ last_loads as (
         day,
         max(load_id::numeric) as last_load
     from loads
+    where candles > rejected
     group by 1, 2
 
 ),
