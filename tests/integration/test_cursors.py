@@ -343,7 +343,8 @@ def test_a_minute_of_more_perpetuals_than_a_byte_can_number_lands_in_one_package
         outcome = replace(load(), client=client).backfill(["all"], ONE, (now - MINUTE_MS, now))
     assert len(outcome.candles) > 128
     count = "count(*), count(distinct instrument), count(distinct _dlt_load_id)"
-    assert rows(database, f"select {count} from deribit_raw.candles") == [(len(outcome.candles), len(outcome.candles), 1)]
+    found = rows(database, f"select {count} from deribit_raw.candles")
+    assert found == [(len(outcome.candles), len(outcome.candles), 1)]
 
 
 def test_a_second_run_at_the_same_time_is_refused(load, database):
