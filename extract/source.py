@@ -133,8 +133,8 @@ def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) ->
         table = pa.concat_tables(tables[:WINDOWS_TOGETHER])
         del tables[:WINDOWS_TOGETHER]
         for at, (name, value) in enumerate((("instrument", instrument), ("resolution", resolution.name))):
-            field = pa.field(name, pa.dictionary(pa.int16(), pa.string()), nullable=False)
-            table = table.add_column(at, field, _constant(value, table.num_rows))
+            column = _constant(value, table.num_rows)
+            table = table.add_column(at, pa.field(name, column.type, nullable=False), column)
         yield table
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import orjson
 import simdjson
 
-COLUMNS = {"ticks": "i"} | dict.fromkeys(("open", "high", "low", "close", "volume", "cost"), "d")
+from extract.deribit.candles import VALUES
+
+COLUMNS = {"ticks": "i"} | dict.fromkeys(VALUES, "d")
 """The arrays of a chart, with the type that simdjson reads each as: 64-bit integers or doubles."""
 
 NOT_A_PLAIN_CHART = (
