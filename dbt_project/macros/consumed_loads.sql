@@ -116,6 +116,10 @@
     {%- if execute -%}
         {%- set claimant = claimant or this.identifier -%}
         {{ lock_claims(claimant) }}
+        {%- if not is_incremental() -%}
+            {#- another build may have made the table meanwhile: a first build is one of all loads -#}
+            {%- do run_query("delete from quality.consumed_loads where model = '" ~ claimant ~ "'") -%}
+        {%- endif -%}
         insert into quality.consumed_loads as claims (model, resolution, load_id, follows)
         select
             '{{ claimant }}',

@@ -195,6 +195,33 @@ def test_two_builds_at_once_leave_the_right_table(project: DbtProject, cold: boo
     assert closes(project) == [Decimal(105)] * 4 + [Decimal(99)] * 4
 
 
+def test_a_second_first_build_of_the_days_counts_every_load_again(project: DbtProject) -> None:
+    """Both began without a table; the second finds that of the first, and one load that the first had not."""
+    project.land("10.5", candles(0, 5))
+    project.build("--select", "+perpetuals_ohlcv")
+    days = ("run", "--select", "ohlcv_days")
+    landing = project.connection.connect(autocommit=False)
+    with landing.cursor() as cursor:
+        cursor.execute("lock table public.perpetuals_ohlcv in access exclusive mode")
+        running = [project.start(*days)]
+        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
+        running.append(project.start(*days))
+        wait_until(lambda: project.waiting("advisory") == 1, "a build that waits for the first one")
+        cursor.execute(
+            "insert into perpetuals_ohlcv select timestamp + interval '1 day', instrument, open, high, low,"
+            " close, volume from perpetuals_ohlcv limit 1;"
+            "insert into quality.loaded_days select '11.5', instrument, resolution, day + 1, 1, 0,"
+            " first_at + interval '1 day', first_at + interval '1 day' from quality.loaded_days;"
+            "insert into quality.consumed_loads (model, resolution, load_id)"
+            " select model, resolution, '11.5' from quality.consumed_loads where model <> 'ohlcv_days'"
+        )
+        landing.commit()
+    landing.close()
+    assert [each.wait() for each in running] == [0, 0], [each.said.read_text() for each in running]
+    loads = "select day::text, candles, last_load from quality.ohlcv_days order by 1"
+    assert project.query(loads) == [("2024-01-01", 5, "10.5"), ("2024-01-02", 1, "11.5")]
+
+
 def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> None:
     days = [Candle(minute(8 * 60) + timedelta(days=day), resolution="1D") for day in (0, 1, 3)]
     midnight = [Candle(minute(0), resolution="1D")]
