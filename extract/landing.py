@@ -159,27 +159,33 @@ def summarize(opened: PgConnection) -> None:
         log.warning("could not summarize the index of the raw candles", exc_info=True)
 
 
-def sweep(opened: PgConnection, load_ids: Sequence[str]) -> int:
+def sweep(opened: PgConnection) -> int:
     """Delete what killed loads left in the raw tables; return how many rows.
+
+    While nobody loads, whatever is newer than the newest load in `_dlt_loads` was never finished: dlt enters
+    a load there last. The working folder of the killed run, which a container takes along, is not needed.
 
     Args:
         opened: an autocommit connection that holds the run lock.
-        load_ids: load packages found in the working folder of a killed run. Those that dlt has marked
-            complete are kept.
     """
     removed = 0
     with opened.cursor() as cursor:
-        if not load_ids or not _exists(cursor, "_dlt_loads"):
+        if not _exists(cursor, "_dlt_loads"):
             return 0
+        cursor.execute(
+            sql.SQL("select coalesce(max(load_id), '') from {}._dlt_loads").format(sql.Identifier(DATASET))
+        )
+        newest = cursor.fetchone()[0]
         for table in TABLES:
             if not _exists(cursor, table):
                 continue
+            # the index serves the first condition; the second makes no load depend on how text is sorted
             cursor.execute(
                 sql.SQL(
-                    "delete from {dataset}.{table} where _dlt_load_id = any(%s)"
+                    "delete from {dataset}.{table} where _dlt_load_id > %s"
                     " and _dlt_load_id not in (select load_id from {dataset}._dlt_loads)"
                 ).format(dataset=sql.Identifier(DATASET), table=sql.Identifier(table)),
-                [list(load_ids)],
+                [newest],
             )
             removed += cursor.rowcount
     if removed:

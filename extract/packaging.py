@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +31,6 @@ from extract.windows import Interval
 
 log = logging.getLogger(__name__)
 
-LOAD_ID = re.compile(r"\d{9,}\.\d+")
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
@@ -56,7 +54,7 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
     pa.set_memory_pool(pa.system_memory_pool())
     folder = workdir / landing.database_key(locked)
     os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
-    landing.sweep(locked, leftover_loads(folder))
+    landing.sweep(locked)
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
     # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
@@ -135,10 +133,3 @@ def one_line_errors(doing: str) -> Iterator[None]:
             f"expected to {doing}, got {type(cause).__name__}: {reason}; "
             "what was loaded before is safe, run the same command again"
         ) from error
-
-
-def leftover_loads(folder: Path) -> list[str]:
-    """Return the load packages that a killed run left in its working folder."""
-    if not folder.is_dir():
-        return []
-    return sorted({path.name for path in folder.rglob("*") if LOAD_ID.fullmatch(path.name)})

@@ -158,6 +158,23 @@ def test_a_lost_working_folder_changes_nothing(load, database, exchange, tmp_pat
     assert load().update([], ONE).candles == {BTC: 70}
 
 
+def test_what_a_killed_run_left_is_removed_without_its_working_folder(load, database):
+    load().backfill([BTC], ONE, days(29, 30))
+    left = "from deribit_raw.candles where _dlt_load_id not in (select load_id from deribit_raw._dlt_loads)"
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "create table orphans as select * from deribit_raw.candles;"
+            " update orphans set _dlt_load_id = _dlt_load_id::numeric + 1;"
+            " insert into deribit_raw.candles select * from orphans"
+        )
+    opened.close()
+    assert rows(database, f"select count(*) {left}") == [(1440,)]
+    load().update([], ONE)
+    assert rows(database, f"select count(*) {left}") == [(0,)]
+    assert ticks(database) == minutes(29, 30)
+
+
 def test_a_database_made_anew_starts_anew(load, database, server):
     load().backfill([BTC], ONE, days(20, 60))
     server.drop_database(database.dbname)
@@ -278,8 +295,6 @@ def test_a_load_that_completes_during_the_sweep_keeps_no_cursor_without_candles(
     first = landing.TABLES[0]
     opened = database.connect()
     with opened.cursor() as cursor:
-        cursor.execute("select load_id from deribit_raw._dlt_loads")
-        (load_id,) = cursor.fetchone()
         cursor.execute("create table late as table deribit_raw._dlt_loads")
         cursor.execute("delete from deribit_raw._dlt_loads")
         cursor.execute(
@@ -289,7 +304,7 @@ def test_a_load_that_completes_during_the_sweep_keeps_no_cursor_without_candles(
         cursor.execute(
             f"create trigger completes after delete on deribit_raw.{first} execute function completes()"
         )
-    landing.sweep(opened, [load_id])
+    landing.sweep(opened)
     with opened.cursor() as cursor:
         cursor.execute(f"drop trigger completes on deribit_raw.{first}")
     opened.close()
