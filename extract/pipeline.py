@@ -11,6 +11,7 @@ from extract import landing
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer, Prefetcher, answer
+from extract.merging import merge_loads
 from extract.outcome import Outcome, raise_incomplete
 from extract.packaging import Packages, open_pipeline
 from extract.progress import RunProgress, Silent
@@ -158,6 +159,7 @@ class Loader:
                 early = run.land(windows)
                 while early and reach_ms is not None:
                     early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
+            merge_loads(self.database)
         raise_incomplete(run.outcome)
         return run.outcome
 
