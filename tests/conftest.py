@@ -35,6 +35,11 @@ FOREIGN = (
     "DERIBIT_REQUESTS_PER_SECOND",
 )
 
+SHARING = frozenset(
+    {"backfill", "update", "repair", "verify", "reconcile", "audit", "report", "instruments", "dbt"}
+)
+"""Commands that tests run in one process: starting takes them longer than their work."""
+
 Perps = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -97,9 +102,10 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def perps(environment: dict[str, str]) -> Iterator[Perps]:
-    """`perps(*arguments, database=..., api=..., env=...)`: run the command in a process of its own.
+    """`perps(*arguments, database=..., api=..., env=...)`: run the command as a person does.
 
-    All `perps dbt` commands share one.
+    Commands that load, build or look share one process, see `tests.warm`; with `alone`, and all others, run
+    in a process of their own.
     """
     started: list[WarmPerps] = []
 
@@ -109,9 +115,11 @@ def perps(environment: dict[str, str]) -> Iterator[Perps]:
         api: str | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
+        alone: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         variables, folder = perps_environment(environment, database, api, env), environment["PERPS_HOME"]
-        if arguments[0] == "dbt" and variables["PYTHONPATH"] == environment["PYTHONPATH"]:
+        shares = not alone and arguments[:1] and arguments[0] in SHARING
+        if shares and variables["PYTHONPATH"] == environment["PYTHONPATH"]:
             started or started.append(WarmPerps())
             return started[0].run(arguments, variables, folder, timeout)
         return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code

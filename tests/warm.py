@@ -1,7 +1,7 @@
-"""`perps dbt` in a process that stays: importing dbt takes longer than most of its commands.
+"""`perps` in a process that stays: importing dlt and dbt takes longer than most of the suite's commands.
 
-The suite runs dozens of them. What a person sees, a process of its own, is what every other command of the
-suite is, and what the tests of killing, of `perps run` and of the demo stand on.
+What a person sees, a process of its own, is what the tests of errors, of killing, of `perps run` and of the
+demo stand on.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from extract import landing
 from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps
 
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 BTC = ("--instruments", "BTC-PERPETUAL")
@@ -19,6 +21,12 @@ NOWHERE = "http://127.0.0.1:9/api/v2"
 def exchange() -> Iterator[RunningSimulator]:
     with running(SimulatorConfig(clock="2024-02-01", requests_per_second=None)) as simulated:
         yield simulated
+
+
+@pytest.fixture
+def perps(perps: Perps) -> Perps:
+    """Every command in a process of its own, as a person has it."""
+    return partial(perps, alone=True)
 
 
 def one_line(result) -> str:

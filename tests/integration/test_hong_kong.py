@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
+
 from extract.simulator import SimulatorConfig, running
+from tests.conftest import Perps
 from tests.integration.truth import rows, table, truth
 
 ZONE = "Asia/Hong_Kong"
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
+
+
+@pytest.fixture
+def perps(perps: Perps) -> Perps:
+    """Every command in a process of its own, as a person has it."""
+    return partial(perps, alone=True)
 
 
 def test_candles_report_and_clock_stay_utc(perps, database, server, tmp_path):
