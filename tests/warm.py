@@ -44,6 +44,12 @@ class WarmPerps:
             out, err = (Path(said, name).read_text() for name in ("out", "err"))
         return subprocess.CompletedProcess(["perps", *arguments], code, out, err)
 
+    @property
+    def pid(self) -> int:
+        """Return the number of its process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """End the process."""
         self._process.kill()

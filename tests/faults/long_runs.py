@@ -1,0 +1,102 @@
+"""`make runs COUNT=1000`: a simulated minute, an update and a build, again and again; what is left behind?
+
+Both commands run in one process that stays, so that whatever a run forgets to close adds up; people have a
+process for each. A line of counts is printed now and then, and at the end the table is compared with the
+exchange and audited.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection
+from extract.settings import read_settings
+from extract.simulator import SimulatorConfig, running
+from tests.conftest import perps_environment
+from tests.faults.ledger import judge
+from tests.integration.truth import control, rows, table, truth
+from tests.warm import WarmPerps
+
+NAMES = ("BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL")
+START, CLOCK = "2024-01-01T00:00:00Z", "2024-01-02T00:00:30Z"
+TABLES = (
+    *("deribit_raw.candles", "deribit_raw.fetches", "deribit_raw._dlt_loads"),
+    *("deribit_raw._dlt_pipeline_state", "quality.consumed_loads", "quality.loaded_days"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.long_runs")
+    parser.add_argument("count", type=int, nargs="?", default=1000)
+    parser.add_argument("--every", type=int, default=50, help="runs between two lines")
+    asked = parser.parse_args(arguments)
+    home = Path(tempfile.mkdtemp(prefix="perps-runs-"))
+    home.chmod(0o755)
+    cluster = Cluster(home / "server", read_settings().cache)
+    try:
+        cluster.start()
+        run_again_and_again(cluster.create_database("runs"), home, asked.count, asked.every)
+    finally:
+        cluster.destroy()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def run_again_and_again(database: Connection, home: Path, count: int, every: int) -> None:
+    """Load a day, then a minute at a time."""
+    variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
+    variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
+    with running(SimulatorConfig(clock=CLOCK, requests_per_second=None)) as exchange:
+        env = perps_environment(os.environ, database, exchange.base_url, variables)
+        warm = WarmPerps()
+
+        def perps(*typed: str) -> None:
+            done = warm.run(typed, env, str(home), 600)
+            assert done.returncode == 0, done.stderr + done.stdout
+
+        perps("backfill", "--instruments", *NAMES, "--start", START)
+        perps("dbt", "--", "--quiet", "run")
+        print("run | seconds each | " + " | ".join(measure(database, home, warm.pid)))
+        began = time.monotonic()
+        for number in range(1, count + 1):
+            control(exchange.base_url, "clock", {"advance_ms": 60_000})
+            perps("update")
+            perps("dbt", "--", "--quiet", "run")
+            if number % every == 0 or number == count:
+                spent, began = time.monotonic() - began, time.monotonic()
+                counts = measure(database, home, warm.pid).values()
+                print(f"{number} | {spent / every:.2f} | " + " | ".join(map(str, counts)), flush=True)
+        perps("audit")
+        warm.stop()
+        end = control(exchange.base_url, "clock", {"advance_ms": 0})["now_ms"]
+        for name in NAMES:
+            lost, invented = judge(table(database, name), truth(exchange.base_url, name, START, str(end)))
+            print(f"{name}: {lost} rows lost, {invented} rows invented")
+
+
+def measure(database: Connection, home: Path, process: int) -> dict[str, int]:
+    """Return what could grow: of the process, of the server, of the folders, and the rows of tables."""
+    status = Path(f"/proc/{process}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    files = [path for path in home.rglob("*") if path.is_file() and (home / "server") not in path.parents]
+    found = {
+        "memory MB": int(facts["VmRSS"].split()[0]) // 1024,
+        "threads": int(facts["Threads"]),
+        "open files": len(list(Path(f"/proc/{process}/fd").iterdir())),
+        "connections": rows(
+            database, "select count(*) - 1 from pg_stat_activity where datname = current_database()"
+        )[0][0],
+        "files": len(files),
+        "MB in files": sum(path.stat().st_size for path in files) // 1_000_000,
+    }
+    return found | {name: rows(database, f"select count(*) from {name}")[0][0] for name in TABLES}
+
+
+if __name__ == "__main__":
+    main()
