@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from extract.addresses import check_api_url
 from extract.errors import UsageError
 from extract.server.cluster import default_cache, default_data
 from extract.server.connection import Connection
@@ -68,10 +68,7 @@ def read_settings(
     """
     rate = getattr(flags, "requests_per_second", None)
     api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
-    if not api_url.startswith(("http://", "https://")):
-        raise UsageError(f"expected an http address in DERIBIT_API_URL or --api-url, got {api_url!r}")
-    if urlsplit(api_url).username is not None:
-        raise UsageError("expected no user or password in DERIBIT_API_URL or --api-url: the api needs none")
+    check_api_url(api_url, allow_http=environment.get("DERIBIT_ALLOW_HTTP") == "1")
     return Settings(
         api_url=api_url.rstrip("/"),
         requests_per_second=_rate(environment.get("DERIBIT_REQUESTS_PER_SECOND") if rate is None else rate),
