@@ -7,11 +7,11 @@ import io
 import logging
 import logging.handlers
 import sys
-import time
 from collections.abc import Sequence
 
 from extract.arguments import build_parser
 from extract.errors import PerpsError
+from extract.messages import LineFormatter, one_line
 from extract.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(command(args, settings))
     except PerpsError as error:
         log.error("%s", error, extra={"shown": True})
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted: what was loaded is safe, run the same command again", file=sys.stderr)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         log.exception("unexpected failure", extra={"shown": True})
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(str(error))[:300]
         print(f"error: unexpected {type(error).__name__}: {reason}; the log has the rest", file=sys.stderr)
         return 1
 
@@ -62,10 +62,10 @@ def start_logging(settings: Settings) -> None:
         raise PerpsError(
             f"expected to write logs to {settings.logs}, got {error.strerror}; set PERPS_HOME"
         ) from None
-    form = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    form.converter = time.gmtime
-    file.setFormatter(form)
+    stamped = "%(asctime)sZ %(levelname)s %(name)s %(message)s"
+    file.setFormatter(LineFormatter(stamped, "%Y-%m-%dT%H:%M:%S"))
     screen = logging.StreamHandler()
+    screen.setFormatter(LineFormatter())
     screen.addFilter(_for_people)
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:

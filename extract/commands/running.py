@@ -14,6 +14,7 @@ from extract.commands.reading import print_report
 from extract.commands.shared import database
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
+from extract.messages import one_line
 from extract.outcome import IncompleteError
 from extract.report.evidence import write_report
 from extract.settings import Settings
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         attempt("report", lambda: print_report(write_report(reached, Path(args.out))))
     first, *later = failures.values() or [None]
     for error in later:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
     if first:
         raise first
     return 0

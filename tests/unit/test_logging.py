@@ -43,6 +43,40 @@ def test_lines_are_stamped_in_utc(tmp_path, monkeypatch):
     assert (tmp_path / "logs/perps.log").read_text() == "2024-01-01T00:00:00Z INFO extract now\n"
 
 
+FORGED = "\n2024-01-01T00:00:00Z INFO extract all is well"
+
+
+def test_text_from_outside_does_not_look_like_a_line_of_the_log(tmp_path):
+    cli.start_logging(read_settings({"PERPS_HOME": str(tmp_path)}))
+    own = logging.getLogger("extract.test")
+    own.info("deribit answered %s", f"\x1b[2J\u202e{FORGED}")
+    try:
+        raise ValueError(f"copy failed:{FORGED}\x1b[2J")
+    except ValueError:
+        own.exception("could not load")
+    text = (tmp_path / "logs/perps.log").read_text()
+    assert not set("\x1b\u202e") & set(text)
+    first, second, *failure = text.splitlines()
+    assert first.endswith(r"\x1b[2J\u202e 2024-01-01T00:00:00Z INFO extract all is well")
+    assert second.endswith("could not load")
+    assert all(line.startswith("    ") for line in failure)
+
+
+def test_passwords_of_addresses_are_not_in_the_log(tmp_path, capsys):
+    cli.start_logging(read_settings({"PERPS_HOME": str(tmp_path)}))
+    own = logging.getLogger("extract.test")
+    own.warning(
+        "cannot reach postgresql://ada:s3cret%%2F@db/perps with password='s3\\' cret' or password=s3cret"
+    )
+    try:
+        raise ValueError("postgresql://ada:s3cret@db/perps")
+    except ValueError:
+        own.exception("could not load")
+    shown = (tmp_path / "logs/perps.log").read_text() + capsys.readouterr().err
+    assert "cannot reach postgresql://db/perps" in shown
+    assert "cret" not in shown
+
+
 def test_starting_twice_does_not_write_twice(tmp_path):
     for _ in range(2):
         cli.start_logging(read_settings({"PERPS_HOME": str(tmp_path)}))
