@@ -25,6 +25,7 @@ class Outcome:
         requests: answered requests.
         planned: windows planned.
         unlisted: instruments loaded before that Deribit no longer lists; left as they are.
+        refused: what is wrong with each listed perpetual that should have been loaded and cannot be.
         failed: windows without a usable answer, first to last.
         not_asked: how many windows were given up unasked.
     """
@@ -33,6 +34,7 @@ class Outcome:
     requests: int = 0
     planned: int = 0
     unlisted: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     failed: list[Answer] = field(default_factory=list)
     not_asked: int = 0
 
@@ -71,6 +73,7 @@ def raise_incomplete(outcome: Outcome) -> None:
         IncompleteError: there is something to name.
     """
     if not outcome.failed and not outcome.not_asked:
+        _raise_refused(outcome)
         return
     shown = "; ".join(
         f"{describe(failed.window)}: {failed.error}" for failed in outcome.failed[:SHOWN_FAILURES]
@@ -85,6 +88,15 @@ def raise_incomplete(outcome: Outcome) -> None:
         f"({shown}{more}){left}; the rest is saved, run the same command again",
         outcome,
     )
+
+
+def _raise_refused(outcome: Outcome) -> None:
+    if outcome.refused:
+        raise IncompleteError(
+            f"{outcome.refused[0]}; {len(outcome.refused)} of deribit's perpetuals cannot be loaded, "
+            "the rest is saved; to do without, name those you want in --instruments",
+            outcome,
+        )
 
 
 def describe(window: Window) -> str:

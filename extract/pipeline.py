@@ -16,7 +16,7 @@ from extract.outcome import Outcome, raise_incomplete
 from extract.packaging import Packages, open_pipeline
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
-from extract.selection import check_source, choose
+from extract.selection import check_source, choose, is_all
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.source import deribit, loaded_instruments, loaded_source, read_cursor
@@ -143,7 +143,7 @@ class Loader:
         with landing.run_lock(self.database) as locked:
             landing.check_server(locked)
             landing.check_clock(locked, time.time())
-            clock, listed = self.client.server_time(), self.client.instruments()
+            clock, (listed, refused) = self.client.server_time(), self.client.instruments()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_source(loaded_source(pipeline.state), clock.source)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
@@ -155,7 +155,8 @@ class Loader:
                         instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
                     )
                 ]
-                run = _Run(self, Packages(pipeline, locked), listed, clock.result, Outcome(unlisted=unlisted))
+                outcome = Outcome(unlisted=unlisted, refused=refused if is_all(names) else [])
+                run = _Run(self, Packages(pipeline, locked), listed, clock.result, outcome)
                 early = run.land(windows)
                 while early and reach_ms is not None:
                     early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])

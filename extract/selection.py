@@ -22,7 +22,7 @@ def choose(
         UsageError: an instrument is not listed, or none was named and none was loaded.
     """
     by_name = {instrument.name: instrument for instrument in listed}
-    if [name.lower() for name in names] == ["all"]:
+    if is_all(names):
         return list(listed), sorted(set(loaded) - set(by_name))
     if not names and not loaded:
         raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
@@ -33,6 +33,11 @@ def choose(
         )
     wanted = names or [name for name in loaded if name in by_name]
     return [by_name[name] for name in dict.fromkeys(wanted)], sorted(set(loaded) - set(by_name))
+
+
+def is_all(names: Sequence[str]) -> bool:
+    """Tell whether a run is about every listed perpetual."""
+    return [name.lower() for name in names] == ["all"]
 
 
 def check_source(loaded: str | None, answering: str) -> None:

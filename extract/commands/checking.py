@@ -39,7 +39,7 @@ def verify(args: argparse.Namespace, settings: Settings) -> int:
     histories = pick(read_histories(reached, resolution), split_names(args.instruments))
     clock = deribit.server_time()
     check_source(read_source(reached), clock.source)
-    listed = {found.name: found.created_ms for found in deribit.instruments()}
+    listed = {found.name: found.created_ms for found in deribit.instruments().perpetuals}
     for name in sorted(histories.keys() - listed.keys()):
         print(f"{name}: no longer listed by deribit, not compared", file=sys.stderr)
     histories = {name: interval for name, interval in histories.items() if name in listed}

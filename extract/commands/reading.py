@@ -22,8 +22,7 @@ def report(args: argparse.Namespace, settings: Settings) -> int:
 
 def instruments(_args: argparse.Namespace, settings: Settings) -> int:
     """List the perpetuals."""
-    listed = client(settings).instruments()
-    for found in listed:
+    for found in client(settings).instruments().perpetuals:
         print(
             f"{found.name:<28} {found.instrument_type or '':<9} {found.base_currency or '':<10} "
             f"{found.quote_currency or '':<6} listed {format_time(found.created_ms)}"

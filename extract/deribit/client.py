@@ -26,7 +26,7 @@ from extract.deribit.errors import (
     PermanentError,
     TransientError,
 )
-from extract.deribit.instruments import Instrument, parse_instruments
+from extract.deribit.instruments import Listed, parse_instruments
 from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
@@ -93,16 +93,19 @@ class DeribitClient:
             raise BadReplyError(f"expected the server's time in ms, got {reply.result!r}")
         return reply
 
-    def instruments(self) -> list[Instrument]:
-        """Return every listed perpetual, by name.
+    def instruments(self) -> Listed:
+        """Return every listed perpetual, and say which ones cannot be used.
 
         Raises:
             DeribitError: no usable answer.
         """
         params = {"currency": "any", "kind": "future", "expired": "false"}
-        return self._retrying(
+        listed: Listed = self._retrying(
             lambda: parse_instruments(self._once("get_instruments", params).result), self._attempts
         )
+        for reason in listed.refused:
+            log.warning("%s; that perpetual is left out", reason)
+        return listed
 
     def chart(
         self, instrument: str, resolution: Resolution, start_ms: int, end_ms: int

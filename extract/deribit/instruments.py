@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from extract.deribit.errors import BadReplyError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a name may be: it becomes part of file names, SQL literals, pages and lines on terminals."""
+
+YEAR_9999_MS = 253_402_300_800_000
 
 
 @dataclass(frozen=True)
@@ -31,27 +38,51 @@ class Instrument:
     is_active: bool | None = None
 
 
-def parse_instruments(result: Any) -> list[Instrument]:
-    """Return the perpetuals of a `get_instruments` result, by name.
+class Listed(NamedTuple):
+    """What Deribit lists.
+
+    Attributes:
+        perpetuals: each once, by name.
+        refused: what is wrong with each perpetual that cannot be loaded, naming it.
+    """
+
+    perpetuals: list[Instrument]
+    refused: list[str]
+
+
+def parse_instruments(result: Any) -> Listed:
+    """Return the perpetuals of a `get_instruments` result. One that cannot be used does not spoil the others.
 
     Raises:
-        BadReplyError: not a list of instruments, no perpetual in it, or one without name or creation time.
+        BadReplyError: not a list of instruments, or no usable perpetual in it.
     """
     if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
         raise BadReplyError(f"expected a list of instruments, got {type(result).__name__}")
     perpetuals = [row for row in result if row.get("settlement_period") == "perpetual"]
     if not perpetuals:
         raise BadReplyError(f"expected perpetuals among the instruments, got none of {len(result)}")
-    return sorted(map(_instrument, perpetuals), key=lambda instrument: instrument.name)
+    refused = [reason for row in perpetuals if (reason := _refusal(row))]
+    found = {row["instrument_name"]: _instrument(row) for row in perpetuals if not _refusal(row)}
+    if not found:
+        raise BadReplyError(f"expected a usable perpetual among the instruments, got none: {refused[0]}")
+    return Listed([found[name] for name in sorted(found)], refused)
+
+
+def _refusal(row: dict[str, Any]) -> str | None:
+    """Return why a perpetual cannot be loaded, None when it can."""
+    name, created = row.get("instrument_name"), row.get("creation_timestamp")
+    shown = ascii(name)[:80]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return f"expected an instrument name of up to 64 letters, digits, . _ and -, got {shown}"
+    if type(created) is not int or not 0 <= created < YEAR_9999_MS:
+        return f"expected a creation_timestamp in ms for {shown}, got {ascii(created)[:80]}"
+    return None
 
 
 def _instrument(row: dict[str, Any]) -> Instrument:
-    name, created = row.get("instrument_name"), row.get("creation_timestamp")
-    if not isinstance(name, str) or type(created) is not int:
-        raise BadReplyError(f"expected instrument_name and creation_timestamp, got {name!r} and {created!r}")
     return Instrument(
-        name=name,
-        created_ms=created,
+        name=row["instrument_name"],
+        created_ms=row["creation_timestamp"],
         base_currency=_text(row.get("base_currency")),
         quote_currency=_text(row.get("quote_currency")),
         settlement_currency=_text(row.get("settlement_currency")),
@@ -64,8 +95,10 @@ def _instrument(row: dict[str, Any]) -> Instrument:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= 64 and value.isprintable() else None
 
 
 def _double(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+    with suppress(OverflowError):  # an int beyond all doubles
+        return float(value) if type(value) in (int, float) else None
+    return None

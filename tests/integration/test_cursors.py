@@ -14,6 +14,7 @@ from dlt.common.runtime import anon_tracker
 from extract import landing
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
+from extract.deribit.instruments import Listed
 from extract.errors import PerpsError
 from extract.outcome import IncompleteError
 from extract.pipeline import Loader
@@ -266,7 +267,8 @@ def test_a_first_package_before_listing_holds_nothing_and_does_no_harm(load, dat
 
 def test_candles_older_than_the_listing_date_are_found(load, database, exchange, monkeypatch):
     loader = load()
-    late = [replace(found, created_ms=JAN + 20 * DAY_MS) for found in loader.client.instruments()]
+    listed = loader.client.instruments().perpetuals
+    late = Listed([replace(found, created_ms=JAN + 20 * DAY_MS) for found in listed], [])
     monkeypatch.setattr(loader.client, "instruments", lambda: late)
     loader.backfill([BTC], ONE, days(0, 60))
     assert ticks(database) == minutes(0, 30)
@@ -333,7 +335,7 @@ def test_a_password_file_is_enough(load, database, tmp_path, monkeypatch):
 
 def test_instruments_are_kept_once_until_they_change(load, database, exchange):
     load().backfill([BTC], ONE, days(29, 29.5))
-    listed = len(load().client.instruments())
+    listed = len(load().client.instruments().perpetuals)
     assert listed > 5
     assert rows(database, "select count(*) from deribit_raw.instruments") == [(listed,)]
     load().update([], ONE)

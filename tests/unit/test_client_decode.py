@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,45 @@ def test_a_listing_without_perpetuals_is_no_answer(result):
         parse_instruments(result)
 
 
+def perpetual(name: Any = "BTC-PERPETUAL", **more: Any) -> dict[str, Any]:
+    usual = {"instrument_name": name, "creation_timestamp": 1, "settlement_period": "perpetual"}
+    return usual | more
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(perpetual(name) for name in (None, 7, [], "", "a/b", "..", "x'y", "nul\x00", "\ud800", "X" * 65)),
+        *(perpetual("X", creation_timestamp=at) for at in (None, "1", 1.5, True, -1, 10**15, 10**400)),
+    ],
+    ids=lambda row: ascii(row)[:50],
+)
+def test_a_perpetual_that_cannot_be_used_is_named_and_spoils_no_other(bad):
+    listed = parse_instruments([bad, perpetual()])
+    assert [found.name for found in listed.perpetuals] == ["BTC-PERPETUAL"]
+    assert len(listed.refused) == 1
+    assert listed.refused[0].isprintable()
+    assert len(listed.refused[0]) < 200
+    with pytest.raises(BadReplyError, match="expected a usable perpetual"):
+        parse_instruments([bad])
+
+
+@pytest.mark.parametrize("name", ["BTC-PERPETUAL", "BTC_USDC-PERPETUAL", "1INCH.X_USDC-PERPETUAL", "X" * 64])
+def test_names_of_letters_digits_and_a_few_signs_are_taken(name):
+    assert parse_instruments([perpetual(name)]).perpetuals[0].name == name
+
+
+def test_a_perpetual_that_is_listed_twice_is_one():
+    listed = parse_instruments([perpetual(), perpetual()])
+    assert [found.name for found in listed.perpetuals] == ["BTC-PERPETUAL"]
+
+
+def test_what_a_perpetual_says_beside_its_name_cannot_stop_a_load():
+    odd = perpetual(base_currency="B\x00C", quote_currency="\ud800", tick_size=10**400, is_active="yes")
+    (found,) = parse_instruments([odd]).perpetuals
+    assert (found.base_currency, found.quote_currency, found.tick_size, found.is_active) == (None,) * 4
+
+
 def test_recorded_errors(shared):
     recorded = shared / "deribit/recorded"
     with pytest.raises(PermanentError, match="instrument not found"):
@@ -94,7 +134,7 @@ def test_recorded_errors(shared):
 
 def test_recorded_listing_holds_21_perpetuals(shared):
     body = json.loads((shared / "deribit/recorded/get_instruments_any_future_2025-01-06.json").read_text())
-    listed = parse_instruments(body["result"])
+    listed = parse_instruments(body["result"]).perpetuals
     assert len(listed) == 21
     btc = next(found for found in listed if found.name == "BTC-PERPETUAL")
     assert (btc.created_ms, btc.instrument_type) == (1_534_242_287_000, "reversed")

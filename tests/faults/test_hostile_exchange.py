@@ -1,0 +1,116 @@
+"""An exchange that lists names made to be obeyed: by SQL, a path, a template, a terminal, a spreadsheet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.deribit.instruments import NAME
+from extract.errors import PerpsError
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.simulator.listings import BTC
+from tests.conftest import Perps
+from tests.faults.ledger import Injected, judge, record
+from tests.faults.people import Typed, make_typed
+from tests.integration.truth import rows, table, truth
+
+START, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"
+ETH = "ETH-PERPETUAL"
+RANGE = ("--start", START, "--end", END)
+HOSTILE = (
+    "'; drop table deribit_raw.candles; --",
+    '"; drop schema deribit_raw cascade; --',
+    "$$; drop table deribit_raw.candles; $$",
+    "../../../../../../../../tmp/perps-escaped",
+    "/tmp/perps-escaped",
+    "a/b-PERPETUAL",
+    "..",
+    "back\\slash-PERPETUAL",
+    "nul\x00-PERPETUAL",
+    "BTC-PERPETUAL\n",
+    "line\nbreak-PERPETUAL",
+    "%s%(name)s%d-PERPETUAL",
+    "{{ 1/0 }}-PERPETUAL",
+    "{% raw %}-PERPETUAL",
+    "</script><script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "-rf-PERPETUAL",
+    "\x1b[2J\x1b]0;owned\x07-PERPETUAL",
+    "\u202eLAUTEPREP-CTB",
+    "BTC\u200b-PERPETUAL",
+    "ＢТС-PERPETUAL",
+    "X" * 300,
+    "candles BTC-PERPETUAL 1",
+    "",
+    " ",
+)
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
+        listings = simulated.simulator.market.listings
+        good = listings[ETH]
+        listings.clear()
+        listings |= {name: replace(BTC, name=name) for name in HOSTILE}
+        listings |= {BTC.name: BTC, good.name: good}
+        yield simulated
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, home) -> Typed:
+    return make_typed(monkeypatch, capsys, home)
+
+
+def test_the_good_instruments_are_loaded_and_the_others_named(
+    module_database: Connection, exchange: RunningSimulator, typed: Typed, perps: Perps, home: Path
+) -> None:
+    there = module_database.env() | {"DERIBIT_API_URL": exchange.base_url}
+    loaded = typed("backfill", "--instruments", "all", *RANGE, env=there)
+    assert loaded.code == 1
+    warned = [line for line in loaded.err.splitlines() if line.endswith("that perpetual is left out")]
+    assert len(warned) == len(HOSTILE)
+    assert "expected an instrument name of up to 64 letters, digits, . _ and -, got " in loaded.error
+    assert f"{len(HOSTILE)} of deribit's perpetuals cannot be loaded, the rest is saved" in loaded.error
+
+    began = time.monotonic()
+    updated = typed("update", env=there)
+    assert updated.code == 0, updated.err
+    built = perps("dbt", "--", "run", "--select", "+perpetuals_ohlcv", database=module_database)
+    assert built.returncode == 0, built.stdout
+    recovery = time.monotonic() - began
+
+    true = [row for name in (BTC.name, ETH) for row in truth(exchange.base_url, name, START, END)]
+    assert len(true) == 2 * 360
+    fault = f"{len(HOSTILE)} hostile instrument names in the listing"
+    record(Injected("people", fault, *judge(table(module_database), true), recovery))
+    listed = rows(module_database, "select distinct instrument from deribit_raw.instruments order by 1")
+    assert listed == [(BTC.name,), (ETH,)]
+    assert not Path("/tmp/perps-escaped").exists()
+    kept = [name for _, folders, files in os.walk(home / "pipelines") for name in (*folders, *files)]
+    assert all(NAME.fullmatch(name) for name in kept)
+
+    names = [name.replace("\x00", "") for name in HOSTILE]  # no argument of a program can hold one
+    wrong = typed("backfill", *RANGE, f"--instruments={','.join(names)}", env=there)
+    assert wrong.code == 2
+    assert "expected instruments that deribit lists, got " in wrong.error
+    assert rows(module_database, "select count(distinct instrument) from deribit_raw.candles") == [(2,)]
+
+
+def test_a_listing_of_nothing_but_hostile_names_is_no_answer(exchange: RunningSimulator) -> None:
+    listings = exchange.simulator.market.listings
+    good = {name: listings.pop(name) for name in (BTC.name, ETH)}
+    client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=2, sleep=lambda _: None)
+    try:
+        with pytest.raises(PerpsError, match="expected a usable perpetual among the instruments"):
+            client.instruments()
+    finally:
+        listings |= good
