@@ -183,6 +183,8 @@ class DeribitClient:
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
             self._threads.session = requests.Session()
+            # else requests sends what ~/.netrc has for the host; proxies of the environment stay in use
+            self._threads.session.auth = lambda request: request
         return self._threads.session
 
     def _forget_session(self) -> None:
