@@ -20,10 +20,10 @@ def one_line(text: str) -> str:
     return spelled_out(" ".join(mask(text).split()))
 
 
-def spelled_out(text: str) -> str:
-    """Return a text with every character that does not print spelled out, but for line ends and tabs."""
+def spelled_out(text: str, keep: str = "\n\t") -> str:
+    """Return a text with every character spelled out that does not print and is not to be kept."""
     return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode()
         for sign in text
     )
 

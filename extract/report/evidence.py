@@ -10,6 +10,7 @@ from pathlib import Path
 from psycopg2.extensions import connection as PgConnection
 
 from extract.errors import PerpsError
+from extract.messages import spelled_out
 from extract.report.counts import count_lines
 from extract.report.facts import Facts, read_facts
 from extract.report.findings import KINDS, Found, write_findings
@@ -66,7 +67,7 @@ def write_report(database: Connection, folder: Path) -> Evidence:
 def _write(opened: PgConnection, folder: Path) -> tuple[Facts, dict[str, Found]]:
     facts = read_facts(opened, datetime.now(UTC))
     found = write_findings(opened, folder)
-    text = "\n".join(count_lines(facts, found)) + "\n"
+    text = "".join(f"{spelled_out(line, keep='')}\n" for line in count_lines(facts, found))
     (folder / "row-counts.txt").write_text(text, encoding="utf-8", newline="\n")
     page = render_page(facts, found, read_series(opened, facts))
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")

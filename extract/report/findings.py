@@ -20,6 +20,9 @@ SHOWN = 200
 
 AT_ONCE = 10_000
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a text begins with that a spreadsheet computes instead of showing it; wide forms count too."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -103,11 +106,16 @@ def _write(opened: PgConnection, kind: Kind, writer: Any, *, header: bool) -> Fo
 
 
 def cell(value: Any) -> Any:
-    """Return a value as the files spell it: times as 2024-01-01T00:00:00Z, numbers without exponents."""
+    """Return a value as the files spell it: times as 2024-01-01T00:00:00Z, numbers without exponents.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, which makes it text there.
+    """
     if isinstance(value, datetime):
         # only an off-grid tick has a fraction of a second, and without it would look like another
         exact = "milliseconds" if value.microsecond else "seconds"
         return value.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
     if isinstance(value, Decimal):
         return format(value, "f")
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
     return value

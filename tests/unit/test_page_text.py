@@ -202,6 +202,19 @@ def test_numbers_have_no_exponent():
     assert cell(Decimal("1E-8")) == "0.00000001"
 
 
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
+)
+def test_a_text_that_a_spreadsheet_would_compute_begins_with_an_apostrophe(text):
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["BTC-PERPETUAL", "asked twice = nothing", "", None, -1, True])
+def test_other_texts_and_numbers_are_as_they_are(value):
+    assert cell(value) == value
+    assert cell(Decimal("-0.5")) == "-0.5"
+
+
 def test_a_long_list_is_folded_and_the_rest_is_in_the_file():
     rows = [gap(f"N{at}") for at in range(200)]
     lists = found() | {"gaps": Found(KINDS[0], 1234, rows)}
