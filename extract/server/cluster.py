@@ -19,7 +19,7 @@ from extract.server.connection import Connection, DatabaseError
 from extract.server.errors import EmbedError
 from extract.server.files import locked, make_folder, one_line_errors, write_private
 from extract.server.packages import Packages
-from extract.server.postmaster import ORPHAN_SECONDS, RECOVERY_SECONDS, Postmaster
+from extract.server.postmaster import ORPHAN_SECONDS, RECOVERY_SECONDS, Postmaster, rotate
 from extract.server.programs import Account
 
 __all__ = ["Cluster", "EmbedError", "Status", "default_cache", "default_data"]
@@ -114,6 +114,7 @@ class Cluster:
         with one_line_errors(), self._locked():
             state = self._read() or self._new_state()
             if self._settled(state):
+                rotate(self._server.log)
                 if port not in (None, state.port):
                     logger.warning("the embedded server already runs on port %d, not %d", state.port, port)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pwd
 import shutil
 import time
@@ -17,7 +18,7 @@ from extract.server.settings_file import Machine, render, settings
 logger = logging.getLogger(__name__)
 
 LOG_LIMIT = 10_000_000
-"""Bytes; a longer server log is set aside at start, in place of the one set aside before."""
+"""Bytes; a longer server log is set aside by the next command, in place of the one set aside before."""
 
 RECOVERY_SECONDS = 600
 """How long replaying the write-ahead log may take: 26 s for 3.65 GB were measured."""
@@ -162,6 +163,10 @@ class Postmaster:
 
 
 def rotate(log: Path, limit: int = LOG_LIMIT) -> None:
-    """Set a log of more than `limit` bytes aside as NAME.1, replacing the one before."""
+    """Copy a log of more than `limit` bytes to NAME.1, replacing the one before, and empty it.
+
+    A running server goes on writing into the same file, at its end.
+    """
     if log.exists() and log.stat().st_size > limit:
-        log.replace(log.with_name(f"{log.name}.1"))
+        shutil.copy2(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)

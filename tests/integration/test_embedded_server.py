@@ -304,6 +304,17 @@ def test_a_second_start_leaves_the_running_server_alone(cluster: Cluster) -> Non
     assert cluster.status() == before
 
 
+def test_a_long_log_of_a_running_server_is_set_aside(cluster: Cluster) -> None:
+    log = cluster.data / "pgdata/server.log"
+    with log.open("a") as out:
+        out.write("x" * 10_000_000)
+    cluster.start()
+    assert log.stat().st_size < 1_000_000
+    query(cluster.connection(), "do $$ begin raise log 'still written'; end $$")
+    assert "still written" in log.read_text()
+    assert (cluster.data / "pgdata/server.log.1").stat().st_size > 10_000_000
+
+
 def test_stopping_and_starting_keeps_rows_passwords_and_port(own_cluster: Cluster) -> None:
     candles(own_cluster.connection(), 1000)
     before = own_cluster.connection()

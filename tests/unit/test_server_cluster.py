@@ -63,12 +63,15 @@ def test_a_lock_is_seen_while_another_process_holds_it_and_not_after(tmp_path: P
 def test_a_long_server_log_is_set_aside_and_a_short_one_is_not(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     rotate(log)
-    log.write_text("x" * 11)
-    rotate(log, limit=11)
-    assert log.exists()
-    rotate(log, limit=10)
     assert not log.exists()
-    assert (tmp_path / "server.log.1").read_text() == "x" * 11
+    with log.open("a", buffering=1) as server:
+        server.write(before := "x" * 10 + "\n")
+        rotate(log, limit=11)
+        assert log.read_text() == before
+        rotate(log, limit=10)
+        server.write("next\n")
+    assert (tmp_path / "server.log.1").read_text() == before
+    assert log.read_text() == "next\n"
 
 
 def test_a_port_in_use_is_not_free() -> None:
