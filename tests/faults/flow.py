@@ -1,0 +1,119 @@
+"""A small history loaded and built by `perps` in this process, and judged against the simulator."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+from extract.cli import main
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps, perps_environment
+from tests.faults.ledger import Injected, judge, record
+from tests.integration.truth import control, table, truth
+
+INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
+CANDLES = 2 * 2 * 1440
+BACKFILL = (
+    *("backfill", "--instruments", *INSTRUMENTS, "--start", START, "--end", END),
+    *("--requests-per-second", "1000"),
+)
+BUILD = ("dbt", "--", "run", "--select", "+perpetuals_ohlcv")
+A_COPY_IS_UNDER_WAY = 150_000
+"""Bytes sent on one connection: only the copy of candles has that many, about 500,000 here."""
+
+Result = subprocess.CompletedProcess[str]
+
+
+@contextmanager
+def small_exchange() -> Iterator[RunningSimulator]:
+    """Yield a simulator that stands at the end of the small history."""
+    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
+        yield simulated
+
+
+@dataclass
+class Flow:
+    """A database, an exchange and the commands between them.
+
+    Attributes:
+        database: where to land and build.
+        exchange: whom to ask.
+        perps: the suite's fixture, for dbt.
+        environment: of a person's shell.
+        recovery_s: seconds of the commands since the last fault.
+    """
+
+    database: Connection
+    exchange: RunningSimulator
+    perps: Perps
+    environment: Mapping[str, str]
+    recovery_s: float = field(default=0.0, init=False)
+
+    def command(self, *arguments: str, through: Connection | None = None, **env: str) -> Result:
+        """Run `perps` in this process, by another way to the database if one is given."""
+        reached = through or self.database
+        variables = perps_environment(dict(self.environment), reached, self.exchange.base_url, env)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, variables),
+            patch("extract.deribit.client.time.sleep", lambda _: None),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = main(arguments)
+        return Result(["perps", *arguments], code, out.getvalue(), err.getvalue())
+
+    def expect(self, *arguments: str, **env: str) -> Result:
+        """Run a command that nothing disturbs, and count its time; it must succeed."""
+        began = time.monotonic()
+        if arguments[0] == "dbt":
+            result = self.perps(*arguments, database=self.database, api=self.exchange.base_url, env=env)
+        else:
+            result = self.command(*arguments, **env)
+        self.recovery_s += time.monotonic() - began
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def recover(self, group: str, fault: str, *commands: tuple[str, ...]) -> None:
+        """Run commands undisturbed, by default the backfill and the build, and enter what came of a fault."""
+        self.recovery_s = 0.0
+        for command in commands or (BACKFILL, BUILD):
+            self.expect(*command)
+        self.judge(group, fault)
+
+    def judge(self, group: str, fault: str, end: str = END) -> None:
+        """Compare the table with the truth row by row, and enter what came of a fault."""
+        true = [row for name in INSTRUMENTS for row in truth(self.exchange.base_url, name, START, end)]
+        assert len(true) >= CANDLES
+        record(Injected(group, fault, *judge(table(self.database), true), round(self.recovery_s, 2)))
+
+    def set_clock(self, now: str) -> None:
+        """Set the exchange's clock."""
+        control(self.exchange.base_url, "clock", {"now": now})
+
+
+def empty(database: Connection) -> None:
+    """Take back everything that loads and builds have made."""
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("drop table if exists public.perpetuals_ohlcv cascade")
+        for schema in ("deribit_raw", "staging", "quality", "test_failures"):
+            cursor.execute(f"drop schema if exists {schema} cascade")
+    opened.close()
+
+
+def one_error(result: Result, code: int = 1) -> str:
+    """Return the only line that a failed command said on stderr."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == code
+    return lines[0]

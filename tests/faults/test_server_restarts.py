@@ -1,0 +1,94 @@
+"""The server ends sessions, or stops, in the middle of a load and of a build."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from extract.server.cluster import Cluster
+from extract.simulator import RunningSimulator
+from tests.conftest import Perps
+from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error
+from tests.faults.proxy import proxied
+from tests.integration.dbt_harness import wait_until
+from tests.integration.truth import rows
+
+
+@pytest.fixture(scope="module")
+def own_cluster(cache: Path) -> Iterator[Cluster]:
+    """A server of the module's own: others would not like what is done to it."""
+    with tempfile.TemporaryDirectory(prefix="perps-restarts-") as folder:
+        Path(folder).chmod(0o755)
+        cluster = Cluster(Path(folder, "server"), cache)
+        cluster.start()
+        yield cluster
+        cluster.destroy()
+
+
+@pytest.fixture
+def flow(
+    own_cluster: Cluster, server: Cluster, small: RunningSimulator, perps: Perps, environment: dict[str, str]
+) -> Flow:
+    """A flow into a server of its own; `server` is asked for so that hosts without one skip."""
+    database = own_cluster.start()
+    empty(database)
+    return Flow(database, small, perps, environment)
+
+
+def end_sessions(flow: Flow, _: Cluster) -> None:
+    """End every session of a run, as an administrator or a failover does."""
+    rows(
+        flow.database,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and usename = current_user and pid <> pg_backend_pid()",
+    )
+
+
+def restart(mode: str) -> Callable[[Flow, Cluster], None]:
+    def act(_: Flow, cluster: Cluster) -> None:
+        cluster._server.halt(mode)
+        cluster.start()
+
+    return act
+
+
+FAULTS = [
+    pytest.param("sessions ended", end_sessions, id="sessions ended"),
+    pytest.param("fast restart", restart("fast"), id="fast restart"),
+    pytest.param("immediate restart", restart("immediate"), id="immediate restart"),
+]
+
+
+@pytest.mark.parametrize(("fault", "act"), FAULTS)
+def test_inside_a_copy_it_ends_the_load_with_one_line(flow: Flow, own_cluster, fault, act):
+    with proxied(flow.database) as (proxy, through):
+        proxy.once(A_COPY_IS_UNDER_WAY, lambda _: act(flow, own_cluster))
+        failed = flow.command(*BACKFILL, through=through)
+        assert proxy.triggered
+    assert "run the same command again" in one_error(failed)
+    flow.recover("server", f"{fault} inside a copy")
+
+
+@pytest.mark.parametrize(("fault", "act"), FAULTS)
+def test_inside_a_build_it_ends_the_build_with_one_line(flow: Flow, own_cluster, fault, act):
+    flow.expect(*BACKFILL)
+    results: list[Result] = []
+    holding = flow.database.connect(autocommit=False)
+    with holding.cursor() as cursor:
+        cursor.execute("lock table deribit_raw.candles in access exclusive mode")
+    building = threading.Thread(
+        target=lambda: results.append(flow.perps(*BUILD, database=flow.database, api=flow.exchange.base_url))
+    )
+    building.start()
+    waiting = "select count(*) from pg_locks where not granted and locktype = 'relation'"
+    wait_until(lambda: rows(flow.database, waiting)[0][0] > 0, "a build that waits for the raw candles")
+    act(flow, own_cluster)
+    holding.close()
+    building.join()
+    assert results[0].returncode == 1, results[0].stdout
+    assert "Traceback" not in results[0].stdout + results[0].stderr
+    flow.recover("server", f"{fault} inside a build", BUILD)
