@@ -69,8 +69,8 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
             if not cursor.fetchone()[0]:
                 raise BusyError(
                     f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
-                    f"{database.dbname}, found another at work; wait for it, or stop it, "
-                    "then run the same command again"
+                    f"{database.dbname}, found another at work{_holder(cursor, lock)}; wait for it, or stop "
+                    "it, then run the same command again"
                 )
         try:
             yield opened
@@ -80,6 +80,19 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
         opened.close()
 
 
+def _holder(cursor: PgCursor, lock: tuple[int, int]) -> str:
+    """Say which session holds a lock: of a machine that is gone, nobody knows but the server."""
+    cursor.execute(
+        "select format(' since %%s (session %%s%%s)',"
+        " to_char(backend_start, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), pid, ' from ' || host(client_addr)) from pg_locks join pg_stat_activity using (pid)"
+        " where locktype = 'advisory' and granted and classid::bigint = %s and objid = %s"
+        " and pg_locks.database = (select oid from pg_database where datname = current_database())",
+        lock,
+    )
+    found = cursor.fetchone()
+    return found[0] if found else ""
+
+
 def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
     """Give a lock back at once: the server notices a closed connection only some time later.
 
@@ -87,6 +100,16 @@ def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
     """
     with suppress(psycopg2.Error), opened.cursor() as cursor:
         cursor.execute("select pg_advisory_unlock(%s, %s)", lock)
+
+
+def expect_lock(opened: PgConnection) -> None:
+    """Make sure that a run still holds its lock: the server gives it to others when the connection is lost.
+
+    Raises:
+        psycopg2.Error: the connection is lost.
+    """
+    with opened.cursor() as cursor:
+        cursor.execute("select 1")
 
 
 def prepare(opened: PgConnection) -> bool:

@@ -25,7 +25,7 @@ from psycopg2.extensions import connection as PgConnection
 
 from extract import landing
 from extract.errors import PerpsError
-from extract.server.connection import Connection
+from extract.server.connection import PATIENCE, Connection
 from extract.source import SOURCE
 from extract.windows import Interval
 
@@ -62,7 +62,7 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
     pipeline = dlt.pipeline(
         SOURCE,
         pipelines_dir=str(folder),
-        destination=postgres(replace(database, password=password).url(), create_indexes=False),
+        destination=postgres(replace(database, password=password).url(PATIENCE), create_indexes=False),
         dataset_name=landing.DATASET,
     )
     with one_line_errors("read the state of earlier loads"):
@@ -106,6 +106,7 @@ class Packages:
             if not self.prepared:
                 self.pipeline.sync_schema()
                 self.prepared = landing.prepare(self.locked)
+            landing.expect_lock(self.locked)
             info: LoadInfo = self.pipeline.load()
             landed = sum(landing.candles_in_load(self.locked, load_id, within) for load_id in info.loads_ids)
         pa.default_memory_pool().release_unused()

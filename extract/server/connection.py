@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psycopg2
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
+
+PATIENCE: Mapping[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 120_000,
+}
+"""libpq: a network that has gone silent ends a connection after two minutes, not after hours. Milliseconds
+for the last one, seconds for the others."""
+
+SESSION = "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
+"""The server's side of the same: it lets go of the locks of a client that is gone."""
 
 
 class DatabaseError(PerpsError):
@@ -39,12 +52,17 @@ class Connection:
         }
         return {name: value for name, value in named.items() if value}
 
-    def url(self) -> str:
-        """Return the connection as `postgresql://user:password@host:port/database`."""
+    def url(self, parameters: Mapping[str, int] | None = None) -> str:
+        """Return the connection as `postgresql://user:password@host:port/database`.
+
+        Args:
+            parameters: libpq's, which follow as the URL's query.
+        """
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         user, dbname = quote(self.user, safe=""), quote(self.dbname, safe="")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"postgresql://{user}{secret}@{host}:{self.port}/{dbname}"
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return f"postgresql://{user}{secret}@{host}:{self.port}/{dbname}{query}"
 
     def with_database(self, dbname: str) -> Connection:
         """Return the same server and role with another database."""
@@ -64,8 +82,12 @@ class Connection:
         finally:
             opened.close()
 
-    def connect(self, *, autocommit: bool = True, connect_timeout: int = 10) -> PgConnection:
+    def connect(self, *, autocommit: bool = True, **patience: int) -> PgConnection:
         """Open a psycopg2 connection whose session time zone is UTC.
+
+        Args:
+            autocommit: whether each statement is a transaction.
+            patience: other values of `PATIENCE`.
 
         Raises:
             DatabaseError: the server does not answer, or refuses this role or database.
@@ -77,10 +99,9 @@ class Connection:
                 dbname=self.dbname,
                 user=self.user,
                 password=self.password or None,
-                connect_timeout=connect_timeout,
-                keepalives_idle=60,
                 application_name="perps",
-                options="-c timezone=UTC",
+                options=SESSION,
+                **{**PATIENCE, **patience},
             )
         except psycopg2.OperationalError as error:
             reason = " ".join(str(error).split())
