@@ -16,6 +16,7 @@ from extract.progress import shown_progress
 from extract.resolution import parse_resolution
 from extract.settings import DEFAULT_LOOKBACK, Settings
 from extract.times import parse_range
+from extract.watch import watched
 
 
 def backfill(args: argparse.Namespace, settings: Settings) -> int:
@@ -52,7 +53,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     lookback = at_least(0, getattr(args, "lookback", DEFAULT_LOOKBACK), "--lookback")
     package = at_least(1, args.package_candles, "--package-candles")
     deribit, reached = client(settings), database(settings)
-    with shown_progress() as progress:
+    with shown_progress() as progress, watched(reached):
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package)
 
 

@@ -12,6 +12,7 @@ from extract.report.findings import KINDS
 from extract.settings import Settings
 from extract.times import format_time
 from extract.transform import run_dbt
+from extract.watch import watched
 
 
 def report(args: argparse.Namespace, settings: Settings) -> int:
@@ -35,7 +36,9 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
     arguments = without_dashes(args.arguments)
     if not arguments:
         raise UsageError("expected dbt arguments after --, such as: perps dbt -- build")
-    return 0 if run_dbt(arguments, database(settings), settings.project) else 1
+    reached = database(settings)
+    with watched(reached):
+        return 0 if run_dbt(arguments, reached, settings.project) else 1
 
 
 def print_report(evidence: Evidence) -> None:

@@ -19,6 +19,7 @@ from extract.outcome import IncompleteError
 from extract.report.evidence import write_report
 from extract.settings import Settings
 from extract.transform import base_variables
+from extract.watch import watched
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    with Builder(reached, settings.project, base_variables(args.resolution)) as builder:
+    with watched(reached), Builder(reached, settings.project, base_variables(args.resolution)) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
         attempt("build", lambda: _build(builder))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+from extract import landing
+from tests.conftest import perps_environment
 from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
 from tests.faults.proxy import Link, Proxy, proxied
+from tests.integration.dbt_harness import wait_until
+from tests.integration.truth import rows
 
 
 def cut_the_lock(proxy: Proxy, _: Link) -> None:
@@ -32,6 +39,21 @@ def test_a_connection_lost_inside_a_copy_ends_the_run_with_one_line(flow: Flow, 
     flow.recover("network", fault)
 
 
+def test_the_lock_is_looked_at_before_a_package_lands(flow: Flow, monkeypatch):
+    def lose(opened) -> bool:
+        made = prepare(opened)
+        pid = opened.info.backend_pid
+        assert rows(flow.database, "select pg_terminate_backend(%s, 10000)", pid) == [(True,)]
+        return made
+
+    prepare = landing.prepare
+    monkeypatch.setattr(landing, "prepare", lose)
+    one_error(flow.command(*BACKFILL))
+    monkeypatch.undo()
+    assert rows(flow.database, "select count(*) from deribit_raw.candles") == [(0,)]
+    flow.recover("server", "session of the run lock ended before a copy")
+
+
 def test_a_copy_that_breaks_off_is_begun_again_by_the_same_run(flow: Flow):
     with proxied(flow.database) as (proxy, through):
         proxy.once(A_COPY_IS_UNDER_WAY, lambda link: link.cut())
@@ -39,6 +61,34 @@ def test_a_copy_that_breaks_off_is_begun_again_by_the_same_run(flow: Flow):
         assert proxy.triggered
         assert mended.returncode == 0, mended.stderr
     flow.recover("network", "connection of the copy reset", BUILD)
+
+
+IMPATIENT = (
+    "import sys; from extract import watch; watch.EVERY_S, watch.PATIENCE_S = 0.2, 1.0;"
+    " from extract.cli import main; sys.exit(main())"
+)
+
+
+def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: Flow):
+    with proxied(flow.database) as (proxy, through):
+        proxy.once(A_COPY_IS_UNDER_WAY, lambda _: proxy.swallow())
+        silent = subprocess.run(  # noqa: PLW1510  # the exit code is the test's
+            [sys.executable, "-c", IMPATIENT, *BACKFILL],
+            env=perps_environment(flow.environment, through, flow.exchange.base_url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert proxy.triggered
+        assert "to answer, got nothing for 1 s" in one_error(silent)
+
+        # the server cannot know yet that nobody is behind the lock: whom to end is named
+        refused = one_error(flow.command(*BACKFILL))
+        (holder,) = rows(flow.database, "select pid from pg_locks where locktype = 'advisory'")[0]
+        assert f"(session {holder} from 127.0.0.1)" in refused
+    free = "select count(*) from pg_locks where locktype = 'advisory'"
+    wait_until(lambda: rows(flow.database, free) == [(0,)], "a lock that is let go")
+    flow.recover("network", "everything swallowed from inside a copy on")
 
 
 def test_a_slow_network_only_takes_longer(flow: Flow):
