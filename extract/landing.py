@@ -84,7 +84,8 @@ def _holder(cursor: PgCursor, lock: tuple[int, int]) -> str:
     """Say which session holds a lock: of a machine that is gone, nobody knows but the server."""
     cursor.execute(
         "select format(' since %%s (session %%s%%s)',"
-        " to_char(backend_start, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), pid, ' from ' || host(client_addr)) from pg_locks join pg_stat_activity using (pid)"
+        """ to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr))"""
+        " from pg_locks join pg_stat_activity using (pid)"
         " where locktype = 'advisory' and granted and classid::bigint = %s and objid = %s"
         " and pg_locks.database = (select oid from pg_database where datname = current_database())",
         lock,
