@@ -6,6 +6,7 @@ in the database; the package of a killed run is dropped and its windows are aske
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shutil
@@ -41,6 +42,21 @@ DLT_SETTINGS = {
 """dlt takes these from the environment only; they are set before its first pipeline is made."""
 
 
+M_ARENA_MAX, ARENAS = -8, 2
+"""glibc's option, see mallopt(3), and how many arenas the threads share."""
+
+
+def share_memory() -> None:
+    """Have all threads use the same memory, so that what one has freed another takes.
+
+    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
+    396 MB after 4 million; with two it is 313.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
 @contextmanager
 def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> Iterator[dlt.Pipeline]:
     """Yield a pipeline with the state of the database; its working folder outlives only a failure.
@@ -50,8 +66,7 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
         database: where to land.
         locked: the connection that holds the run lock.
     """
-    # Arrow's own allocator keeps what many threads have freed: 500 MB after 7 million candles
-    pa.set_memory_pool(pa.system_memory_pool())
+    share_memory()
     folder = workdir / landing.database_key(locked)
     os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
     landing.sweep(locked)
