@@ -65,6 +65,9 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
         workdir: folder for dlt's working files; one sub-folder a database.
         database: where to land.
         locked: the connection that holds the run lock.
+
+    Raises:
+        PerpsError: the state cannot be read, or dlt cannot use this user and password.
     """
     share_memory()
     folder = workdir / landing.database_key(locked)
@@ -74,6 +77,7 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
         shutil.rmtree(folder)
     # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
     password = database.password or locked.info.password or "none"
+    _expect_no_spaces(database.user, password)
     pipeline = dlt.pipeline(
         SOURCE,
         pipelines_dir=str(folder),
@@ -85,6 +89,19 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
     yield pipeline
     pipeline.deactivate()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _expect_no_spaces(user: str, password: str) -> None:
+    """Refuse what dlt puts into an address unquoted: its driver would fail, and repeat the password.
+
+    Raises:
+        PerpsError: there is white space in the user or the password.
+    """
+    if any(sign.isspace() for sign in user + password):
+        raise PerpsError(
+            "expected a database user and password without spaces, which dlt's driver refuses, got some; "
+            "give the role another password, or use another role"
+        )
 
 
 @dataclass
