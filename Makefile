@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-quick readme constraints clean
+.PHONY: help install demo test lint audit bench bench-quick readme constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
 	@echo "make bench-quick  the same at small sizes, to see that it runs"
 	@echo "make lint     ruff check, ruff format --check, dbt parse"
+	@echo "make audit    bandit over the code, pip-audit over constraints.txt (asks a service for known vulnerabilities)"
 
 install: .venv/installed profiles.yml
 
@@ -40,6 +41,19 @@ lint: install
 	@$(BIN)/ruff format --check .
 	@PGHOST=none PGUSER=none PGDATABASE=none $(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
 
+.venv-audit/installed:
+	@echo "installing into .venv-audit"
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.8,<2' 'pip-audit>=2.9,<3'
+	@touch $@
+
+# Strict: a package that the service does not know, or a service that does not answer, is a failure.
+audit: install .venv-audit/installed
+	@$(BIN)/pip check
+	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive extract tests/benchmarks
+	@.venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt || \
+		{ echo "error: expected no known vulnerability in constraints.txt, got the above; mend it, or run where the service answers" >&2; exit 1; }
+
 bench: install
 	@$(BIN)/python -m tests.benchmarks
 
@@ -58,4 +72,4 @@ constraints:
 	@touch .venv/installed
 
 clean:
-	@rm -rf .venv target logs reports build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .hypothesis
