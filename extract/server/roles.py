@@ -41,6 +41,28 @@ alter default privileges for role {owner} grant usage on schemas to {reader};
 alter default privileges for role {owner} grant select on tables to {reader};
 """
 
+# PostgreSQL gives both to everyone: advisory locks, with which a reader could keep loads and builds waiting
+# for ever, and large objects, with which it could fill the disk.
+_CLOSE = """
+do $$
+declare
+    closed regprocedure;
+begin
+    for closed in
+        select oid from pg_proc
+        where pronamespace = 'pg_catalog'::regnamespace
+            and (
+                proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+                or proname in ('lo_create', 'lo_creat', 'lo_from_bytea')
+            )
+    loop
+        execute format('revoke execute on function %s from public', closed);
+        execute format('grant execute on function %s to {owner}', closed);
+    end loop;
+end
+$$;
+"""
+
 
 def ensure_roles(superuser: Connection, passwords: dict[str, str]) -> None:
     """Create the application role and the reader if they are missing; existing ones are left alone.
@@ -71,6 +93,9 @@ def ensure_database(superuser: Connection, name: str) -> None:
         cursor.execute("select 1 from pg_extension where extname = 'timescaledb'")
         if not cursor.fetchone():
             cursor.execute(sql.SQL(_PREPARE).format(database=database, owner=owner, reader=reader))
+        cursor.execute("select has_function_privilege(%s, 'pg_advisory_lock(bigint)', 'execute')", (READER,))
+        if cursor.fetchone() == (True,):
+            cursor.execute(sql.SQL(_CLOSE).format(owner=owner))
 
 
 def remove_database(superuser: Connection, name: str) -> None:

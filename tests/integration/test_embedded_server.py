@@ -174,6 +174,23 @@ def test_durability_is_on(cluster: Cluster) -> None:
         "select pg_read_file('postgresql.conf')",
         "alter system set fsync = off",
         "select rolpassword from pg_authid",
+        "copy (select 1) to '/tmp/perps-escaped'",
+        "select pg_ls_dir('.')",
+        "select lo_import('/etc/passwd')",
+        "grant pg_read_server_files to perps",
+        "alter role postgres password 'mine'",
+        "alter role perps createrole",
+        "create extension file_fdw",
+        "create extension dblink",
+        "create function run(cstring) returns int language c as 'libc', 'system'",
+        "create function _timescaledb_functions.mine() returns int language sql as 'select 1'",
+        "update _timescaledb_config.bgw_job set scheduled = true",
+        "set session_preload_libraries = 'mine'",
+        "alter database perps set session_preload_libraries = 'mine'",
+        "load '/tmp/mine.so'",
+        "set timescaledb.license = 'timescale'",
+        "create event trigger mine on ddl_command_start execute function now()",
+        "drop extension timescaledb",
     ],
 )
 def test_the_application_role_is_no_superuser_and_cannot_become_one(cluster: Cluster, statement: str) -> None:
@@ -215,6 +232,21 @@ def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: 
         "create temporary table mine (i int)",
         "create schema mine",
         "select drop_chunks('candles', now())",
+        "alter table candles add mine int",
+        "create view mine as select 1",
+        "create function mine() returns int language sql as 'select 1'",
+        "do $$ begin create table mine (i int); end $$",
+        "copy (select 1) to program 'true'",
+        "copy (select 1) to '/tmp/perps-escaped'",
+        "select pg_read_file('postgresql.conf')",
+        "set role perps",
+        "set session authorization perps",
+        "select lo_create(0)",
+        "select lo_from_bytea(0, 'mine')",
+        # the locks of loads and builds
+        "select pg_try_advisory_lock(1885696624, 1)",
+        "select pg_advisory_lock_shared(1885696624, 2)",
+        "select pg_advisory_xact_lock(1)",
     ],
 )
 def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluster, statement: str) -> None:
@@ -227,6 +259,25 @@ def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluste
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         query(reader, "set default_transaction_read_only = off", statement)
     assert query(owner, "select count(*) from candles") == [(10,)]
+
+
+def test_only_the_functions_that_timescaledb_brings_run_as_their_owner(cluster: Cluster) -> None:
+    owned = query(
+        cluster.connection("postgres", "perps"),
+        "select proname from pg_proc where prosecdef and has_function_privilege('public', oid, 'execute')"
+        " and pronamespace::regnamespace::text not like '%timescaledb%'",
+    )
+    assert owned == []
+
+
+def test_a_database_of_an_earlier_version_is_closed_when_the_server_starts(cluster: Cluster) -> None:
+    superuser, reader = cluster.connection("postgres", "perps"), cluster.connection("perps_reader")
+    query(superuser, "grant execute on function pg_advisory_lock(bigint) to public")
+    assert query(reader, "select pg_advisory_lock(1)") == [("",)]
+    cluster.start()
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        query(reader, "select pg_advisory_lock(1)")
+    assert query(cluster.connection(), "select pg_try_advisory_lock(1)") == [(True,)]
 
 
 def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster) -> None:
