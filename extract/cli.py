@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from extract.arguments import build_parser
@@ -84,7 +84,7 @@ def start_logging(settings: Settings) -> None:
     """
     try:
         settings.logs.mkdir(parents=True, exist_ok=True)
-        file = logging.handlers.RotatingFileHandler(
+        file = LogFile(
             settings.logs / "perps.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
         )
     except OSError as error:
@@ -99,11 +99,24 @@ def start_logging(settings: Settings) -> None:
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what a full disk did not take is lost
+            handler.close()
     own.setLevel(logging.INFO)
     own.propagate = False
     own.addHandler(file)
     own.addHandler(screen)
+
+
+class LogFile(logging.handlers.RotatingFileHandler):
+    """A rotating log whose own failure, such as a full disk, is one line on stderr and stops nothing."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  # named by logging
+        """Say the first failure, without the traceback that logging would print for each."""
+        if not self.failed:
+            self.failed = True
+            print(f"warning: could not write {self.baseFilename}: {sys.exc_info()[1]}", file=sys.stderr)
 
 
 def _for_people(record: logging.LogRecord) -> bool:
