@@ -12,7 +12,8 @@ from extract.errors import UsageError
 from extract.simulator.candles import COLUMNS, RESOLUTIONS, Candles
 from extract.simulator.clock import parse_ms
 from extract.simulator.faults import parse_faults
-from extract.simulator.simulator import Answer, Simulator
+from extract.simulator.simulator import Simulator
+from extract.simulator.wire import Answer
 
 CONTROL_PATH = "/simulator/"
 _ROWS_AT_ONCE = 50_000  # rendered as text at a time: a whole history as Python floats takes gigabytes

@@ -17,6 +17,10 @@ A reply damaged on the wire:
 - hang: the reply comes after `seconds` (default 3600).
 - truncated: the JSON stops after the share `keep` (default 0.5), content-length says so.
 - content_length: the header promises `delta` bytes more than are sent (default 64); the connection closes.
+- wire: whatever else; of these, in this order: another `status`, the text `body` instead of the reply's, the
+  first `find` in it reads `put`, the body comes `repeat` times, as `coding` (gzip, or one of text such as
+  utf-8-sig), with a `location`, byte by byte with `drip` seconds after each, or with a reset of the
+  connection `reset_after` bytes.
 A reply with wrong content (rows count from 0, negative from the end; a reply without the row stays as it is):
 - unequal: `column` (default close) is one shorter. missing: `column` is absent.
 - duplicate_tick: the tick of `row` (default -1) repeats the one before. unordered: `row` is swapped with the
@@ -106,6 +110,21 @@ class ContentLength(ReplyFault):
     """Promise more bytes than are sent."""
 
     delta: int = 64
+
+
+@dataclass(frozen=True)
+class Wire(ReplyFault):
+    """Rewrite a finished reply."""
+
+    status: int | None = None
+    body: str | None = None
+    find: str | None = None
+    put: str = ""
+    repeat: int = 1
+    coding: str | None = None
+    location: str | None = None
+    drip: float = 0
+    reset_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +229,7 @@ KINDS: dict[str, type[Fault]] = {
     "hang": Hang,
     "truncated": Truncated,
     "content_length": ContentLength,
+    "wire": Wire,
     "unequal": Unequal,
     "missing": Missing,
     "duplicate_tick": DuplicateTick,

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from extract.simulator.control import CONTROL_PATH, control
-from extract.simulator.simulator import API_PATH, Answer, Simulator
+from extract.simulator.simulator import API_PATH, Simulator
+from extract.simulator.wire import Answer
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         closes = bool(answer.promised)
         headers = {
             "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body) + answer.promised),
+            "Content-Length": str(len(answer.body) * answer.repeat + answer.promised),
             "X-Perps-Simulator": self.server.simulator.market.label,
             **({"Connection": "close"} if closes else {}),
             **answer.headers,
@@ -114,8 +115,25 @@ class _Handler(BaseHTTPRequestHandler):
             f"HTTP/1.1 {answer.status} {phrase}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + answer.body)
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if answer.reset_after is not None:
+            self.wfile.write(head + answer.body[: answer.reset_after])
+            self._reset()
+            return
+        if answer.pause:
+            self.wfile.write(head)
+            self._drip(answer)
+        else:
+            self.wfile.write(head + answer.body)
+            for _ in range(answer.repeat - 1):
+                self.wfile.write(answer.body)
         self.close_connection = self.close_connection or closes
+
+    def _drip(self, answer: Answer) -> None:
+        for byte in answer.body:
+            self.wfile.write(bytes([byte]))
+            if self.server.stopping.wait(answer.pause):
+                return
 
     def _reset(self) -> None:
         self.close_connection = True

@@ -20,27 +20,12 @@ from extract.simulator.market import Source
 from extract.simulator.prepared import PreparedMinutes
 from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid, raw
 from extract.simulator.view import MAX_ROWS, View
+from extract.simulator.wire import Answer, answer_instead, damage, retry_after
 
 API_PATH = "/api/v2/public/"
 _CURRENCIES = {"any", "BTC", "ETH", "USDC", "USDT", "EURR"}
 _KINDS = {"future", "option", "spot", "future_combo", "option_combo"}
 _DATED = ("BTC-PERPETUAL", "ETH-PERPETUAL")
-_PAGE = (
-    b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
-)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes on the wire: `promised` is added to content-length, `delay` (s) waited before."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    promised: int = 0
-    delay: float = 0.0
-    reset: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,18 +106,18 @@ class Simulator:
         try:
             self._charge(exchange, headers)
             exchange.due = self.faults.due(exchange.asked)
-            instead = _instead(exchange.due)
+            instead = answer_instead(exchange.due)
             if instead is None:
                 value = self._result(exchange, query)
         except RequestError as error:
             member, value, status = "error", error_object(error), error.status
-            headers.update(_retry_after(exchange.due))
+            headers.update(retry_after(exchange.due))
         if instead is None:
             took_us = int((time.monotonic() - started) * 1e6)
             with self._lock:
                 even = self.counters["requests"] % 2 == 0
             body = envelope(member, value, now_us, took_us, even)
-            instead = _on_the_wire(Answer(status, body, headers=headers), exchange.due)
+            instead = damage(Answer(status, body, headers=headers), exchange.due)
         self._record(exchange, instead, started)
         return replace(instead, delay=instead.delay + self._latency_s)
 
@@ -247,34 +232,3 @@ def _asked(method: str, query: Mapping[str, str]) -> Asked:
 
 def _integer(text: str | None) -> int | None:
     return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 18 else None
-
-
-def _retry_after(due: list[f.ReplyFault]) -> dict[str, str]:
-    given = [
-        fault.retry_after
-        for fault in due
-        if isinstance(fault, f.Http | f.RpcError) and fault.retry_after is not None
-    ]
-    return {"Retry-After": f"{given[0]:g}"} if given else {}
-
-
-def _instead(due: list[f.ReplyFault]) -> Answer | None:
-    """Return the answer of the first fault that replaces the reply altogether."""
-    for fault in due:
-        if isinstance(fault, f.Reset):
-            return Answer(0, b"", reset=True)
-        if isinstance(fault, f.Http):
-            body = _PAGE % (fault.status, fault.status) if fault.html else b""
-            return Answer(fault.status, body, "text/html", _retry_after([fault]))
-    return None
-
-
-def _on_the_wire(answer: Answer, due: list[f.ReplyFault]) -> Answer:
-    for fault in due:
-        if isinstance(fault, f.Hang):
-            answer = replace(answer, delay=answer.delay + fault.seconds)
-        elif isinstance(fault, f.Truncated):
-            answer = replace(answer, body=answer.body[: int(len(answer.body) * fault.keep)])
-        elif isinstance(fault, f.ContentLength):
-            answer = replace(answer, promised=fault.delta)
-    return answer
