@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import tenacity
+import urllib3
 
+from extract.deribit.body import BodyError, read_body
 from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
 from extract.deribit.candles import Chart, parse_chart
-from extract.deribit.decoding import read_json
-from extract.deribit.errors import (
-    PERMANENT_CODES,
-    RATE_CODES,
-    TRANSIENT_CODES,
-    TRANSIENT_STATUSES,
-    BadReplyError,
-    PermanentError,
-    TransientError,
-)
+from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.instruments import Listed, parse_instruments
+from extract.deribit.replies import Reply, check_time, decode
 from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-READ_AT_ONCE = 1 << 20  # bytes; requests' own 10 kB pieces cost a fifth of the time of a reply
 READ_TIMEOUT_S = 30.0
 ATTEMPTS = 8
 FIRST_CONTACT_ATTEMPTS = 3
 LONGEST_WAIT_S = 20.0
 REASK_OFF_GRID = 2
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A decoded answer.
-
-    Attributes:
-        result: the JSON-RPC result.
-        server_ms: the server's clock when it answered, UTC ms (from `usOut`), None where it did not say.
-        source: `live`, `testnet` or `simulator`: who answered.
-    """
-
-    result: Any
-    server_ms: int | None
-    source: str
 
 
 class DeribitClient:
@@ -88,10 +64,7 @@ class DeribitClient:
             DeribitError: the API cannot be reached.
         """
         attempts = min(self._attempts, FIRST_CONTACT_ATTEMPTS)
-        reply = self._retrying(lambda: self._once("get_time", {}), attempts)
-        if type(reply.result) is not int:
-            raise BadReplyError(f"expected the server's time in ms, got {reply.result!r}")
-        return reply
+        return self._retrying(lambda: check_time(self._once("get_time", {})), attempts)
 
     def instruments(self) -> Listed:
         """Return every listed perpetual, and say which ones cannot be used.
@@ -156,6 +129,7 @@ class DeribitClient:
 
     def _once(self, method: str, params: dict[str, Any]) -> Reply:
         self._budget.take()
+        began = time.monotonic()
         try:
             response = self._session().get(
                 f"{self.api_url}/public/{method}",
@@ -164,11 +138,13 @@ class DeribitClient:
                 allow_redirects=False,
                 stream=True,
             )
-            body = b"".join(response.iter_content(READ_AT_ONCE))
+            body = self._read(response, began)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             kind = type(error).__name__
             raise PermanentError(f"expected an http address in DERIBIT_API_URL, got {kind}") from None
-        except requests.RequestException as error:
+        except BodyError as error:
+            raise TransientError(f"{error}; check DERIBIT_API_URL") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             self._forget_session()
             raise TransientError(self._unreachable(error)) from None
         try:
@@ -179,6 +155,13 @@ class DeribitClient:
             raise
         self._budget.answered()
         return reply
+
+    def _read(self, response: requests.Response, began: float) -> bytes:
+        try:
+            return read_body(response.raw, began)
+        except BaseException:
+            response.close()  # what is left of the body must not be taken for the next answer
+            raise
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
@@ -204,72 +187,5 @@ class DeribitClient:
         )
 
 
-def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
-    """Read an answer: JSON first, whatever the HTTP status, because errors arrive with several.
-
-    Args:
-        status: HTTP status.
-        headers: response headers.
-        body: response body.
-        host: the host that was asked, which tells live from testnet.
-
-    Raises:
-        TransientError: worth another try.
-        PermanentError: it is not.
-    """
-    retry_after = _retry_after(headers.get("Retry-After"))
-    envelope = read_json(body)
-    if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
-        raise _api_error(status, envelope["error"], retry_after)
-    if status == 200 and isinstance(envelope, dict) and "result" in envelope:
-        us_out = envelope.get("usOut")
-        server_ms = us_out // 1000 if type(us_out) is int else None
-        return Reply(envelope["result"], server_ms, _source(headers, envelope, host))
-    what = f"http {status} with " + (
-        "a body that is not json" if envelope is None else "json without a result"
-    )
-    if status in TRANSIENT_STATUSES or status >= 500 or status == 200:
-        raise TransientError(
-            f"expected a json answer, got {what}", too_fast=status == 429, retry_after=retry_after
-        )
-    raise PermanentError(f"expected a json answer, got {what}; check DERIBIT_API_URL")
-
-
-def _api_error(
-    status: int, error: dict[str, Any], retry_after: float | None
-) -> TransientError | PermanentError:
-    code, data = error.get("code"), error.get("data")
-    detail = data if isinstance(data, dict) else {}
-    reason = detail.get("reason") or error.get("message") or "no reason given"
-    about = f" ({detail['param']})" if detail.get("param") else ""
-    text = f"deribit answered {code}: {reason}{about}"
-    may_pass = status in TRANSIENT_STATUSES or status >= 500
-    if code in TRANSIENT_CODES or (may_pass and code not in PERMANENT_CODES):
-        return TransientError(text, too_fast=code in RATE_CODES or status == 429, retry_after=retry_after)
-    return PermanentError(text)
-
-
 def _log_retry(state: tenacity.RetryCallState) -> None:
     log.info("asking again: %s", state.outcome and state.outcome.exception())
-
-
-def _source(headers: Any, envelope: dict[str, Any], host: str) -> str:
-    if headers.get("X-Perps-Simulator"):
-        return "simulator"
-    if envelope.get("testnet") is True or host.startswith("test."):
-        return "testnet"
-    return "live"
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, which holds seconds or an HTTP date."""
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None

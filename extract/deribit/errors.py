@@ -11,8 +11,21 @@ RATE_CODES = frozenset({10028, 10047, 10066})
 TRANSIENT_STATUSES = frozenset({403, 408, 425, 429})
 
 
+LONGEST_MESSAGE = 400  # characters: what a server says may be megabytes
+
+
 class DeribitError(PerpsError):
-    """A request that has no usable answer."""
+    """A request that has no usable answer.
+
+    The message may quote the server: line breaks and control characters, which could rewrite a terminal or
+    fake a line of the log, become spaces, and what is too long is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        start = message[: 2 * LONGEST_MESSAGE]
+        line = " ".join("".join(sign if sign.isprintable() else " " for sign in start).split())
+        cut = len(line) > LONGEST_MESSAGE or len(start) < len(message)
+        super().__init__(line[:LONGEST_MESSAGE] + "..." if cut else line)
 
 
 class TransientError(DeribitError):

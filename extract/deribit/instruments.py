@@ -12,7 +12,12 @@ from extract.deribit.errors import BadReplyError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a name may be: it becomes part of file names, SQL literals, pages and lines on terminals."""
 
-YEAR_9999_MS = 253_402_300_800_000
+OLDEST_MS, NEWEST_MS = 1_451_606_400_000, 4_102_444_800_000  # 2016, the year of Deribit's start, and 2100
+
+
+def is_plausible(at_ms: Any) -> bool:
+    """Tell whether a value from a reply can be a time of Deribit's: whole UTC ms from 2016 to 2100."""
+    return type(at_ms) is int and OLDEST_MS <= at_ms < NEWEST_MS
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _refusal(row: dict[str, Any]) -> str | None:
     shown = ascii(name)[:80]
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"expected an instrument name of up to 64 letters, digits, . _ and -, got {shown}"
-    if type(created) is not int or not 0 <= created < YEAR_9999_MS:
+    if not is_plausible(created):
         return f"expected a creation_timestamp in ms for {shown}, got {ascii(created)[:80]}"
     return None
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from extract.deribit.client import decode
 from extract.deribit.errors import (
     PERMANENT_CODES,
     TRANSIENT_CODES,
@@ -16,6 +15,7 @@ from extract.deribit.errors import (
     TransientError,
 )
 from extract.deribit.instruments import parse_instruments
+from extract.deribit.replies import decode
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 
@@ -86,7 +86,11 @@ def test_a_listing_without_perpetuals_is_no_answer(result):
 
 
 def perpetual(name: Any = "BTC-PERPETUAL", **more: Any) -> dict[str, Any]:
-    usual = {"instrument_name": name, "creation_timestamp": 1, "settlement_period": "perpetual"}
+    usual = {
+        "instrument_name": name,
+        "creation_timestamp": 1_534_242_287_000,
+        "settlement_period": "perpetual",
+    }
     return usual | more
 
 

@@ -16,7 +16,8 @@ from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import TransientError
 
-ANSWER = b'{"result": 1, "usOut": 1}'
+NOW_MS = 1_700_000_000_000
+ANSWER = b'{"result": 1700000000000, "usOut": 1700000000000000}'
 
 
 class Listener(ThreadingHTTPServer):
@@ -71,7 +72,7 @@ def test_passwords_of_netrc_are_not_sent(listener, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login ada password s3cret\ndefault login ada password s3cret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    assert client(listener.url()).server_time().result == 1
+    assert client(listener.url()).server_time().result == NOW_MS
     ((_, headers),) = listener.asked
     assert "authorization" not in headers
     assert "cookie" not in headers
@@ -79,7 +80,7 @@ def test_passwords_of_netrc_are_not_sent(listener, tmp_path, monkeypatch):
 
 def test_a_proxy_of_the_environment_is_used(listener, monkeypatch):
     monkeypatch.setenv("http_proxy", listener.url())
-    assert client("http://deribit.invalid/api").server_time().result == 1
+    assert client("http://deribit.invalid/api").server_time().result == NOW_MS
     assert [path for path, _ in listener.asked] == ["http://deribit.invalid/api/public/get_time"]
 
 
@@ -116,4 +117,4 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_whatever_the_environme
         client(listener.url("https")).server_time()
     assert listener.asked == []
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # it was nothing but the certificate
-    assert client(listener.url("https")).server_time().result == 1
+    assert client(listener.url("https")).server_time().result == NOW_MS

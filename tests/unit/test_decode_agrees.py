@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.deribit.candles import VALUES, parse_chart
-from extract.deribit.client import decode
 from extract.deribit.errors import DeribitError
+from extract.deribit.replies import decode
 from extract.resolution import MINUTE_MS, RESOLUTIONS
 
 ONE = RESOLUTIONS["1"]
@@ -119,7 +119,7 @@ def test_a_chart_of_numbers_alone_makes_no_python_number(monkeypatch):
     monkeypatch.setattr("orjson.loads", None)
     columns = ",".join(f'"{name}":[1,2.5]' for name in VALUES)
     chart = f'{{"status":"ok","ticks":[{START},{START + MINUTE_MS}],{columns}}}'
-    body = f'{{"usOut":7000,"result":{chart}}}'.encode()
+    body = f'{{"usOut":1700000000123456,"result":{chart}}}'.encode()
     reply = decode(200, {}, body, "h")
-    assert reply.server_ms == 7
+    assert reply.server_ms == 1_700_000_000_123
     assert all(isinstance(reply.result[name], np.ndarray) for name in ("ticks", *VALUES))

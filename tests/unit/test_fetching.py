@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.deribit.candles import SCHEMA, Chart
-from extract.deribit.client import Reply
 from extract.deribit.errors import PermanentError, TransientError
+from extract.deribit.replies import Reply
 from extract.fetching import FAILURES_BEFORE_GIVING_UP, Answer, Prefetcher, answer
 from extract.resolution import MINUTE_MS, RESOLUTIONS
 from extract.windows import Window, merge
