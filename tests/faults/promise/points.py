@@ -1,0 +1,149 @@
+"""Where a command can be hit: named points inside dlt, dbt and the project, and what happens there.
+
+It is called inside the child that is to be hit. A hit is real: SIGKILL of the process itself, or of the
+database server, or pg_terminate_backend of every session but the one that asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+POINTS: Mapping[str, Mapping[str, str]] = {
+    "fetch": {
+        "window": "extract.pipeline:answer",
+        "plan": "extract.pipeline:read_cursor",
+        "state": "dlt.pipeline.pipeline:Pipeline.sync_destination",
+        "sweep": "extract.landing:sweep",
+    },
+    "extract": {
+        "extract": "dlt.pipeline.pipeline:Pipeline.extract",
+        "resource": "extract.source:_candles",
+        "owed": "extract.source:owed_after",
+    },
+    "normalize": {
+        "normalize": "dlt.pipeline.pipeline:Pipeline.normalize",
+        "tables": "dlt.pipeline.pipeline:Pipeline.sync_schema",
+        "hypertable": "extract.landing:prepare",
+    },
+    "load": {
+        "load": "dlt.pipeline.pipeline:Pipeline.load",
+        "copy": "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run",
+        "commit": "adbc_driver_manager.dbapi:Connection.commit",
+        "job": "dlt.common.destination.client:RunnableLoadJob.run_managed",
+    },
+    "bookkeeping": {
+        "complete": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
+        "count": "extract.landing:candles_in_load",
+        "summary": "extract.landing:summarize",
+    },
+    "dbt": {
+        "statement": "dbt.adapters.sql.connections:SQLConnectionManager.add_query",
+        "commit": "dbt.adapters.postgres.connections:PostgresConnectionManager.commit",
+        "begin": "dbt.adapters.postgres.connections:PostgresConnectionManager.begin",
+    },
+}
+"""By the part of a command that they belong to: a name and where the function is."""
+
+BEFORE, AFTER = "before", "after"
+KILL, CRASH, TERMINATE = "kill", "crash", "terminate"
+"""Of the process; of the server's postmaster; of every session on the database."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What is done to a command from the inside.
+
+    Attributes:
+        part: key of POINTS.
+        point: key of POINTS[part].
+        moment: before or after the function that the point names.
+        nth: at which pass, from 1.
+        action: kill, crash or terminate.
+    """
+
+    part: str
+    point: str
+    moment: str
+    nth: int
+    action: str = KILL
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.moment} pass {self.nth} of {self.part}/{self.point}"
+
+
+@dataclass(frozen=True)
+class Victims:
+    """Whom an action needs.
+
+    Attributes:
+        postmaster: number of the server's first process.
+        superuser: connection string of the role that may terminate sessions.
+        database: whose sessions.
+        reached: file that is made when the point is reached.
+    """
+
+    postmaster: int
+    superuser: str
+    database: str
+    reached: str
+
+
+def install(hit: Hit, victims: Victims) -> None:
+    """Wrap the function of a hit's point, in this process, so that its nth pass does what the hit says."""
+    where, _, qualified = POINTS[hit.part][hit.point].partition(":")
+    *path, name = qualified.split(".")
+    owner: Any = importlib.import_module(where)
+    for step in path:
+        owner = getattr(owner, step)
+    setattr(owner, name, hooked(getattr(owner, name), hit, lambda: act(hit.action, victims)))
+
+
+def hooked(function: Callable[..., Any], hit: Hit, do: Callable[[], None]) -> Callable[..., Any]:
+    """Return a function that calls `do` before or after its nth call, and is the same otherwise."""
+    passes = itertools.count(1)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        due = next(passes) == hit.nth
+        if due and hit.moment == BEFORE:
+            do()
+        result = function(*args, **kwargs)
+        if due and hit.moment == AFTER:
+            do()
+        return result
+
+    return wrapped
+
+
+def act(action: str, victims: Victims) -> None:
+    """Do it. A kill does not return."""
+    with open(victims.reached, "w"):  # noqa: PTH123
+        pass
+    if action == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)  # of another thread: the signal is on its way
+    elif action == CRASH:
+        os.kill(victims.postmaster, signal.SIGKILL)
+    else:
+        terminate(victims)
+
+
+def terminate(victims: Victims) -> None:
+    """End every session on the database but the one that this opens."""
+    opened = psycopg2.connect(victims.superuser)
+    opened.autocommit = True
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [victims.database]
+        )
+    opened.close()

@@ -1,0 +1,285 @@
+"""Carries a scenario out: the disturbed commands with a look after each, the quiet run, the comparison."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.promise.checks import Difference, compare, remaining, unexcused, wrong_cursor
+from tests.faults.promise.exchange import Exchange, open_exchange
+from tests.faults.promise.looks import Seen, look, read_gaps, read_table
+from tests.faults.promise.points import CRASH, KILL, TERMINATE
+from tests.faults.promise.scenario import BUILD, LYING, SPOILING, Scenario, Step, draw, iso
+from tests.faults.promise.stage import Stage
+from tests.faults.promise.zygote import Ended
+
+BUSY = "expected to be the only"
+RATE = ("--requests-per-second", "10000")
+
+
+class PromiseBrokenError(AssertionError):
+    """The promise does not hold; the message has the seed, what happened and how to see it again."""
+
+
+@dataclass
+class Result:
+    """What came of a scenario.
+
+    Attributes:
+        seed: which.
+        steps: per disturbed command what it was, how it ended, seconds.
+        faults: group and name of everything that really hit, for the ledger.
+        api: per kind how many replies were hit.
+        pending: candles that differed after the quiet update and build, before anything else.
+        stages: the quiet commands that were needed.
+        lost, invented: candles that differ in the end.
+        recovery_s: seconds of the quiet commands.
+        busy: how often a command found the lock of a killed one still held.
+        unexpected: messages that the program did not expect itself.
+        took_s: seconds of everything.
+    """
+
+    seed: int
+    steps: list[str] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    api: dict[str, int] = field(default_factory=dict)
+    pending: int = 0
+    stages: list[str] = field(default_factory=list)
+    lost: int = 0
+    invented: int = 0
+    recovery_s: float = 0.0
+    busy: int = 0
+    unexpected: list[str] = field(default_factory=list)
+    took_s: float = 0.0
+
+
+def carry_out(seed: int, stage: Stage) -> Result:
+    """Carry the scenario of a seed out.
+
+    Raises:
+        PromiseBrokenError: something that must hold does not.
+    """
+    scenario, begun = draw(seed), time.monotonic()
+    result = Result(seed)
+    stage.revive()
+    stage.wait_until_quiet()
+    stage.fresh_database()
+    try:
+        with open_exchange(scenario) as exchange:
+            play = _Play(scenario, stage, exchange, result)
+            for number, step in enumerate(scenario.steps):
+                play.disturbed(number, step)
+            play.quiet()
+            result.api = dict(exchange.book.hits)
+    except AssertionError as error:
+        told = "\n".join(result.steps)
+        raise PromiseBrokenError(
+            f"{error}\nscenario: {scenario}\nwhat happened:\n{told}\nagain: make soak SEED={seed}"
+        ) from error
+    result.took_s = time.monotonic() - begun
+    return result
+
+
+@dataclass
+class _Play:
+    scenario: Scenario
+    stage: Stage
+    exchange: Exchange
+    result: Result
+    started: dict[str, int] = field(default_factory=dict)
+    seen: Seen = field(default_factory=lambda: Seen({}, {}, {}))
+    built: bool = False
+
+    def disturbed(self, number: int, step: Step) -> None:
+        """Run one disturbed command and look at what it leaves."""
+        self.exchange.simulator.clock.advance(step.advance_ms)
+        if step.lost:
+            self.stage.lose_workdir()
+            self.result.faults.append(("disk", "working folder lost between commands"))
+        self.exchange.misbehave(step.faults)
+        self._begin(step.command, step.wanted)
+        victims = self.stage.victims()
+        hit = step.hit
+        running = self.stage.start(
+            self._arguments(step.command, step.wanted),
+            self.exchange.url,
+            self.scenario.buckets,
+            hit,
+            victims if hit else None,
+        )
+        disturbed = False
+        if step.outside and not running.ended(step.outside.after_s):
+            self.stage.disturb(running, step.outside.action, victims)
+            disturbed = True
+        ended = running.wait()
+        disturbed = disturbed or Path(victims.reached).exists()
+        self._note(step, ended, hit if hit else step.outside, disturbed=disturbed)
+        self._revive(step, disturbed=disturbed)
+        expected = {0, 1, -9} if disturbed else {0, 1}
+        assert ended.code in expected, f"step {number}: expected exit code 0 or 1, got {ended}"
+        if ended.code == 1:
+            assert "error: " in ended.err + ended.out, (
+                f"step {number}: expected a line that says why, got {ended}"
+            )
+        if not step.at_once:
+            self.check(f"after step {number}")
+
+    def _revive(self, step: Step, *, disturbed: bool) -> None:
+        action = step.hit.action if step.hit else step.outside.action if step.outside else None
+        if disturbed and action == CRASH:
+            self.stage.revive()
+
+    def _note(self, step: Step, ended: Ended, what: Any, *, disturbed: bool) -> None:
+        happened = f"{what}" if disturbed else f"not reached: {what}" if what else "undisturbed"
+        self.result.steps.append(
+            f"{step.command}: {happened}: exit {ended.code} in {ended.took_s:.1f} s {_last_line(ended.err)}"
+        )
+        self.result.busy += BUSY in ended.err
+        if "error: unexpected" in ended.err:
+            self.result.unexpected.append(_last_line(ended.err))
+        if disturbed:
+            self.result.faults.append(_fault(step, built=self.built))
+        if step.command == BUILD and ended.code == 0:
+            self.built = True
+
+    def check(self, when: str) -> None:
+        """Check what holds at any time: cursors are not ahead of data, and claims are built."""
+        self.stage.wait_until_quiet()
+        names = list(self.scenario.created_ms)
+        self.seen = look(self.stage.connection, names)
+        truth = self.exchange.truth()
+        wrong = list(self.seen.wrong_claims)
+        for name, cursor in self.seen.cursors.items():
+            if cursor.last_ms is not None:
+                wrong += wrong_cursor(
+                    name,
+                    cursor.last_ms,
+                    self.started.get(name, 0),
+                    sorted(tick for known, tick in truth if known == name),
+                    self.seen.landed[name],
+                    cursor.owed,
+                    self.seen.answered[name],
+                )
+        assert not wrong, f"{when}: " + "; ".join(wrong)
+
+    def _begin(self, command: str, wanted: tuple[int, int]) -> None:
+        """Remember from where an instrument without a cursor is asked for the first time."""
+        if command not in ("update", "backfill"):
+            return
+        self.stage.wait_until_quiet()
+        self.seen = look(self.stage.connection, list(self.scenario.created_ms))
+        start = self.scenario.origin_ms + wanted[0] * 60_000 if command == "backfill" else 0
+        for name, created in self.scenario.created_ms.items():
+            cursor = self.seen.cursors.get(name)
+            if created <= self.exchange.now_ms() and (cursor is None or cursor.last_ms is None):
+                owed = cursor.owed if cursor else ()
+                self.started[name] = owed[0][0] if owed and command == "update" else start
+
+    def _arguments(self, command: str, wanted: tuple[int, int]) -> list[str]:
+        load = ["--package-candles", str(self.scenario.package), *RATE]
+        lookback = ["--lookback", str(self.scenario.lookback)]
+        start, end = (iso(self.scenario.origin_ms + minutes * 60_000) for minutes in wanted)
+        everything = ["--instruments", "all"]
+        return {
+            "backfill": ["backfill", *everything, "--start", start, "--end", end, *lookback, *load],
+            "update": ["update", *everything, *lookback, *load],
+            "repair": ["repair", "--again", *load],
+            BUILD: ["dbt", "--", "run"],
+        }[command]
+
+    def quiet(self) -> None:
+        """Let undisturbed commands run until the table is the truth, and check that they suffice."""
+        self.exchange.simulator.clock.advance(self.scenario.last_ms)
+        self.exchange.misbehave(())
+        deceived = bool(self.scenario.kinds & (LYING | SPOILING))
+        self._begin("update", (0, 0))
+        self._run("update")
+        difference = self._build()
+        self.result.pending = sum(map(len, (difference.missing, difference.invented, difference.wrong)))
+        self._expect_excuses(difference, deceived=deceived)
+        if difference.missing and deceived:
+            self._run("repair")
+            difference = self._build()
+            self._expect_excuses(difference, deceived=deceived)
+        if not difference.none:
+            whole = (self.exchange.now_ms() - self.scenario.origin_ms) // 60_000 + 1
+            self._run("backfill", (0, whole))
+            difference = self._build()
+        self.result.lost = len(difference.missing) + len(difference.wrong)
+        self.result.invented = len(difference.invented) + len(difference.wrong)
+        left = remaining(difference)
+        assert not left, "after the quiet run: " + "; ".join(left)
+        self.check("after the quiet run")
+        if self.scenario.audited:
+            self._succeed(["audit"])
+
+    def _run(self, command: str, wanted: tuple[int, int] = (0, 0)) -> None:
+        self.result.stages.append(command)
+        self._succeed(self._arguments(command, wanted))
+
+    def _succeed(self, arguments: list[str]) -> None:
+        running = self.stage.start(arguments, self.exchange.url, self.scenario.buckets)
+        ended = running.wait()
+        self.result.recovery_s += ended.took_s
+        if BUSY in ended.err:  # of a command that was killed a moment ago: its session ends by itself
+            self.result.busy += 1
+            self.stage.wait_until_quiet()
+            ended = self.stage.start(arguments, self.exchange.url, self.scenario.buckets).wait()
+            self.result.recovery_s += ended.took_s
+        assert ended.code == 0, f"expected perps {arguments[0]} to succeed in the quiet run, got {ended}"
+
+    def _build(self) -> Difference:
+        self._run(BUILD)
+        held, twice = read_table(self.stage.connection)
+        assert twice == 0, f"expected each candle once, got {twice} twice"
+        return compare(held, self.exchange.truth())
+
+    def _expect_excuses(self, difference: Difference, *, deceived: bool) -> None:
+        held, _ = read_table(self.stage.connection)
+        firsts: dict[str, int] = {}
+        for name, tick in held:
+            firsts[name] = min(tick, firsts.get(name, tick))
+        revised = {
+            (fault["instrument"], fault["at"])
+            for fault in self.scenario.market
+            if fault["kind"] == "revision"
+        }
+        wrong = unexcused(
+            difference, self.started, revised, read_gaps(self.stage.connection), firsts, deceived
+        )
+        assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
+
+
+def _fault(step: Step, *, built: bool) -> tuple[str, str]:
+    """Return group and name of what hit a command, as the ledger's table has them."""
+    action = step.hit.action if step.hit else step.outside.action if step.outside else KILL
+    what = "dbt" if step.command == BUILD else "the load"
+    if step.command == BUILD:
+        where = "during an increment" if built else "during the first build"
+    elif step.hit:
+        where = "between COPY and bookkeeping" if _after_copy(step) else f"in {step.hit.part}"
+    else:
+        where = "at any time"
+    if action == KILL:
+        return "process", f"kill -9 of {what}, {where}"
+    if action == TERMINATE:
+        return "server", f"pg_terminate_backend of all sessions of {what}, {where}"
+    return "server", f"kill -9 of the database server under {what}, {where}"
+
+
+def _after_copy(step: Step) -> bool:
+    hit = step.hit
+    return bool(
+        hit
+        and (
+            (hit.point in ("copy", "commit", "job") and hit.moment == "after")
+            or (hit.point == "complete" and hit.moment == "before")
+        )
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith("error: ")]
+    return lines[-1][:200] if lines else ""

@@ -1,0 +1,248 @@
+"""What happens in one run of the property test, drawn from a seed: pure, printable, the same every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from tests.faults.promise.points import AFTER, BEFORE, CRASH, KILL, POINTS, TERMINATE, Hit
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+EARLIEST_MS = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp() * 1000)
+NAMES = ("BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL")
+LOADING = ("backfill", "update", "repair")
+BUILD = "build"
+Fault = dict[str, Any]
+
+LYING = frozenset({"empty", "drop_first"})
+"""Answers that say with a straight face that there are no candles: only asking once more brings them."""
+SPOILING = frozenset({"value", "off_grid"})
+"""Answers whose odd candles land, are rejected by the models, and are in the gap list."""
+MOST_PASSES: Mapping[str, int] = {
+    "window": 6,
+    "state": 1,
+    "sweep": 1,
+    "hypertable": 1,
+    "tables": 1,
+    "copy": 6,
+    "commit": 6,
+    "job": 6,
+    "statement": 70,
+    "begin": 8,
+}
+"""Up to which pass of a point something may happen; 2 where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What is done to a command from the outside: `action` as in `points`, after some seconds."""
+
+    action: str
+    after_s: float
+
+    def __str__(self) -> str:
+        return f"{self.action} from outside after {self.after_s} s"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A disturbed command.
+
+    Attributes:
+        command: backfill, update, repair or build.
+        wanted: of a backfill: minutes since the origin, end exclusive.
+        faults: of the API while it runs, as the simulator's JSON.
+        hit: what is done to it at a point, if anything.
+        outside: what is done to it after a time, if anything.
+        advance_ms: how far the exchange's clock moves before it.
+        lost: whether the working folder is lost before it.
+        at_once: whether the next command starts without a look at what this one left.
+    """
+
+    command: str
+    wanted: tuple[int, int]
+    faults: tuple[Fault, ...]
+    hit: Hit | None
+    outside: Outside | None
+    advance_ms: int
+    lost: bool
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Everything that happens before the quiet run.
+
+    Attributes:
+        seed: of all the rest, and of the market.
+        created_ms: per instrument its listing, UTC ms; one may be listed later than the first clock.
+        clock_ms: the exchange's clock at the start, UTC ms.
+        buckets: candles in a window.
+        package: most candles in a load package.
+        lookback: candles asked again by an update.
+        market: outages and revisions, which stay, as the simulator's JSON.
+        steps: the disturbed commands.
+        last_ms: how far the clock moves before the quiet run.
+        audited: whether the quiet run ends with a full audit.
+    """
+
+    seed: int
+    created_ms: dict[str, int]
+    clock_ms: int
+    buckets: int
+    package: int
+    lookback: int
+    market: tuple[Fault, ...]
+    steps: tuple[Step, ...]
+    last_ms: int
+    audited: bool
+
+    @property
+    def origin_ms(self) -> int:
+        """The midnight of the first listing."""
+        return min(self.created_ms.values()) // DAY_MS * DAY_MS
+
+    @property
+    def kinds(self) -> set[str]:
+        """Which faults of the API there are."""
+        return {fault["kind"] for step in self.steps for fault in step.faults}
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+
+def draw(seed: int) -> Scenario:
+    """Return the scenario of a seed."""
+    rng = Random(seed)
+    origin = EARLIEST_MS + rng.randrange(900) * DAY_MS
+    length = rng.choice((3, 8, 16, 30)) * HOUR_MS
+    clock = origin + length + rng.randrange(MINUTE_MS)
+    created = {
+        NAMES[0]: origin + rng.randrange(MINUTE_MS),
+        NAMES[1]: origin + rng.randrange(3 * HOUR_MS),
+        NAMES[2]: origin + rng.randrange(length // 2, length + 3 * HOUR_MS),
+    }
+    buckets = rng.choice((150, 400, 1000, 5000))
+    steps = tuple(_step(rng, number, length) for number in range(rng.randint(2, 4)))
+    return Scenario(
+        seed,
+        created,
+        clock,
+        buckets,
+        package=rng.choice((300, 600, 1500, 4000)),
+        lookback=rng.choice((0, 3, 10)),
+        market=_market(rng, created, origin, length, clock),
+        steps=steps,
+        last_ms=3 * HOUR_MS + rng.randrange(5 * HOUR_MS),
+        audited=rng.random() < 0.25,
+    )
+
+
+def _market(
+    rng: Random, created: Mapping[str, int], origin: int, length: int, clock: int
+) -> tuple[Fault, ...]:
+    faults: list[Fault] = []
+    for _ in range(rng.randint(0, 2)):
+        start = origin + rng.randrange(length) // MINUTE_MS * MINUTE_MS
+        end = start + rng.randint(1, 90) * MINUTE_MS
+        faults.append(
+            {"kind": "outage", "start": start, "end": end, "instrument": rng.choice((None, *NAMES[:2]))}
+        )
+    for _ in range(rng.randint(0, 3)):
+        name = rng.choice(NAMES[:2])
+        listed = created[name] // MINUTE_MS * MINUTE_MS
+        # half of them are young enough for the look-back of some update
+        young = rng.random() < 0.5
+        at = max(listed, clock // MINUTE_MS * MINUTE_MS - rng.randint(2, 12) * MINUTE_MS)
+        if not young:
+            at = listed + rng.randrange(max(1, clock - listed)) // MINUTE_MS * MINUTE_MS
+        faults.append(
+            {
+                "kind": "revision",
+                "instrument": name,
+                "at": at,
+                "since": clock + rng.randrange(4 * HOUR_MS),
+                "values": {"volume": round(rng.uniform(1, 1000), 8)},
+            }
+        )
+    return tuple(faults)
+
+
+def _step(rng: Random, number: int, length: int) -> Step:
+    command = (
+        rng.choice(("backfill", "update"))
+        if number == 0
+        else rng.choice(("backfill", "update", "update", "repair", BUILD, BUILD, BUILD))
+    )
+    minutes = length // MINUTE_MS
+    start = rng.choice((0, 0, rng.randrange(minutes)))
+    hit, outside = _disturbance(rng, command)
+    return Step(
+        command,
+        wanted=(start, rng.randint(start + 1, minutes + 300)),
+        faults=() if command == BUILD else tuple(_reply_fault(rng) for _ in range(rng.randint(0, 3))),
+        hit=hit,
+        outside=outside,
+        advance_ms=rng.choice((0, rng.randrange(20 * MINUTE_MS), rng.randrange(4 * HOUR_MS))),
+        lost=rng.random() < 0.2,
+        at_once=rng.random() < 0.25,
+    )
+
+
+def _disturbance(rng: Random, command: str) -> tuple[Hit | None, Outside | None]:
+    chance = rng.random()
+    if chance < 0.1:
+        return None, None
+    action = rng.choices((KILL, CRASH, TERMINATE), (7, 2, 1))[0]
+    if chance < 0.35:
+        return None, Outside(action, round(rng.uniform(0.1, 2.0), 2))
+    part = "dbt" if command == BUILD else rng.choice([name for name in POINTS if name != "dbt"])
+    point = rng.choice(list(POINTS[part]))
+    return Hit(
+        part, point, rng.choice((BEFORE, AFTER)), rng.randint(1, MOST_PASSES.get(point, 2)), action
+    ), None
+
+
+def _reply_fault(rng: Random) -> Fault:
+    kinds: Sequence[Fault] = (
+        {"kind": "http", "status": 429, "retry_after": rng.choice((None, 0.2))},
+        {"kind": "http", "status": rng.choice((403, 502, 503, 520))},
+        {"kind": "http", "status": 200},
+        {"kind": "error", "code": 10028, "status": rng.choice((200, 400, 429))},
+        {"kind": "error", "code": rng.choice((10041, 11051, 13028)), "status": 400},
+        {"kind": "reset"},
+        {"kind": "hang", "seconds": 0.3},
+        {"kind": "truncated", "keep": round(rng.random(), 2)},
+        {"kind": "content_length", "delta": rng.randint(1, 200)},
+        {"kind": "unequal", "column": rng.choice(("ticks", "open", "volume"))},
+        {"kind": "missing", "column": rng.choice(("ticks", "close", "cost"))},
+        {"kind": "duplicate_tick", "row": rng.choice((1, -1))},
+        {"kind": "unordered", "row": rng.choice((1, -1))},
+        {"kind": "status", "status": "weird"},
+        {"kind": "off_grid", "row": rng.choice((0, 7, -1)), "by_ms": rng.choice((1, 1000, 59_999))},
+        {
+            "kind": "value",
+            "row": rng.choice((0, 11, -1)),
+            "column": rng.choice(("open", "high", "low", "close", "volume")),
+            "value": rng.choice((None, "NaN", "Infinity", "1e400", "none", True)),
+        },
+        {"kind": "empty"},
+        {"kind": "drop_first", "rows": rng.randint(1, 40)},
+        {"kind": "max_rows", "rows": rng.choice((200, 333, 1000, 5000))},
+    )
+    fault = dict(rng.choice(kinds))
+    if fault["kind"] == "max_rows":
+        return fault
+    fault["probability"] = rng.choice((0.1, 0.3, 1.0))
+    # what is refused for all tries fails its windows, which are then owed
+    fault["times"] = rng.choice((1, 3, 10, 40))
+    return fault
+
+
+def iso(at_ms: int) -> str:
+    """Return UTC ms as people type it."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

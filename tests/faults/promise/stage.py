@@ -1,0 +1,130 @@
+"""The stage of the property test: a server, a simulated exchange, a zygote, and looks into the database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection, DatabaseError
+from extract.settings import read_settings
+from tests.conftest import FOREIGN
+from tests.faults.promise.points import CRASH, TERMINATE, Hit, Victims, terminate
+from tests.faults.promise.zygote import Running, Zygote
+from tests.integration.truth import rows
+
+DATABASE = "promise"
+
+LONGEST_QUIET_S = 40.0
+
+
+OTHERS = "select count(*) from pg_stat_activity where datname = %s and backend_type = 'client backend'"
+
+
+@dataclass
+class Stage:
+    """Where scenarios are carried out, one after the other.
+
+    Attributes:
+        home: PERPS_HOME of the commands.
+        cluster: the server.
+        zygote: starts commands.
+    """
+
+    home: Path
+    cluster: Cluster
+    zygote: Zygote
+
+    @property
+    def connection(self) -> Connection:
+        return self.cluster.connection(dbname=DATABASE)
+
+    def victims(self) -> Victims:
+        """Return whom a hit may need, as things are now."""
+        superuser = self.cluster.connection("postgres", "postgres")
+        dsn = psycopg2.extensions.make_dsn(
+            host=superuser.host,
+            port=superuser.port,
+            dbname=superuser.dbname,
+            user=superuser.user,
+            password=superuser.password,
+        )
+        reached = self.home / "reached"
+        reached.unlink(missing_ok=True)
+        return Victims(self.cluster.status().pid or 0, dsn, DATABASE, str(reached))
+
+    def revive(self) -> None:
+        """Start the server if it does not run, as `perps db start` does."""
+        self.cluster.start()
+
+    def wait_until_quiet(self) -> None:
+        """Wait until no session of an ended command is left on the database."""
+        superuser = self.cluster.connection("postgres", "postgres")
+        deadline = time.monotonic() + LONGEST_QUIET_S
+        while rows(superuser, OTHERS, DATABASE) != [(0,)]:
+            assert time.monotonic() < deadline, (
+                "expected the sessions of ended commands to end, got some left"
+            )
+            time.sleep(0.05)
+
+    def fresh_database(self) -> None:
+        with suppress(DatabaseError):
+            self.cluster.drop_database(DATABASE)
+        self.cluster.create_database(DATABASE)
+        self.lose_workdir()
+
+    def lose_workdir(self) -> None:
+        shutil.rmtree(self.home / "pipelines", ignore_errors=True)
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        api: str,
+        buckets: int,
+        hit: Hit | None = None,
+        victims: Victims | None = None,
+    ) -> Running:
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        env = kept | {
+            **self.connection.env(),
+            "DERIBIT_API_URL": api,
+            "PERPS_HOME": str(self.home),
+            "DBT_TARGET_PATH": str(self.home / "target"),
+            "DBT_LOG_PATH": str(self.home / "dbt-logs"),
+            "DBT_WRITE_JSON": "false",
+        }
+        return self.zygote.start(arguments, env, hit, victims, buckets)
+
+    def disturb(self, running: Running, action: str, victims: Victims) -> None:
+        """Do to a running command from the outside what a hit does from the inside."""
+        if action == CRASH:
+            os.kill(victims.postmaster, signal.SIGKILL)
+        elif action == TERMINATE:
+            terminate(victims)
+        else:
+            running.kill()
+
+
+@contextmanager
+def open_stage(cache: Path | None = None) -> Iterator[Stage]:
+    """Yield a stage with a server of its own, gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="perps-promise-"))
+    home.chmod(0o755)
+    cluster = Cluster(home / "server", cache or read_settings().cache)
+    try:
+        cluster.start()
+        zygote = Zygote(home, DATABASE)
+        yield Stage(home, cluster, zygote)
+        zygote.stop()
+    finally:
+        cluster.destroy()
+        shutil.rmtree(home, ignore_errors=True)

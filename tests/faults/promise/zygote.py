@@ -1,0 +1,247 @@
+"""Starts `perps` commands as real processes, but soon: a fork of one that has imported everything.
+
+A fork of a process with threads can wait for ever for a lock that nobody holds any more. This one has
+imported dlt and dbt, has read the dbt project and has run nothing: it checks before every fork that it has
+one thread, forks, waits, and does nothing else.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.faults.promise.points import Hit, Victims, install
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+LONGEST_S = 120.0
+LONGEST_RETRY_S = 0.02
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Libraries that start threads when they are imported are told not to."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal that killed it), what it said, seconds."""
+
+    code: int
+    out: str
+    err: str
+    took_s: float
+
+
+class StuckError(AssertionError):
+    """A command that did not end; the message has the stack of each of its threads."""
+
+
+class Zygote:
+    """Runs one command after the other, each in a child of a process that is ready.
+
+    Args:
+        folder: for what commands say, and dbt's files.
+        database: name of the database of all commands, which dbt writes into the project that it has read.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.promise.zygote", str(folder), database],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **ONE_THREAD},
+        )
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        hit: Hit | None = None,
+        victims: Victims | None = None,
+        buckets: int = 5000,
+    ) -> Running:
+        """Start `perps` with arguments, hit where `hit` says, with windows of `buckets` candles."""
+        said = Path(tempfile.mkdtemp(dir=self._folder))
+        begun = time.monotonic()
+        told = {
+            "arguments": list(arguments),
+            "env": dict(env),
+            "said": str(said),
+            "hit": asdict(hit) if hit else None,
+            "victims": asdict(victims) if victims else None,
+            "buckets": buckets,
+        }
+        self._process.stdin.write(json.dumps(told) + "\n")
+        self._process.stdin.flush()
+        return Running(self, json.loads(self._line())["pid"], said, begun)
+
+    def _line(self, seconds: float | None = None) -> str:
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        return self._process.stdout.readline() if ready else ""
+
+    def stop(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command under way."""
+
+    zygote: Zygote
+    pid: int
+    said: Path
+    begun: float
+
+    def kill(self) -> None:
+        """Send SIGKILL; nothing happens if it has ended but nobody has asked how."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def ended(self, within_s: float) -> bool:
+        """Wait for its end, not longer than that many seconds; tell whether it came."""
+        ready, _, _ = select.select([self.zygote._process.stdout], [], [], within_s)
+        return bool(ready)
+
+    def wait(self) -> Ended:
+        """Return how it ended.
+
+        Raises:
+            StuckError: it did not.
+        """
+        if not self.ended(LONGEST_S):
+            os.kill(self.pid, signal.SIGABRT)  # faulthandler writes the stacks
+            self.zygote._line(10)
+            raise StuckError(f"expected an end within {LONGEST_S:g} s, got none:\n{self._text('err')}")
+        status = json.loads(self.zygote._line())["status"]
+        return Ended(
+            os.waitstatus_to_exitcode(status),
+            self._text("out"),
+            self._text("err"),
+            time.monotonic() - self.begun,
+        )
+
+    def _text(self, name: str) -> str:
+        return (self.said / name).read_text(errors="replace")
+
+
+def serve() -> None:
+    """Read commands, one a line; fork for each, say its number, wait, and say how it ended."""
+    import_everything()
+    read_project(Path(sys.argv[1]), sys.argv[2])
+    for line in sys.stdin:
+        told = json.loads(line)
+        expect_one_thread()
+        pid = os.fork()
+        if pid == 0:
+            become(told)
+        answer({"pid": pid})
+        answer({"status": os.waitpid(pid, 0)[1]})
+
+
+def answer(value: Any) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def import_everything() -> None:
+    """Import what every command would, and run none of it."""
+    import adbc_driver_postgresql.dbapi  # noqa: F401, PLC0415
+    import dbt.adapters.postgres  # noqa: PLC0415
+    import dbt.cli.main  # noqa: F401, PLC0415
+    import dlt.destinations.impl.postgres.postgres  # noqa: PLC0415
+    import dlt.load.load  # noqa: PLC0415
+    import dlt.normalize.normalize  # noqa: F401, PLC0415
+
+    import extract.cli  # noqa: PLC0415
+    import extract.commands.loading  # noqa: PLC0415
+    import extract.commands.mending  # noqa: PLC0415
+    import extract.commands.reading  # noqa: F401, PLC0415
+
+
+def read_project(folder: Path, database: str) -> None:
+    """Have a child read the dbt project once, as `perps run` does: it takes longer than most commands.
+
+    Reading starts threads; what was read comes back as a file.
+    """
+    from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
+
+    from extract import transform  # noqa: PLC0415
+    from extract.server.connection import Connection  # noqa: PLC0415
+
+    file = folder / "manifest.msgpack"
+    if not (child := os.fork()):
+        os.environ.update(DBT_TARGET_PATH=str(folder / "target"), DBT_LOG_PATH=str(folder / "dbt-logs"))
+        with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), REPOSITORY) as dbt:
+            dbt.parse()
+        file.write_bytes(dbt.manifest.to_msgpack())
+        os._exit(0)
+    os.waitpid(child, 0)
+    transform.Dbt = partial(transform.Dbt, manifest=Manifest.from_msgpack(file.read_bytes()))
+
+
+def expect_one_thread() -> None:
+    """Make sure that a fork is safe: neither Python nor a library has another thread."""
+    native = Path("/proc/self/status").read_text().split("Threads:")[1].split()[0]
+    if threading.active_count() != 1 or native != "1":
+        raise RuntimeError(f"expected one thread, got {threading.enumerate()} and {native} native ones")
+
+
+def become(told: Mapping[str, Any]) -> None:
+    """Be the command: its environment, its output, its windows, its hit. Does not return."""
+    code = 70
+    try:
+        said = Path(told["said"])
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        faulthandler.enable()
+        os.environ.clear()
+        os.environ.update(told["env"])
+        time.tzset()
+        os.chdir(said)
+        tweak(told["buckets"])
+        if told["hit"]:
+            install(Hit(**told["hit"]), Victims(**told["victims"]))
+        code = run(told["arguments"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    from extract.cli import main  # noqa: PLC0415
+
+    try:
+        return main(arguments)
+    except SystemExit as exit:
+        return int(exit.code or 0)
+
+
+def tweak(buckets: int) -> None:
+    """Make windows of `buckets` candles, so that short histories have many, and hurry the retries."""
+    from extract import windows  # noqa: PLC0415
+    from extract.commands import shared  # noqa: PLC0415
+
+    windows.BUCKETS_PER_WINDOW = buckets
+    shared.DeribitClient = partial(
+        shared.DeribitClient, sleep=lambda seconds: time.sleep(min(seconds, LONGEST_RETRY_S))
+    )
+
+
+if __name__ == "__main__":
+    serve()
