@@ -127,7 +127,9 @@ def draw(seed: int) -> Scenario:
         NAMES[2]: origin + rng.randrange(length // 2, length + 3 * HOUR_MS),
     }
     buckets = rng.choice((150, 400, 1000, 5000))
-    steps = tuple(_step(rng, number, length) for number in range(rng.randint(2, 4)))
+    # half of them disturb a database that has been loaded and built, so that dbt is hit in increments
+    calm = (_calm("update", length), _calm(BUILD, length)) if rng.random() < 0.5 else ()
+    steps = (*calm, *(_step(rng, len(calm) + number, length) for number in range(rng.randint(2, 3))))
     return Scenario(
         seed,
         created,
@@ -170,6 +172,11 @@ def _market(
             }
         )
     return tuple(faults)
+
+
+def _calm(command: str, length: int) -> Step:
+    wanted = (0, length // MINUTE_MS)
+    return Step(command, wanted, (), None, None, advance_ms=0, lost=False, at_once=True)
 
 
 def _step(rng: Random, number: int, length: int) -> Step:
@@ -237,6 +244,8 @@ def _reply_fault(rng: Random) -> Fault:
     fault = dict(rng.choice(kinds))
     if fault["kind"] == "max_rows":
         return fault
+    if fault["kind"] in ("http", "error", "reset"):
+        fault["method"] = rng.choice(("get_tradingview_chart_data", "any"))
     fault["probability"] = rng.choice((0.1, 0.3, 1.0))
     # what is refused for all tries fails its windows, which are then owed
     fault["times"] = rng.choice((1, 3, 10, 40))

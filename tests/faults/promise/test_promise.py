@@ -1,4 +1,4 @@
-"""The promise, for a few seeds that together hit every part of a load, dbt and the server. `make soak` runs more."""
+"""The promise, for a few seeds that hit every part of a load, dbt and the server. `make soak` runs more."""
 
 from __future__ import annotations
 

@@ -75,7 +75,6 @@ class Zygote:
     ) -> Running:
         """Start `perps` with arguments, hit where `hit` says, with windows of `buckets` candles."""
         said = Path(tempfile.mkdtemp(dir=self._folder))
-        begun = time.monotonic()
         told = {
             "arguments": list(arguments),
             "env": dict(env),
@@ -86,7 +85,8 @@ class Zygote:
         }
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
-        return Running(self, json.loads(self._line())["pid"], said, begun)
+        pid = json.loads(self._line())["pid"]  # the first one comes when everything is imported
+        return Running(self, pid, said, time.monotonic())
 
     def _line(self, seconds: float | None = None) -> str:
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
