@@ -269,7 +269,8 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
     if newest is not None and float(newest) > now_s:
         raise PerpsError(
             f"expected a clock after the last load at {format_time(int(newest * 1000))}, "
-            f"got {format_time(int(now_s * 1000))}; set this machine's clock, then run the same command again"
+            f"got {format_time(int(now_s * 1000))}; set this machine's clock, or wait for that time if it "
+            "was wrong then, and run the same command again"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -82,6 +83,18 @@ class Flow:
         assert result.returncode == 0, result.stdout + result.stderr
         return result
 
+    def spawn(self, *arguments: str, code: str = "pass", **env: str) -> Result:
+        """Run `perps` in a process of its own, after other code."""
+        variables = perps_environment(dict(self.environment), self.database, self.exchange.base_url, env)
+        start = f"import sys; {code}; from extract.cli import main; sys.exit(main())"
+        return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
+            [sys.executable, "-c", start, *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
     def recover(self, group: str, fault: str, *commands: tuple[str, ...]) -> None:
         """Run commands undisturbed, by default the backfill and the build, and enter what came of a fault."""
         self.recovery_s = 0.0
@@ -89,10 +102,11 @@ class Flow:
             self.expect(*command)
         self.judge(group, fault)
 
-    def judge(self, group: str, fault: str, end: str = END) -> None:
-        """Compare the table with the truth row by row, and enter what came of a fault."""
-        true = [row for name in INSTRUMENTS for row in truth(self.exchange.base_url, name, START, end)]
-        assert len(true) >= CANDLES
+    def judge(self, group: str, fault: str, *ranges: tuple[str, str]) -> None:
+        """Compare the table with the truth of ranges row by row, and enter what came of a fault."""
+        api, wanted = self.exchange.base_url, ranges or [(START, END)]
+        true = [row for name in INSTRUMENTS for start, end in wanted for row in truth(api, name, start, end)]
+        assert len(true) >= CANDLES / 2
         record(Injected(group, fault, *judge(table(self.database), true), round(self.recovery_s, 2)))
 
     def set_clock(self, now: str) -> None:

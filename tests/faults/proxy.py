@@ -25,6 +25,8 @@ class Link:
         number: how many came before it.
         sent: bytes that the client has sent.
         deaf: whether what either side says is read and thrown away.
+        stalled: whether nothing is read any more, until it is cut.
+        over: set when it is cut.
     """
 
     client: socket.socket
@@ -32,9 +34,12 @@ class Link:
     number: int
     sent: int = 0
     deaf: bool = False
+    stalled: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
 
     def cut(self) -> None:
         """Reset both sides."""
+        self.over.set()
         for side in (self.client, self.server):
             with suppress(OSError):
                 side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -51,6 +56,7 @@ class Proxy:
         delay_s: wait before each piece is passed on.
         piece: bytes passed on at once, at most.
         deaf: whether new connections are taken and never answered.
+        buffer: bytes that the kernel keeps of what a client has sent; 0 for its own choice.
         links: every connection so far.
     """
 
@@ -58,6 +64,7 @@ class Proxy:
     delay_s: float = 0.0
     piece: int = 65536
     deaf: bool = False
+    buffer: int = 0
     links: list[Link] = field(default_factory=list)
     _listener: socket.socket | None = None
     _trigger: tuple[int, Callable[[Link], None]] | None = None
@@ -100,6 +107,8 @@ class Proxy:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
+                if self.buffer:  # inherited by what is accepted
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer)
                 client, _ = listener.accept()
                 server = socket.create_connection(self.target)
             except OSError:
@@ -113,6 +122,8 @@ class Proxy:
         source, sink = (link.client, link.server) if upstream else (link.server, link.client)
         with suppress(OSError):
             while data := source.recv(self.piece):
+                if link.stalled:
+                    link.over.wait()
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 if upstream:
@@ -130,7 +141,11 @@ class Proxy:
             if self._trigger is None or link.sent <= self._trigger[0]:
                 return
             act, self._trigger = self._trigger[1], None
-        act(link)
+        try:
+            act(link)
+        except BaseException:
+            link.cut()  # so that nobody waits for a thread that is gone
+            raise
 
 
 @contextmanager

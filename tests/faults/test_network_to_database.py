@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from extract import landing
-from tests.conftest import perps_environment
+from extract.server.connection import PATIENCE
 from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
 from tests.faults.proxy import Link, Proxy, proxied
 from tests.integration.dbt_harness import wait_until
@@ -63,22 +60,13 @@ def test_a_copy_that_breaks_off_is_begun_again_by_the_same_run(flow: Flow):
     flow.recover("network", "connection of the copy reset", BUILD)
 
 
-IMPATIENT = (
-    "import sys; from extract import watch; watch.EVERY_S, watch.PATIENCE_S = 0.2, 1.0;"
-    " from extract.cli import main; sys.exit(main())"
-)
+IMPATIENT = "from extract import watch; watch.EVERY_S, watch.PATIENCE_S = 0.2, 1.0"
 
 
 def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: Flow):
     with proxied(flow.database) as (proxy, through):
         proxy.once(A_COPY_IS_UNDER_WAY, lambda _: proxy.swallow())
-        silent = subprocess.run(  # noqa: PLW1510  # the exit code is the test's
-            [sys.executable, "-c", IMPATIENT, *BACKFILL],
-            env=perps_environment(flow.environment, through, flow.exchange.base_url),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        silent = flow.spawn(*BACKFILL, code=IMPATIENT, **through.env())
         assert proxy.triggered
         assert "to answer, got nothing for 1 s" in one_error(silent)
 
@@ -89,6 +77,21 @@ def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: 
     free = "select count(*) from pg_locks where locktype = 'advisory'"
     wait_until(lambda: rows(flow.database, free) == [(0,)], "a lock that is let go")
     flow.recover("network", "everything swallowed from inside a copy on")
+
+
+def test_a_copy_that_the_network_takes_no_more_of_is_begun_again(flow: Flow, monkeypatch):
+    def stall(link: Link) -> None:
+        link.stalled = True
+
+    monkeypatch.setitem(PATIENCE, "tcp_user_timeout", 1000)
+    with proxied(flow.database) as (proxy, through):
+        # so that the copy does not fit into what the two kernels keep
+        proxy.buffer = 65536
+        proxy.once(A_COPY_IS_UNDER_WAY, stall)
+        mended = flow.command(*BACKFILL, through=through)
+        assert proxy.triggered
+    assert mended.returncode == 0, mended.stderr
+    flow.recover("network", "connection of the copy stalled", BUILD)
 
 
 def test_a_slow_network_only_takes_longer(flow: Flow):
