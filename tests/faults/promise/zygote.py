@@ -233,11 +233,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def tweak(buckets: int) -> None:
-    """Make windows of `buckets` candles, so that short histories have many, and hurry the retries."""
-    from extract import windows  # noqa: PLC0415
+    """Make windows of `buckets` candles, so that short histories have many, hurry retries, merge early."""
+    from extract import pipeline, windows  # noqa: PLC0415
     from extract.commands import shared  # noqa: PLC0415
 
     windows.BUCKETS_PER_WINDOW = buckets
+    pipeline.merge_loads = partial(pipeline.merge_loads, keep=1, worth=1)
     shared.DeribitClient = partial(
         shared.DeribitClient, sleep=lambda seconds: time.sleep(min(seconds, LONGEST_RETRY_S))
     )
