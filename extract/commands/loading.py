@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from extract.commands.shared import at_least, client, database, split_names
+from extract.commands.shared import candles_within, client, database, split_names
 from extract.errors import UsageError
 from extract.outcome import Outcome
 from extract.pipeline import Loader
 from extract.progress import shown_progress
 from extract.resolution import parse_resolution
-from extract.settings import DEFAULT_LOOKBACK, Settings
+from extract.settings import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE, Settings
 from extract.times import parse_range
 from extract.watch import watched
 
@@ -50,8 +50,9 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     Raises:
         UsageError: a flag cannot be used.
     """
-    lookback = at_least(0, getattr(args, "lookback", DEFAULT_LOOKBACK), "--lookback")
-    package = at_least(1, args.package_candles, "--package-candles")
+    given = getattr(args, "lookback", DEFAULT_LOOKBACK)
+    lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
+    package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package)

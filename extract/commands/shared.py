@@ -30,14 +30,16 @@ def split_names(given: list[str]) -> list[str]:
     return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
 
 
-def at_least(bound: int, given: int, flag: str) -> int:
+def candles_within(least: int, most: int, given: int, flag: str) -> int:
     """Return a flag's number of candles.
 
     Raises:
-        UsageError: it is below its bound.
+        UsageError: it is beyond its bounds.
     """
-    if given < bound:
-        raise UsageError(f"expected {flag} of at least {bound} candles, got {given}")
+    if given < least:
+        raise UsageError(f"expected {flag} of at least {least} candles, got {given}")
+    if given > most:
+        raise UsageError(f"expected {flag} of at most {most} candles, got {given}")
     return given
 
 

@@ -72,6 +72,8 @@ def _read(path: Path) -> Candles:
         raise UsageError(
             f"expected the columns {', '.join(_REQUIRED)} in {path}, got no {', '.join(missing)}; add them"
         )
+    if len(set(table.column_names)) < len(table.column_names):
+        raise UsageError(f"expected each column once in {path}, got one twice; leave one out")
     columns = {_NAMES.get(name, name): table[name].to_numpy() for name in table.column_names}
     columns.setdefault("cost", columns["volume"] * columns["close"])
     candles = Candles(ticks=columns["ticks"], **{name: columns[name].astype(np.float64) for name in VALUES})

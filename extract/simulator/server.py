@@ -166,7 +166,7 @@ def _faults(given: Path | tuple[Fault, ...]) -> tuple[Fault, ...]:
         return given
     try:
         return parse_faults(json.loads(given.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"expected a JSON file of faults at {given}, got: {error}; correct the file"
         ) from error

@@ -1,0 +1,87 @@
+"""Numbers, times and files that nobody should type: one line, exit code 2, and nothing was begun."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.faults.people import Typed, make_typed
+
+BTC = ("--instruments", "BTC-PERPETUAL")
+NOWHERE = {"PGHOST": "127.0.0.1", "PGPORT": "9", "PGUSER": "x", "DERIBIT_API_URL": "http://127.0.0.1:9/api"}
+COLUMNS = "tick_ms,open,high,low,close,volume_base"
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path) -> Typed:
+    return make_typed(monkeypatch, capsys, tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("update", "--lookback", str(10**30)), "expected --lookback of at most 100000 candles"),
+        (("update", "--lookback", "-1"), "expected --lookback of at least 0 candles"),
+        (("update", "--package-candles", str(10**30)), "expected --package-candles of at most 10000000"),
+        (("backfill", *BTC, "--resolution", "1'\n--"), "expected a resolution of 1, 3, 5"),
+        (("backfill", *BTC, "--start", "2024-01-01'; drop table x; --"), "expected a date or an ISO time"),
+        (("backfill", *BTC, "--start", "\x1b[2J\x1b]0;x\x07"), "expected a date or an ISO time"),
+        (("backfill", *BTC, "--start", "2024-01-01T00:00+99:00"), "expected a date or an ISO time"),
+        (("backfill", *BTC, "--end", "٢٠٢٤-01-01"), "expected a date or an ISO time"),
+        (("backfill", *BTC, "--end", "0001-01-01"), "expected --end after --start"),
+        (("update", "--requests-per-second", "nan"), "expected a number above 0"),
+        (("instruments", "--api-url", "http://169.254.169.254/latest"), "expected https"),
+        (("instruments", "--api-url", "https://ada:s3cret@x"), "expected no user or password"),
+        (("simulate", "--latency-ms", "nan"), "expected latency-ms"),
+        (("simulate", "--clock", "x\n\x1b[2J"), "expected clock"),
+    ],
+    ids=lambda value: ascii(value[1:])[:50] if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], message: str, typed: Typed) -> None:
+    said = typed(*arguments, env=NOWHERE)
+    assert said.code == 2
+    assert message in said.error
+    assert "s3cret" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "content"),
+    [
+        ("--candles", b""),
+        ("--candles", b"\x00\xff\xfe\x1b[2J" * 500),
+        ("--candles", COLUMNS.encode()),
+        ("--candles", f"{COLUMNS}\n99999999999999999999,1,1,1,1,1\n".encode()),
+        ("--candles", f"{COLUMNS}\n9223372036854715807,1,1,1,1,1\n9223372036854775807,1,1,1,1,1\n".encode()),
+        ("--candles", f"{COLUMNS},tick_ms\n0,1,1,1,1,1,0\n60000,1,1,1,1,1,60000\n".encode()),
+        ("--candles", b"=cmd|' /C calc'!A0\n1\n2\n"),
+        ("--faults", b"{"),
+        ("--faults", b"\xff"),
+        ("--faults", b"[" * 100_000),
+        ("--faults", b'[{"kind": ["http"]}]'),
+        ("--faults", b'[{"kind": "value", "column": "\\u001b[2J"}]'),
+    ],
+    ids=lambda value: ascii(value)[:50],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused(
+    flag: str, content: bytes, typed: Typed, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    said = typed("simulate", flag, str(file))
+    assert said.code == 2
+    assert str(file) in said.error or "of fault 0" in said.error or "expected fault 0" in said.error
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("name", ["$(touch pwned)`touch pwned`", "a'b\"c", "x; touch pwned", "per%s cent"])
+def test_what_perps_db_env_prints_is_safe_to_evaluate(name: str, typed: Typed, tmp_path: Path) -> None:
+
+    env = NOWHERE | {"PGPASSWORD": f"{name}'\n"}
+    said = typed("db", "env", "--database", name, env=env)
+    assert said.code == 0
+    script = f'{said.out}\nprintf "%s|%s" "$PGDATABASE" "$PGPASSWORD"'
+    shell = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert shell.stdout == f"{name}|{name}'\n"
+    assert not (tmp_path / "pwned").exists()
