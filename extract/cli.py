@@ -6,6 +6,7 @@ import importlib
 import io
 import logging
 import logging.handlers
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from types import FrameType
 from extract.arguments import build_parser
 from extract.errors import PerpsError
 from extract.messages import LineFormatter, one_line
+from extract.server.files import make_folder
 from extract.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class TerminatedError(KeyboardInterrupt):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     args = build_parser().parse_args(arguments)
+    os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
     try:
@@ -82,6 +85,8 @@ def start_logging(settings: Settings) -> None:
     Raises:
         PerpsError: the folder for logs cannot be made or written.
     """
+    # closed by the caller's umask, it would keep out the account that root's embedded server runs as
+    make_folder(settings.home, 0o755, 0o755)
     try:
         settings.logs.mkdir(parents=True, exist_ok=True)
         file = LogFile(

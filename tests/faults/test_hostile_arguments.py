@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -85,3 +86,17 @@ def test_what_perps_db_env_prints_is_safe_to_evaluate(name: str, typed: Typed, t
     shell = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shell.stdout == f"{name}|{name}'\n"
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(("mask", "logs"), [(0o000, 0o755), (0o022, 0o755), (0o077, 0o700)])
+def test_others_may_not_write_and_the_server_may_pass_whatever_the_umask(
+    mask: int, logs: int, typed: Typed, tmp_path: Path
+) -> None:
+    before = os.umask(mask)
+    try:
+        assert typed("db", "status").code == 1  # it says that nothing runs
+    finally:
+        os.umask(before)
+    home = tmp_path / "home"
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (home, *home.rglob("*"))}
+    assert modes == {"home": 0o755, "logs": logs, "perps.log": logs & 0o666}
