@@ -121,6 +121,7 @@ def test_a_full_disk_of_logs_neither_stops_a_load_nor_hides_an_error(flow: Flow,
     flow.recover("disk", "log: full", BUILD)
 
 
+@pytest.mark.long
 def test_a_full_disk_of_the_report_ends_it_with_one_line(flow: Flow, place: Path):
     flow.expect(*BACKFILL)
     flow.expect("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")

@@ -24,7 +24,7 @@ def cut_for_good(proxy: Proxy, _: Link) -> None:
     ("fault", "act"),
     [
         ("connection of the run lock reset inside a copy", cut_the_lock),
-        ("network gone inside a copy", cut_for_good),
+        pytest.param("network gone inside a copy", cut_for_good, marks=pytest.mark.long),
     ],
 )
 def test_a_connection_lost_inside_a_copy_ends_the_run_with_one_line(flow: Flow, fault, act):
@@ -79,6 +79,7 @@ def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: 
     flow.recover("network", "everything swallowed from inside a copy on")
 
 
+@pytest.mark.long
 def test_a_copy_that_the_network_takes_no_more_of_is_begun_again(flow: Flow, monkeypatch):
     def stall(link: Link) -> None:
         link.stalled = True
@@ -94,6 +95,7 @@ def test_a_copy_that_the_network_takes_no_more_of_is_begun_again(flow: Flow, mon
     flow.recover("network", "connection of the copy stalled", BUILD)
 
 
+@pytest.mark.long
 def test_a_slow_network_only_takes_longer(flow: Flow):
     with proxied(flow.database) as (proxy, through):
         proxy.delay_s, proxy.piece = 0.002, 4096

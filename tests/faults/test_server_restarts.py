@@ -58,7 +58,7 @@ def restart(mode: str) -> Callable[[Flow, Cluster], None]:
 
 FAULTS = [
     pytest.param("sessions ended", end_sessions, id="sessions ended"),
-    pytest.param("fast restart", restart("fast"), id="fast restart"),
+    pytest.param("fast restart", restart("fast"), id="fast restart", marks=pytest.mark.long),
     pytest.param("immediate restart", restart("immediate"), id="immediate restart"),
 ]
 

@@ -36,6 +36,7 @@ def abroad(flow: Flow, server: Cluster) -> Iterator[Flow]:
     opened.close()
 
 
+@pytest.mark.long
 def test_the_time_zone_and_date_style_of_the_server_move_nothing(abroad: Flow, tmp_path: Path):
     flow = abroad
     flow.set_clock("2024-11-04T12:00:00Z")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.flow import BACKFILL, INSTRUMENTS, START, Flow
 from tests.integration.truth import rows
 
@@ -55,6 +57,7 @@ create view quality.ohlcv_violations as select *, 'rule' as rule from perpetuals
 The raw tables are dlt's of the same columns as today."""
 
 
+@pytest.mark.long
 def test_what_the_first_version_left_is_updated_built_and_audited(flow: Flow):
     flow.set_clock(NOON)
     flow.expect(*BACKFILL)
