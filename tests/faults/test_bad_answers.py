@@ -1,0 +1,74 @@
+"""Bad answers of the API: asked again, quarantined or named; never silent, and mended once they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, running
+from tests.faults.answers import CONFIG, DURING, HEALTHY, INSTRUMENTS, Played, play
+from tests.faults.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
+from tests.faults.ledger import Injected, judge, record
+
+every = pytest.mark.parametrize("bad", ANSWERS, ids=lambda bad: bad.name.replace(" ", "-"))
+WINDOW = 360
+TOGETHER = 3  # a command a class takes minutes: python -m tests.faults.answers
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(CONFIG) as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def played(
+    exchange: RunningSimulator, module_database: Connection, tmp_path_factory: pytest.TempPathFactory
+) -> Played:
+    return play(exchange, module_database, tmp_path_factory.mktemp("answers"), TOGETHER)
+
+
+def test_a_bad_answer_or_two_are_asked_again_unless_asking_cannot_help(played):
+    assert played.failed_at_once == {INSTRUMENTS[bad.name] for bad in ANSWERS if bad.final}
+
+
+@every
+def test_a_person_sees_one_clean_line_and_the_exit_code(bad: BadAnswer, played):
+    seen = played.seen[bad.name]
+    assert seen.code == (1 if bad.lasting == FAILED else 0), seen.stderr
+    if bad.lasting == FAILED:
+        assert f"{INSTRUMENTS[bad.name]} 2025-07-01T06:00Z..2025-07-01T12:00Z: " in seen.line
+        assert bad.says in seen.line
+        assert seen.line.endswith("the rest is saved, run the same command again")
+        assert len(seen.line) < 600 * TOGETHER
+    assert all(sign.isprintable() for sign in seen.stderr.replace("\n", ""))
+    assert "Traceback" not in seen.stderr
+    assert "s3cret" not in seen.stderr
+
+
+@every
+def test_the_other_instrument_is_saved(bad: BadAnswer, played):
+    assert played.seen[bad.name].other == WINDOW, HEALTHY
+
+
+@every
+def test_what_is_missing_shows_as_a_gap_and_nothing_else_is(bad: BadAnswer, played):
+    name = INSTRUMENTS[bad.name]
+    held, true = played.held[name], played.true[name]
+    lost, invented = judge(held, true)
+    assert invented == 0
+    missing = set(true) - set(held)
+    during = {row for row in missing if DURING[0] <= row[0] < DURING[1]}
+    expected = {FAILED: WINDOW, QUARANTINED: bad.missing}.get(bad.lasting, 0)
+    assert len(during) == expected
+    assert played.gaps.get(name, 0) == lost
+
+
+@every
+def test_once_it_ends_an_update_and_a_repair_bring_everything(bad: BadAnswer, played):
+    name = INSTRUMENTS[bad.name]
+    assert played.recovered[name], "nothing to compare"
+    lost, invented = judge(played.recovered[name], played.true[name])
+    record(Injected("api", bad.name, lost, invented, played.recovery_s))
