@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak lint audit bench bench-quick readme constraints clean
+.PHONY: help install demo test soak fuzz lint audit bench bench-quick readme constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
@@ -13,6 +13,7 @@ help:
 	@echo "make soak     the promise under random kills and faults: MINUTES=10, or SEEDS=200 FROM=1, or SEED=n again; WORKERS=1"
 	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
 	@echo "make bench-quick  the same at small sizes, to see that it runs"
+	@echo "make fuzz     replies, windows and upserts at random, MINUTES=5"
 	@echo "make lint     ruff check, ruff format --check, dbt parse"
 	@echo "make audit    bandit over the code, pip-audit over constraints.txt (asks a service for known vulnerabilities)"
 
@@ -63,6 +64,12 @@ bench: install
 
 bench-quick: install
 	@$(BIN)/python -m tests.benchmarks --quick
+
+# For as long as asked: make fuzz MINUTES=30. What it finds comes with its seed.
+MINUTES ?= 5
+fuzz: install
+	@$(BIN)/python -m tests.fuzz $(MINUTES)
+	@FUZZ_EXAMPLES=$$(($(MINUTES) * 500)) $(BIN)/pytest --quiet -p no:cacheprovider --timeout 0 tests/fuzz
 
 # After a change of the command line: the README's blocks of --help.
 readme: install

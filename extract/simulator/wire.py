@@ -78,6 +78,8 @@ def _rewrite(answer: Answer, fault: f.Wire) -> Answer:
     if fault.coding == "gzip":
         body, repeat = gzip.compress(body * repeat, 1), 1
         headers["Content-Encoding"] = "gzip"
+    elif fault.coding == "not-gzip":
+        headers["Content-Encoding"] = "gzip"
     elif fault.coding is not None:
         body = body.decode().encode(fault.coding)
     if fault.location is not None:

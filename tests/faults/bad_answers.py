@@ -82,7 +82,7 @@ ANSWERS = (
     BadAnswer("a reset in the body", wire(reset_after=900), says="ProtocolError"),
     BadAnswer("a body of 300 MB", wire(body=" " * 1_000_000, repeat=300), says="a reply of at most"),
     BadAnswer("a gzip bomb", wire(body=" " * 1_000_000, repeat=50, coding="gzip"), says="a reply of at most"),
-    BadAnswer("gzip that is none", wire(find='"ticks"', coding="utf-16"), says="a body that is not json"),
+    BadAnswer("gzip that is none", wire(coding="not-gzip"), says="DecodeError"),
     BadAnswer("a redirect", wire(status=302, location="http://u:pw@127.0.0.1:9/x?key=s3cret"),
               says="http 302 to http://127.0.0.1:9/x, which is not followed", final=True),
     BadAnswer("an error of HTML and control characters", wire(
@@ -117,6 +117,7 @@ ANSWERS = (
     BadAnswer("unknown fields at every level", wire(
         find='"result":{', put='"extra":[{"a":[1]}],"result":{"more":{"ticks":[0]},'), HEALED),
     BadAnswer("a gzip body", wire(coding="gzip"), HEALED),
+    BadAnswer("a body in UTF-16", wire(coding="utf-16"), HEALED),
     BadAnswer("a byte order mark", wire(coding="utf-8-sig"), HEALED),
     BadAnswer("usOut of the year 580000", wire(find='"usOut":', put='"usOut":1840'), HEALED),
     BadAnswer("usOut below zero", wire(find='"usOut":', put='"usOut":-'), HEALED),

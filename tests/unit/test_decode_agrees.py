@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import struct
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,10 +11,12 @@ from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import DeribitError
 from extract.deribit.replies import decode
 from extract.resolution import MINUTE_MS, RESOLUTIONS
+from tests.slow_reading import bits, slowly
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000
 ROWS = 4
+LAST = START + (ROWS - 1) * MINUTE_MS
 
 ODD = (
     *("null", "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "true", '"7"', '"\\ud800"', "[1]"),
@@ -58,7 +55,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 @given(bodies())
 def test_every_reply_reads_as_with_pythons_own_json_and_loops(body):
-    expected = slowly(body)
+    expected = slowly(body, ONE, START, LAST)
     try:
         result = decode(200, {}, body, "h").result
         chart = parse_chart(result, ONE, START, START + (ROWS - 1) * MINUTE_MS)
@@ -74,45 +71,13 @@ def test_every_reply_reads_as_with_pythons_own_json_and_loops(body):
 def test_an_odd_number_reads_as_with_pythons_own_json(number):
     columns = ",".join(f'"{name}":[{number if name == "volume" else 1}]' for name in VALUES)
     body = f'{{"result":{{"status":"ok","ticks":[{START}],{columns}}}}}'.encode()
-    expected = slowly(body)
+    expected = slowly(body, ONE, START, START)
     if expected is None:
         with pytest.raises(DeribitError):
             parse_chart(decode(200, {}, body, "h").result, ONE, START, START)
         return
     table = parse_chart(decode(200, {}, body, "h").result, ONE, START, START).table
     assert [bits(value) for value in table["volume"].to_pylist()] == expected[1]["volume"]
-
-
-def slowly(body: bytes) -> tuple[list[int], dict[str, list[bytes | None]], int] | None:
-    """Return ticks, the bits of every value, and the ticks off the grid; None for what must be refused."""
-    try:
-        result = json.loads(body)["result"]
-    except ValueError:
-        return None
-    ticks, wanted = result["ticks"], [result[name] for name in VALUES]
-    if not isinstance(ticks, list) or any(type(tick) is not int for tick in ticks):
-        return None
-    if any(len(values) != len(ticks) for values in wanted):
-        return None
-    last = START + (ROWS - 1) * MINUTE_MS
-    in_range = all(START - MINUTE_MS <= tick <= last + MINUTE_MS for tick in ticks)
-    if not in_range or any(a >= b for a, b in itertools.pairwise(ticks)):
-        return None
-    values = {name: [bits(number(value)) for value in result[name]] for name in VALUES}
-    return ticks, values, sum(tick % MINUTE_MS != 0 for tick in ticks)
-
-
-def number(value: Any) -> float | None:
-    if type(value) not in (int, float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
-def bits(value: float | None) -> bytes | None:
-    return None if value is None else struct.pack("<d", value)
 
 
 def test_a_chart_of_numbers_alone_makes_no_python_number(monkeypatch):

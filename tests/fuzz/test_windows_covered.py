@@ -1,0 +1,141 @@
+"""Plans answered by any server: every closed candle of what is wanted exactly once, and nothing else.
+
+`FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_windows_covered.py` looks longer.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract import windows
+from extract.deribit.candles import VALUES, Chart, parse_chart
+from extract.deribit.replies import Reply
+from extract.fetching import answer
+from extract.resolution import RESOLUTIONS, Resolution
+from extract.windows import Cursor, Window, packages, plan_range, plan_update, subtract
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+BUCKETS = 60
+BASE = 1_704_067_200_000
+LONGEST_WINDOW = 9
+
+
+@dataclass
+class Server:
+    """Answers with at most `page` newest candles of those it has, the forming one and holes among them."""
+
+    ticks: list[int]
+    page: int
+
+    def chart(self, instrument: str, resolution: Resolution, start: int, end: int) -> tuple[Chart, Reply]:
+        # the bucket that contains an unaligned start comes too
+        found = [tick for tick in self.ticks if start - resolution.step_ms < tick <= end][-self.page :]
+        result = {"status": "ok", "ticks": found, **{name: [1.5] * len(found) for name in VALUES}}
+        return parse_chart(result, resolution, start, end), Reply(None, BASE, "simulator")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A market in one moment: its candles, when it was listed, what was loaded and what is wanted."""
+
+    resolution: Resolution
+    server: Server
+    listed_ms: int
+    now_ms: int
+    cursor: Cursor
+    wanted: tuple[int, int]
+    lookback: int
+
+    def closed(self) -> list[int]:
+        return [tick for tick in self.server.ticks if tick + self.resolution.step_ms <= self.now_ms]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    resolution = draw(st.sampled_from(sorted(RESOLUTIONS.values(), key=lambda r: r.step_ms)))
+    step, anchor = resolution.step_ms, draw(st.sampled_from(resolution.anchors_ms))
+    origin = BASE + anchor % step
+    offset = st.integers(0, BUCKETS * step)
+    listed = BASE + draw(st.integers(0, 20 * step))
+    now = listed + draw(offset)
+    # nobody knows where buckets of two anchors open; candles begin with the bucket of the listing
+    first = (listed - origin) // step
+    holes = draw(st.sets(st.integers(0, 2 * BUCKETS), max_size=25))
+    ticks = [origin + n * step for n in range(first, (now - origin) // step + 1) if n not in holes]
+    loaded = draw(st.none() | st.integers(0, BUCKETS))
+    last = (
+        None
+        if loaded is None
+        else min(resolution.floor(listed) + loaded * step, resolution.floor(now) - step)
+    )
+    last = None if last is not None and last < resolution.floor(listed) else last
+    spans = draw(st.lists(st.tuples(st.integers(0, BUCKETS), st.integers(1, 12)), max_size=4))
+    bound = resolution.closed_end(now) if last is None else last
+    owed = [
+        (resolution.floor(listed) + a * step, resolution.floor(listed) + (a + n) * step) for a, n in spans
+    ]
+    owed = [(start, min(end, bound)) for start, end in owed if start < bound]
+    start = listed - 5 * step + draw(offset)
+    return Case(
+        resolution,
+        Server(ticks, draw(st.integers(2, 14))),
+        listed,
+        now,
+        Cursor(last, tuple(windows.merge(owed))),
+        (start, start + draw(offset)),
+        draw(st.integers(0, 8)),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_windows():
+    """Plan windows of a few buckets, so that small histories have many borders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "BUCKETS_PER_WINDOW", LONGEST_WINDOW)
+        yield
+
+
+def brought(case: Case, plan: list[Window]) -> list[int]:
+    """Return the ticks of all answers to a plan, window by window."""
+    assert [window for package in packages(plan, 20) for window in package] == plan
+    found: list[int] = []
+    for window in plan:
+        answered = answer(case.server, window, case.listed_ms)
+        spoken_for = windows.merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
+        assert spoken_for == [(window.start_ms, window.end_ms)]
+        ticks = answered.candles["timestamp"].cast("int64").to_pylist()
+        assert ticks == sorted(ticks)
+        found += ticks
+    return found
+
+
+def inside(tick: int, intervals: tuple[tuple[int, int], ...]) -> bool:
+    return any(start <= tick < end for start, end in intervals)
+
+
+@given(cases())
+@settings(max_examples=EXAMPLES)
+def test_a_range_and_what_is_owed_come_exactly_once_and_the_forming_candle_never(case):
+    plan = plan_range("X", case.resolution, case.cursor, case.listed_ms, case.now_ms, case.wanted)
+    due = (case.wanted, *case.cursor.owed)
+    assert sorted(brought(case, plan)) == [tick for tick in case.closed() if inside(tick, due)]
+
+
+@given(cases())
+@settings(max_examples=EXAMPLES)
+def test_an_update_brings_everything_after_the_cursor_and_what_is_owed_exactly_once(case):
+    plan = plan_update("X", case.resolution, case.cursor, case.listed_ms, case.now_ms, case.lookback)
+    found = brought(case, plan)
+    assert len(found) == len(set(found))
+    assert set(found) <= set(case.closed())
+    last, first_owed = case.cursor.last_ms, case.cursor.owed[0][0] if case.cursor.owed else 0
+    since = first_owed if last is None else case.resolution.floor(last) + case.resolution.step_ms
+    due = ((since, case.now_ms), *case.cursor.owed)
+    assert set(found) >= {tick for tick in case.closed() if inside(tick, due)}
+    answered = [(window.start_ms, window.end_ms) for window in plan]
+    assert subtract(case.cursor.owed, answered) == []
