@@ -19,8 +19,8 @@ A reply damaged on the wire:
 - content_length: the header promises `delta` bytes more than are sent (default 64); the connection closes.
 - wire: whatever else; of these, in this order: another `status`, the text `body` instead of the reply's, the
   first `find` in it reads `put`, the body comes `repeat` times, as `coding` (gzip, or not-gzip that
-  says so, or one of text such as utf-8-sig), with a `location`, byte by byte with `drip` seconds after each, or with a reset of the
-  connection `reset_after` bytes.
+  says so, or one of text such as utf-8-sig), with a `location`, byte by byte with `drip` seconds after
+  each, or with a reset of the connection `reset_after` bytes.
 A reply with wrong content (rows count from 0, negative from the end; a reply without the row stays as it is):
 - unequal: `column` (default close) is one shorter. missing: `column` is absent.
 - duplicate_tick: the tick of `row` (default -1) repeats the one before. unordered: `row` is swapped with the
