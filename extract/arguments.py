@@ -17,8 +17,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Every one-minute candle of every Deribit perpetual, complete, checked and queryable "
         "in TimescaleDB. All times are UTC.",
         epilog="Exit codes: 0 done, 1 failed (one line on stderr says what and what to do), 2 wrong usage, "
-        "130 interrupted. Settings: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD (no PGHOST: the embedded "
-        "server), DERIBIT_API_URL, DERIBIT_REQUESTS_PER_SECOND, PERPS_HOME, PERPS_CACHE. Flags win.",
+        "130 interrupted, 143 terminated. Settings: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD (no PGHOST: "
+        "the embedded server), DERIBIT_API_URL, DERIBIT_ALLOW_HTTP, DERIBIT_REQUESTS_PER_SECOND, PERPS_HOME, "
+        "PERPS_CACHE. Flags win.",
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_loading(subparsers)

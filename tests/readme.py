@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import subprocess
-import sys
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from unittest.mock import patch
+
+from extract.arguments import build_parser
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARK = re.compile(r"(<!-- tests/unit/test_readme.py keeps .*? -->\n).*\Z", re.S)
@@ -19,14 +22,14 @@ COMMANDS = (
 
 def help_of(command: str) -> str:
     """Return what `perps COMMAND --help` prints on a terminal of 100 columns."""
-    return subprocess.run(
-        [sys.executable, "-m", "extract", *command.split(), "--help"],
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-        cwd=README.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    printed = io.StringIO()
+    with (
+        patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
+        redirect_stdout(printed),
+        suppress(SystemExit),
+    ):
+        build_parser().parse_args([*command.split(), "--help"])
+    return printed.getvalue()
 
 
 def blocks() -> str:

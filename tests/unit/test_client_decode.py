@@ -98,7 +98,7 @@ def perpetual(name: Any = "BTC-PERPETUAL", **more: Any) -> dict[str, Any]:
     "bad",
     [
         *(perpetual(name) for name in (None, 7, [], "", "a/b", "..", "x'y", "nul\x00", "\ud800", "X" * 65)),
-        *(perpetual("X", creation_timestamp=at) for at in (None, "1", 1.5, True, -1, 10**15, 10**400)),
+        *(perpetual("X", creation_timestamp=at) for at in (None, "1", 1e30, True, -1, 0, 10**15, 10**400)),
     ],
     ids=lambda row: ascii(row)[:50],
 )
