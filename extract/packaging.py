@@ -19,9 +19,9 @@ from typing import Any
 import dlt
 import psycopg2
 import pyarrow as pa
+from dlt.common.exceptions import DltException
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations import postgres
-from dlt.pipeline.exceptions import PipelineStepFailed
 from psycopg2.extensions import connection as PgConnection
 
 from extract import landing
@@ -156,7 +156,7 @@ def one_line_errors(doing: str) -> Iterator[None]:
     """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
     try:
         yield
-    except (PipelineStepFailed, psycopg2.Error) as error:
+    except (DltException, psycopg2.Error) as error:
         log.exception("could not %s", doing)
         cause: BaseException = error
         while cause.__cause__ is not None:

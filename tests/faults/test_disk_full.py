@@ -27,6 +27,7 @@ class Disk:
 
     def fill(self, but: int) -> None:
         """Take all of its space but so many bytes."""
+        self.free()
         ballast = self.folder / "ballast"
         free = os.statvfs(self.folder)
         with ballast.open("wb") as out:
@@ -86,6 +87,10 @@ def administer(database: Connection, statement: str) -> None:
 
 
 def test_a_full_disk_of_tables_ends_load_and_build_and_loses_nothing(flow: Flow, tables_disk: Disk):
+    tables_disk.fill(but=0)
+    full = one_error(flow.command(*BACKFILL))
+    assert full.startswith("error: expected to ")
+    assert "No space left on device" in full
     tables_disk.fill(but=400_000)
     assert "No space left on device" in one_error(flow.command(*BACKFILL))
     tables_disk.free()
