@@ -69,7 +69,7 @@ bench-quick: install
 MINUTES ?= 5
 fuzz: install
 	@$(BIN)/python -m tests.fuzz $(MINUTES)
-	@FUZZ_EXAMPLES=$$(($(MINUTES) * 500)) $(BIN)/pytest --quiet -p no:cacheprovider --timeout 0 tests/fuzz
+	@FUZZ_EXAMPLES=$$(($(MINUTES) * 500)) FUZZ_SEQUENCES=$(MINUTES) $(BIN)/pytest --quiet -p no:cacheprovider --timeout 0 tests/fuzz
 
 # After a change of the command line: the README's blocks of --help.
 readme: install

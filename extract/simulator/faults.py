@@ -18,9 +18,9 @@ A reply damaged on the wire:
 - truncated: the JSON stops after the share `keep` (default 0.5), content-length says so.
 - content_length: the header promises `delta` bytes more than are sent (default 64); the connection closes.
 - wire: whatever else; of these, in this order: another `status`, the text `body` instead of the reply's, the
-  first `find` in it reads `put`, the body comes `repeat` times, as `coding` (gzip, or not-gzip that
-  says so, or one of text such as utf-8-sig), with a `location`, byte by byte with `drip` seconds after
-  each, or with a reset of the connection `reset_after` bytes.
+  first `find` in it reads `put`, the body comes `repeat` times, as `coding` (gzip, not-gzip that only says
+  so, or one of text such as utf-8-sig), with a `location`, byte by byte with `drip` seconds after each, or
+  with a reset of the connection `reset_after` bytes.
 A reply with wrong content (rows count from 0, negative from the end; a reply without the row stays as it is):
 - unequal: `column` (default close) is one shorter. missing: `column` is absent.
 - duplicate_tick: the tick of `row` (default -1) repeats the one before. unordered: `row` is swapped with the
@@ -257,7 +257,7 @@ def parse_faults(items: Any) -> tuple[Fault, ...]:
 
 def _parse(item: Any, number: int) -> Fault:
     kind = item.get("kind") if isinstance(item, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    if kind not in KINDS:
         raise UsageError(f"expected fault {number} of a kind of {', '.join(KINDS)}, got {kind!r}; use one")
     shape = {spec.name: spec for spec in fields(KINDS[kind])}
     given = {name: value for name, value in item.items() if name != "kind"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from extract.simulator import faults as f
 
@@ -76,7 +77,7 @@ def _rewrite(answer: Answer, fault: f.Wire) -> Answer:
         body = body.replace(fault.find.encode(), fault.put.encode(), 1)
     repeat = fault.repeat
     if fault.coding == "gzip":
-        body, repeat = gzip.compress(body * repeat, 1), 1
+        body, repeat = _compressed(body, repeat), 1
         headers["Content-Encoding"] = "gzip"
     elif fault.coding == "not-gzip":
         headers["Content-Encoding"] = "gzip"
@@ -93,3 +94,8 @@ def _rewrite(answer: Answer, fault: f.Wire) -> Answer:
         pause=fault.drip,
         reset_after=fault.reset_after,
     )
+
+
+@lru_cache(maxsize=4)
+def _compressed(body: bytes, repeat: int) -> bytes:
+    return gzip.compress(body * repeat, 1)

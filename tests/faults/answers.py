@@ -36,7 +36,7 @@ CONFIG = SimulatorConfig(
 )
 INSTRUMENTS = {bad.name: f"SIM{number:03d}_USDC-PERPETUAL" for number, bad in enumerate(ANSWERS, 1)}
 ATTEMPTS = 3
-SLOW_S = 1.0
+SLOW_S = 2.0
 GAPS = "select instrument, sum(gap_minutes)::int from quality.ohlcv_gaps group by 1"
 
 
@@ -161,7 +161,7 @@ def client(api: str) -> DeribitClient:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Wait a second where a person waits for minutes."""
+    """Wait two seconds where a person waits for minutes."""
     with (
         patch("extract.commands.loading.client", lambda settings: client(settings.api_url)),
         patch("extract.deribit.client.READ_TIMEOUT_S", SLOW_S),

@@ -19,7 +19,7 @@ from extract.fetching import answer
 from extract.resolution import RESOLUTIONS, Resolution
 from extract.windows import Cursor, Window, packages, plan_range, plan_update, subtract
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
 BASE = 1_704_067_200_000
 LONGEST_WINDOW = 9
