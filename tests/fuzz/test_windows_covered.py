@@ -60,9 +60,9 @@ def cases(draw: st.DrawFn) -> Case:
     resolution = draw(st.sampled_from(sorted(RESOLUTIONS.values(), key=lambda r: r.step_ms)))
     step, anchor = resolution.step_ms, draw(st.sampled_from(resolution.anchors_ms))
     origin = BASE + anchor % step
-    offset = st.integers(0, BUCKETS * step)
-    listed = BASE + draw(st.integers(0, 20 * step))
-    now = listed + draw(offset)
+    odd = st.sampled_from((0, 1, step // 2, step - 1)) | st.integers(0, step - 1)
+    listed = BASE + draw(odd)
+    now = listed + draw(st.integers(BUCKETS // 2, BUCKETS)) * step + draw(odd)
     # nobody knows where buckets of two anchors open; candles begin with the bucket of the listing
     first = (listed - origin) // step
     holes = draw(st.sets(st.integers(0, 2 * BUCKETS), max_size=25))
@@ -80,14 +80,15 @@ def cases(draw: st.DrawFn) -> Case:
         (resolution.floor(listed) + a * step, resolution.floor(listed) + (a + n) * step) for a, n in spans
     ]
     owed = [(start, min(end, bound)) for start, end in owed if start < bound]
-    start = listed - 5 * step + draw(offset)
+    start = listed + draw(st.integers(-5, BUCKETS // 2)) * step + draw(odd)
+    length = draw(st.integers(0, BUCKETS)) * step + draw(odd)
     return Case(
         resolution,
         Server(ticks, draw(st.integers(2, 14))),
         listed,
         now,
         Cursor(last, tuple(windows.merge(owed))),
-        (start, start + draw(offset)),
+        (start, start + length),
         draw(st.integers(0, 8)),
     )
 
