@@ -40,3 +40,15 @@ def test_every_variable_of_the_settings_table_is_read():
     sources = "".join(path.read_text() for path in Path(README.parent, "extract").rglob("*.py"))
     read = set(re.findall(r"\"((?:PERPS|DERIBIT)_[A-Z_]+)\"", sources))
     assert named == read
+
+
+def test_every_fault_in_the_readme_names_a_test_that_there_is():
+    section = README.read_text(encoding="utf-8").split("## What happens when")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    tests = README.parent / "tests"
+    for line in lines:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", line)
+        assert named or line.startswith("| **"), line
+        for file, test in named:
+            assert f"\ndef {test}(" in (tests / file).read_text(encoding="utf-8"), f"{file}::{test}"
+    assert len(lines) > 40
