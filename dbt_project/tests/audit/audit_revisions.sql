@@ -12,9 +12,12 @@ spans as (
 
 ),
 
+-- from the first to the last candle of a month that two loads brought
 repeated as (
 
-    select candles.*
+    select
+        min(candles.timestamp) as first_at,
+        max(candles.timestamp) as last_at
     from spans
     cross join lateral (
         select
@@ -27,6 +30,7 @@ repeated as (
         group by 1, 2
         having count(*) > 1
     ) as candles
+    group by spans.opens_at
 
 ),
 
@@ -36,8 +40,7 @@ versions as (
     from repeated
     cross join lateral (
         select * from {{ ref('stg_candles') }}
-        where timestamp = repeated.timestamp
-            and instrument = repeated.instrument
+        where timestamp between repeated.first_at and repeated.last_at
             and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
         offset 0
     ) as candles

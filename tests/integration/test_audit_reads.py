@@ -1,0 +1,41 @@
+"""What an audit reads of the raw candles grows with their number, not with its square."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from extract.server.connection import Connection
+from tests.integration.dbt_harness import DbtProject, candles, wait_until
+
+CANDLES = 400
+SCANS = """
+select coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0)::bigint from pg_stat_all_tables
+where relid in (select inhrelid from pg_inherits where inhparent = 'deribit_raw.candles'::regclass)
+"""
+
+
+def test_the_audit_of_revisions_scans_raw_candles_a_few_times_however_many_came_twice(
+    database: Connection, tmp_path: Path
+) -> None:
+    project = DbtProject(database, tmp_path)
+    project.create_raw_tables()
+    project.land("10.5", candles(0, CANDLES))
+    project.land("11.5", candles(0, CANDLES, close=99.0))
+    project.build()
+
+    def scans() -> int:
+        # a session hands its counts over when it ends
+        wait_until(lambda: others(project) == 0, "the sessions of dbt to end")
+        return project.query(SCANS)[0][0]
+
+    before = scans()
+    audited = project.run("test", "--select", "audit_revisions")
+    assert audited.statuses["audit_revisions"] == "pass", audited.output
+    assert 0 < scans() - before < CANDLES / 10
+
+
+def others(project: DbtProject) -> int:
+    return project.query(
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and backend_type = 'client backend' and pid <> pg_backend_pid()"
+    )[0][0]
