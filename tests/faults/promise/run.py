@@ -11,7 +11,7 @@ from tests.faults.promise.checks import Difference, compare, remaining, unexcuse
 from tests.faults.promise.exchange import Exchange, open_exchange
 from tests.faults.promise.looks import Seen, look, read_gaps, read_table
 from tests.faults.promise.points import CRASH, KILL, TERMINATE
-from tests.faults.promise.scenario import BUILD, LYING, SPOILING, Scenario, Step, draw, iso
+from tests.faults.promise.scenario import BUILD, LYING, SPOILING, Scenario, Step, iso
 from tests.faults.promise.stage import Stage
 from tests.faults.promise.zygote import Ended
 
@@ -55,14 +55,13 @@ class Result:
     took_s: float = 0.0
 
 
-def carry_out(seed: int, stage: Stage) -> Result:
-    """Carry the scenario of a seed out.
+def carry_out(scenario: Scenario, stage: Stage) -> Result:
+    """Carry a scenario out.
 
     Raises:
         PromiseBrokenError: something that must hold does not.
     """
-    scenario, begun = draw(seed), time.monotonic()
-    result = Result(seed)
+    begun, result = time.monotonic(), Result(scenario.seed)
     stage.revive()
     stage.wait_until_quiet()
     stage.fresh_database()
@@ -76,7 +75,7 @@ def carry_out(seed: int, stage: Stage) -> Result:
     except AssertionError as error:
         told = "\n".join(result.steps)
         raise PromiseBrokenError(
-            f"{error}\nscenario: {scenario}\nwhat happened:\n{told}\nagain: make soak SEED={seed}"
+            f"{error}\nscenario: {scenario}\nwhat happened:\n{told}\nagain: make soak SEED={scenario.seed}"
         ) from error
     result.took_s = time.monotonic() - begun
     return result

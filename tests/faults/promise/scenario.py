@@ -129,7 +129,10 @@ def draw(seed: int) -> Scenario:
     buckets = rng.choice((150, 400, 1000, 5000))
     # half of them disturb a database that has been loaded and built, so that dbt is hit in increments
     calm = (_calm("update", length), _calm(BUILD, length)) if rng.random() < 0.5 else ()
-    steps = (*calm, *(_step(rng, len(calm) + number, length) for number in range(rng.randint(2, 3))))
+    steps = (
+        *calm,
+        *(_step(rng, len(calm) + number, length, calm=bool(calm)) for number in range(rng.randint(2, 3))),
+    )
     return Scenario(
         seed,
         created,
@@ -179,12 +182,14 @@ def _calm(command: str, length: int) -> Step:
     return Step(command, wanted, (), None, None, advance_ms=0, lost=False, at_once=True)
 
 
-def _step(rng: Random, number: int, length: int) -> Step:
+def _step(rng: Random, number: int, length: int, *, calm: bool) -> Step:
     command = (
         rng.choice(("backfill", "update"))
         if number == 0
         else rng.choice(("backfill", "update", "update", "repair", BUILD, BUILD, BUILD))
     )
+    if command == "repair" and not calm:  # there is no list of gaps to repair yet
+        command = "update"
     minutes = length // MINUTE_MS
     start = rng.choice((0, 0, rng.randrange(minutes)))
     hit, outside = _disturbance(rng, command)
@@ -246,9 +251,9 @@ def _reply_fault(rng: Random) -> Fault:
         return fault
     if fault["kind"] in ("http", "error", "reset"):
         fault["method"] = rng.choice(("get_tradingview_chart_data", "any"))
-    fault["probability"] = rng.choice((0.1, 0.3, 1.0))
-    # what is refused for all tries fails its windows, which are then owed
-    fault["times"] = rng.choice((1, 3, 10, 40))
+    fault["probability"] = rng.choice((0.1, 0.5, 1.0))
+    # what is refused for all eight tries fails its windows, which are then owed, or ends the plan
+    fault["times"] = rng.choice((1, 5, 20, 60, 200))
     return fault
 
 

@@ -43,7 +43,7 @@ def soak(first: int, stride: int, count: int, minutes: float, file: Path) -> lis
 
 def one(seed: int, stage: Any) -> dict[str, Any]:
     try:
-        result = carry_out(seed, stage)
+        result = carry_out(draw(seed), stage)
     except Exception:
         print(f"seed {seed} FAILED\n{traceback.format_exc()}", flush=True)
         return {"seed": seed, "failed": traceback.format_exc()}

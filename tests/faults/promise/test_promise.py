@@ -9,10 +9,20 @@ import pytest
 
 from extract.server.cluster import EmbedError
 from tests.faults.promise.run import carry_out
+from tests.faults.promise.scenario import draw
 from tests.faults.promise.soak import enter
 from tests.faults.promise.stage import Stage, open_stage
 
-SEEDS = (2, 3)
+HITS = {
+    37: {"kill -9 of the load, in normalize"},
+    59: {"kill -9 of the load, in extract", "kill -9 of the load, in fetch"},
+    127: {
+        "kill -9 of dbt, during an increment",
+        "kill -9 of the database server under dbt, during an increment",
+    },
+    229: {"kill -9 of the load, between COPY and bookkeeping", "kill -9 of dbt, during the first build"},
+}
+"""By seed what it is here for; a change of the drawing needs other seeds."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +36,8 @@ def stage(cache: Path) -> Iterator[Stage]:
     opened.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", HITS)
 def test_whatever_is_killed_cut_or_denied_the_table_is_the_truth_in_the_end(seed: int, stage: Stage) -> None:
-    enter(carry_out(seed, stage))
+    result = carry_out(draw(seed), stage)
+    enter(result)
+    assert HITS[seed] <= {fault for _, fault in result.faults}, result.steps

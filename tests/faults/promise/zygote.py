@@ -26,7 +26,7 @@ from typing import Any
 from tests.faults.promise.points import Hit, Victims, install
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-LONGEST_S = 120.0
+LONGEST_S = 240.0
 LONGEST_RETRY_S = 0.02
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Libraries that start threads when they are imported are told not to."""
