@@ -107,13 +107,14 @@ def _api_error(
     status: int, error: dict[str, Any], retry_after: float | None
 ) -> TransientError | PermanentError:
     code, data = error.get("code"), error.get("data")
+    known = code if type(code) is int else None  # anything else cannot be looked up
     detail = data if isinstance(data, dict) else {}
     reason = detail.get("reason") or error.get("message") or "no reason given"
     about = f" ({detail['param']})" if detail.get("param") else ""
     text = f"deribit answered {code}: {reason}{about}"
     may_pass = status in TRANSIENT_STATUSES or status >= 500
-    if code in TRANSIENT_CODES or (may_pass and code not in PERMANENT_CODES):
-        return TransientError(text, too_fast=code in RATE_CODES or status == 429, retry_after=retry_after)
+    if known in TRANSIENT_CODES or (may_pass and known not in PERMANENT_CODES):
+        return TransientError(text, too_fast=known in RATE_CODES or status == 429, retry_after=retry_after)
     return PermanentError(text)
 
 

@@ -77,6 +77,15 @@ def test_what_a_server_says_is_one_short_line_of_printable_signs(quoted):
     assert len(str(caught.value)) <= 403
 
 
+@pytest.mark.parametrize("code", [{}, [], [10028], None, "10028", 1e400, True])
+def test_an_error_code_that_is_no_number_is_an_error_like_others(code):
+    body = json.dumps({"error": {"code": code, "message": "no"}}).encode()
+    with pytest.raises(PermanentError, match="deribit answered"):
+        decode(400, {}, body, "h")
+    with pytest.raises(TransientError, match="deribit answered"):
+        decode(503, {}, body, "h")
+
+
 def test_a_redirect_says_where_it_leads_without_secrets():
     headers = {"Location": "https://user:pw@elsewhere.example/login?token=s3cret#x"}
     with pytest.raises(PermanentError, match=r"http 302 to https://elsewhere\.example/login,") as caught:
