@@ -257,7 +257,7 @@ def parse_faults(items: Any) -> tuple[Fault, ...]:
 
 def _parse(item: Any, number: int) -> Fault:
     kind = item.get("kind") if isinstance(item, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UsageError(f"expected fault {number} of a kind of {', '.join(KINDS)}, got {kind!r}; use one")
     shape = {spec.name: spec for spec in fields(KINDS[kind])}
     given = {name: value for name, value in item.items() if name != "kind"}

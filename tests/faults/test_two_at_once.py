@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from extract.deribit.client import DeribitClient
+from extract.deribit.instruments import Listed
 from tests.faults.flow import BACKFILL, BUILD, START, Flow, one_error
 from tests.faults.proxy import proxied
 from tests.integration.truth import control
@@ -48,7 +49,9 @@ def test_an_instrument_that_goes_while_it_is_loaded_is_named_and_the_others_are_
         delisted.setattr(
             DeribitClient,
             "instruments",
-            lambda client: [found for found in listed(client) if found.name != "ETH-PERPETUAL"],
+            lambda client: Listed(
+                [found for found in listed(client).perpetuals if found.name != "ETH-PERPETUAL"], []
+            ),
         )
         updated = flow.expect("update", "--requests-per-second", "1000")
     assert "ETH-PERPETUAL: no longer listed by deribit" in updated.stderr

@@ -401,7 +401,7 @@ def test_a_database_without_timescaledb_says_what_to_run(load, server):
 
 def test_synthetic_candles_cannot_join_market_candles(load, database, monkeypatch):
     load().backfill([BTC], ONE, days(29, 30))
-    monkeypatch.setattr("extract.deribit.client._source", lambda *_: "live")
+    monkeypatch.setattr("extract.deribit.replies._source", lambda *_: "live")
     with pytest.raises(PerpsError, match="expected simulator candles"):
         load().update([], ONE)
     assert ticks(database) == minutes(29, 30)
