@@ -73,7 +73,12 @@ def fetching(exchange: RunningSimulator) -> Callable[[Connection], bool]:
 
 
 @pytest.mark.parametrize(
-    "moment", ["while the first windows are fetched", "after two packages", "inside a copy"]
+    "moment",
+    [
+        "while the first windows are fetched",
+        pytest.param("after two packages", marks=pytest.mark.long),
+        "inside a copy",
+    ],
 )
 def test_the_same_command_again_completes_a_killed_backfill(
     moment, undisturbed, database, exchange, perps, environment

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from extract.server.connection import Connection
 from tests.integration.dbt_harness import DbtProject, candles, wait_until
 
@@ -14,6 +16,7 @@ where relid in (select inhrelid from pg_inherits where inhparent = 'deribit_raw.
 """
 
 
+@pytest.mark.long
 def test_the_audit_of_revisions_scans_raw_candles_a_few_times_however_many_came_twice(
     database: Connection, tmp_path: Path
 ) -> None:

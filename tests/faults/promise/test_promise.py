@@ -36,7 +36,12 @@ def stage(cache: Path) -> Iterator[Stage]:
     opened.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("seed", HITS)
+LONG = (37,)
+
+
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.long] * (seed in LONG)) for seed in HITS]
+)
 def test_whatever_is_killed_cut_or_denied_the_table_is_the_truth_in_the_end(seed: int, stage: Stage) -> None:
     result = carry_out(draw(seed), stage)
     enter(result)
