@@ -10,6 +10,7 @@ import pytest
 from extract.simulator.faults import parse_faults
 from tests.faults.promise.checks import compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.points import POINTS, Hit, hooked
+from tests.faults.promise.run import buckets_too
 from tests.faults.promise.scenario import BUILD, NAMES, draw
 
 SEEDS = range(1, 101)
@@ -93,3 +94,7 @@ def test_only_a_revision_excuses_another_value_and_nothing_an_invented_candle() 
     assert len(unexcused(difference, {}, set(), {}, {BTC: 5}, deceived=True)) == 1
     invented = compare({(BTC, 5): TWO}, {})
     assert len(unexcused(invented, {}, {(BTC, 5)}, {BTC: [(4, 6)]}, {BTC: 5}, deceived=True)) == 1
+
+
+def test_a_tick_off_the_grid_stands_for_its_bucket() -> None:
+    assert buckets_too({60_000, 121_000}) == {60_000, 120_000, 121_000}

@@ -157,7 +157,7 @@ class _Play:
                     cursor.last_ms,
                     self.started.get(name, 0),
                     sorted(tick for known, tick in truth if known == name),
-                    self.seen.landed[name],
+                    buckets_too(self.seen.landed[name]),
                     cursor.owed,
                     self.seen.answered[name],
                 )
@@ -249,6 +249,11 @@ class _Play:
             difference, self.started, revised, read_gaps(self.stage.connection), firsts, deceived
         )
         assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
+
+
+def buckets_too(ticks: set[int]) -> set[int]:
+    """Return ticks and the buckets that they lie in: one off the grid is a rejected candle of its bucket."""
+    return ticks | {tick // 60_000 * 60_000 for tick in ticks}
 
 
 def _fault(step: Step, *, built: bool) -> tuple[str, str]:
