@@ -17,6 +17,7 @@ from extract.errors import PerpsError, UsageError
 from extract.messages import one_line
 from extract.outcome import IncompleteError
 from extract.report.evidence import write_report
+from extract.server.connection import Connection
 from extract.settings import Settings
 from extract.transform import base_variables
 from extract.watch import watched
@@ -37,11 +38,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    with watched(reached), Builder(reached, settings.project, base_variables(args.resolution)) as builder:
+    with Builder(reached, settings.project, base_variables(args.resolution)) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
-        attempt("build", lambda: _build(builder))
+        attempt("build", lambda: _build(builder, reached))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):
-            attempt("build", lambda: _build(builder))
+            attempt("build", lambda: _build(builder, reached))
     if args.report:
         attempt("report", lambda: print_report(write_report(reached, Path(args.out))))
     first, *later = failures.values() or [None]
@@ -58,13 +59,17 @@ def _repair(args: argparse.Namespace, settings: Settings) -> bool:
         return repair_gaps(loader)
 
 
-def _build(builder: Builder) -> None:
+def _build(builder: Builder, reached: Connection) -> None:
     """Run dbt build, without the unit tests: they test the models on made-up rows, not the table.
+
+    Loads are watched by themselves, and with them the builds beside them.
 
     Raises:
         PerpsError: a model or test failed.
     """
-    if not builder.run(["build", "--exclude-resource-type", "unit_test"]):
+    with watched(reached):
+        built = builder.run(["build", "--exclude-resource-type", "unit_test"])
+    if not built:
         raise PerpsError(
             "expected dbt build to pass, got failures above; the report names gaps and violations"
         )
