@@ -60,7 +60,7 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
 
     Raises:
         BusyError: another run holds it.
-        DatabaseError: the database cannot be reached.
+        DatabaseError: the database cannot be reached, or its connection is lost meanwhile.
     """
     opened = database.connect()
     try:
@@ -74,6 +74,11 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
                 )
         try:
             yield opened
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise DatabaseError(
+                f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
+                "what was loaded before is safe, run the same command again"
+            ) from error
         finally:
             _let_go(opened, lock)
     finally:

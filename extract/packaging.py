@@ -36,6 +36,8 @@ DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
     "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    # with more (or WORKERS in the environment) it forks, and forks of a killed run hold its lock for ever
+    "NORMALIZE__WORKERS": "1",
     "DATA_WRITER__DISABLE_COMPRESSION": "true",  # gzip was 70 % of normalize
     "DATA_WRITER__COMPRESSION": "none",  # of parquet; the files live for seconds
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from extract.errors import PerpsError
 from extract.outcome import IncompleteError
 from extract.pipeline import Loader
 from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.server.connection import Connection
+from extract.server.connection import Connection, DatabaseError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.truth import control, rows
 
@@ -405,3 +406,29 @@ def test_synthetic_candles_cannot_join_market_candles(load, database, monkeypatc
     with pytest.raises(PerpsError, match="expected simulator candles"):
         load().update([], ONE)
     assert ticks(database) == minutes(29, 30)
+
+
+def test_a_load_starts_no_process_that_could_outlive_it_and_hold_its_lock(load, monkeypatch):
+    def refuse():
+        raise AssertionError("a process was forked: it holds every connection of a load that is killed")
+
+    monkeypatch.setenv("WORKERS", "2")  # dlt believes it where nothing is said of its own
+    monkeypatch.setattr(os, "fork", refuse)
+    assert load().backfill([BTC], ONE, days(1, 1.1)).landed
+
+
+def test_a_session_that_is_lost_before_anything_is_asked_ends_the_load_with_one_line(
+    load, database, monkeypatch
+):
+    def end_session(opened):
+        rows(database, "select pg_terminate_backend(%s)", opened.info.backend_pid)
+        return before(opened)
+
+    load().backfill([BTC], ONE, days(1, 1.1))
+    before = landing.sweep
+    monkeypatch.setattr(landing, "sweep", end_session)
+    with pytest.raises(DatabaseError, match=r"expected an answer from database .*run the same command again"):
+        load().update([], ONE)
+    monkeypatch.setattr(landing, "sweep", before)
+    load().update([], ONE)
+    assert ticks(database)[-1] == 30 * 1440 - 1
