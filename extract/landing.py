@@ -206,20 +206,32 @@ def sweep(opened: PgConnection) -> int:
         )
         newest = cursor.fetchone()[0]
         for table in TABLES:
-            if not _exists(cursor, table):
-                continue
-            # the index serves the first condition; the second makes no load depend on how text is sorted
-            cursor.execute(
-                sql.SQL(
-                    "delete from {dataset}.{table} where _dlt_load_id > %s"
-                    " and _dlt_load_id not in (select load_id from {dataset}._dlt_loads)"
-                ).format(dataset=sql.Identifier(DATASET), table=sql.Identifier(table)),
-                [newest],
-            )
-            removed += cursor.rowcount
+            if _exists(cursor, table):
+                removed += _delete_after(cursor, table, newest)
     if removed:
         log.info("removed %d rows that a killed run had not finished loading", removed)
     return removed
+
+
+def _delete_after(cursor: PgCursor, table: str, newest: str) -> int:
+    """Delete rows of loads after the newest one; return how many.
+
+    What there is to delete is read first: a delete that finds nothing would decompress old chunks.
+    """
+    # the index serves the first condition; the second makes no load depend on how text is sorted
+    unfinished = sql.SQL(
+        "from {dataset}.{table} where _dlt_load_id > %s"
+        " and _dlt_load_id not in (select load_id from {dataset}._dlt_loads)"
+    ).format(dataset=sql.Identifier(DATASET), table=sql.Identifier(table))
+    bounds: tuple[object, ...] = ()
+    if table == "candles":
+        cursor.execute(sql.SQL('select min("timestamp"), max("timestamp") ') + unfinished, [newest])
+        bounds = cursor.fetchone()
+        if bounds[0] is None:
+            return 0
+    within = sql.SQL(' and "timestamp" between %s and %s' if bounds else "")
+    cursor.execute(sql.SQL("delete ") + unfinished + within, [newest, *bounds])
+    return int(cursor.rowcount)
 
 
 def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int:

@@ -58,7 +58,7 @@
 
         select create_hypertable(
             '{{ relation.include(database=false) }}',
-            by_range('{{ hypertable.time_column }}', interval '{{ hypertable.chunk_interval }}'),
+            by_range('{{ hypertable.time_column }}', interval '{{ chunk_interval_of(hypertable) }}'),
             create_default_indexes => false
         );
 

@@ -7,7 +7,8 @@
     {{ upsert_range(target, arg_dict['temp_relation'], arg_dict['unique_key'], columns) }}
     {%- else -%}
     {%- set time = hypertable.time_column -%}
-    {%- for range in stored_ranges(target, loaded_ranges(hypertable.chunk_interval)) -%}
+    {{ allow_decompression() }}
+    {% for range in stored_ranges(target, loaded_ranges(hypertable.chunk_interval)) -%}
     {%- if range.stored_first and range.candles < 20000 -%}
     {#- a second statement costs more than comparing what is new as well -#}
     {{ upsert_range(target, model_rows(), arg_dict['unique_key'], columns, time, range.first_at, range.last_at) }};

@@ -6,10 +6,22 @@
             ) }}
         {%- endif -%}
     {%- endfor -%}
-    {%- if not modules.re.fullmatch('[1-9][0-9]{0,3} (hour|day|week)s?', var('chunk_interval') | string) -%}
+    {%- for name in ['chunk_interval', 'columnstore_chunk_interval', 'columnstore_after', 'columnstore_merge'] -%}
+        {%- if not modules.re.fullmatch('[1-9][0-9]{0,3} (hour|day|week)s?', var(name) | string) -%}
+            {{ exceptions.raise_compiler_error(
+                "expected " ~ name ~ " to be such as 30 days, in hours, days or weeks, got '" ~ var(name)
+                ~ "'; correct the dbt variable"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if not modules.re.fullmatch('[0-9]{1,5}', var('columnstore_batch') | string) or not 1 <= var('columnstore_batch') | int <= 32767 -%}
         {{ exceptions.raise_compiler_error(
-            "expected chunk_interval to be such as 30 days, in hours, days or weeks, got '" ~ var('chunk_interval')
-            ~ "'; correct the dbt variable"
+            "expected columnstore_batch to be 1 to 32767 candles, got '" ~ var('columnstore_batch') ~ "'; correct the dbt variable"
+        ) }}
+    {%- endif -%}
+    {%- if var('columnstore') is not boolean -%}
+        {{ exceptions.raise_compiler_error(
+            "expected columnstore to be true or false, got '" ~ var('columnstore') ~ "'; correct the dbt variable"
         ) }}
     {%- endif -%}
 {%- endmacro %}

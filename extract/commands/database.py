@@ -44,10 +44,8 @@ def status(_args: argparse.Namespace, settings: Settings) -> int:
     status = cluster(settings).status()
     print(f"running on 127.0.0.1:{status.port}, pid {status.pid}" if status.running else "stopped")
     if status.pg_version:
-        edition = f", {status.edition} edition" if status.edition else ""
-        print(
-            f"PostgreSQL {status.pg_version}, TimescaleDB {status.timescaledb_version or 'unknown'}{edition}"
-        )
+        print(f"PostgreSQL {status.pg_version}, TimescaleDB {status.timescaledb_version or 'unknown'}")
+        print(describe_edition(status.edition))
     print(f"data in {status.data}, packages in {status.cache}")
     return 0 if status.running else 1
 
@@ -109,7 +107,7 @@ def connection(args: argparse.Namespace, settings: Settings) -> Connection:
 
 
 def describe_server(server: Connection) -> str:
-    """Return one line about a server that PGHOST names."""
+    """Return two lines about a server that PGHOST names."""
     try:
         with server.reading() as cursor:
             cursor.execute(
@@ -122,5 +120,19 @@ def describe_server(server: Connection) -> str:
         raise PerpsError(
             f"expected an answer from {server.host}, got {' '.join(str(error).split())}"
         ) from None
-    extension = f"TimescaleDB {timescaledb}, {edition} edition" if timescaledb else "no TimescaleDB extension"
-    return f"{server.host}:{server.port}/{server.dbname} as {server.user}: PostgreSQL {version}, {extension}"
+    extension = f"TimescaleDB {timescaledb}" if timescaledb else "no TimescaleDB extension"
+    where = f"{server.host}:{server.port}/{server.dbname} as {server.user}"
+    return f"{where}: PostgreSQL {version}, {extension}\n{describe_edition(edition)}"
+
+
+def describe_edition(edition: str | None) -> str:
+    """Return what an edition of TimescaleDB means for the tables, in a line.
+
+    Args:
+        edition: what `show timescaledb.license` says; None or another word where nothing is known.
+    """
+    known = {
+        "apache": "Apache edition: no columnstore, tables stay as rows; everything else is the same",
+        "timescale": "Community edition: dbt build compresses chunks that are a week old, see README",
+    }
+    return known.get(edition or "", "edition of TimescaleDB unknown")

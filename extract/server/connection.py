@@ -23,8 +23,12 @@ PATIENCE: Mapping[str, int] = {
 """libpq: a network that has gone silent ends a connection after two minutes, not after hours. Milliseconds
 for the last one, seconds for the others."""
 
-SESSION = "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
-"""The server's side of the same: it lets go of the locks of a client that is gone."""
+SESSION = (
+    "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
+    " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+)
+"""The server's side of the same: it lets go of the locks of a client that is gone. And what is corrected in
+compressed chunks is small, but counts as every row of the batches that it is in."""
 
 
 class DatabaseError(PerpsError):

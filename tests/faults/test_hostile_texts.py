@@ -118,10 +118,13 @@ def test_a_spoilt_list_of_known_gaps_fails_by_name_and_leaves_the_last_one(
         ("base_resolution", "1'; drop schema quality cascade; --"),
         ("chunk_interval", "30 days'); drop schema quality cascade; --"),
         ("gap_threshold_minutes", "five"),
+        ("columnstore", "yes"),
+        ("columnstore_after", "7 days'); drop schema quality cascade; --"),
+        ("columnstore_batch", 40000),
     ],
 )
 def test_a_variable_that_is_not_what_it_should_be_is_refused_by_name(
-    project: DbtProject, variable: str, value: str
+    project: DbtProject, variable: str, value: str | int
 ) -> None:
     explain(project, HEADER)
     outcome = project.run("run", "--vars", json.dumps({variable: value}), "--select", "stg_candles")

@@ -82,7 +82,7 @@ def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject)
     project.land("11.5", [months[1]._replace(close=99.0), months[10]._replace(close=99.0)])
     project.build(*MODEL)
     path = project.work / "target/run/deribit_perps/dbt_project/models/marts/perpetuals_ohlcv.sql"
-    statements = [each for each in path.read_text().split(";") if each.strip()]
+    statements = [each for each in path.read_text().split(";") if "insert into" in each]
     assert len(statements) == 2, "one for each touched chunk"
     opened = project.connection.connect()
     with opened.cursor() as cursor:

@@ -5,9 +5,18 @@
         unique_key=['timestamp', 'instrument'],
         on_schema_change='fail',
         full_refresh=false,
-        meta={'hypertable': {'time_column': 'timestamp', 'chunk_interval': var('chunk_interval')}},
+        meta={'hypertable': {
+            'time_column': 'timestamp',
+            'chunk_interval': var('chunk_interval'),
+            'columnstore_chunk_interval': var('columnstore_chunk_interval'),
+            'segment_by': ['instrument'],
+            'order_by': ['"timestamp"']
+        }},
         pre_hook=['{{ expect_hypertable() }}', '{{ claim_loads() }}', "set local work_mem = '64MB'"],
-        post_hook="{{ create_index_once('idx_perpetuals_instrument', 'instrument, timestamp desc') }}"
+        post_hook=[
+            "{{ create_index_once('idx_perpetuals_instrument', 'instrument, timestamp desc') }}",
+            '{{ reconcile_hypertable() }}'
+        ]
     )
 }}
 

@@ -12,10 +12,14 @@ candles as (
 
     select candles.*
     from days
-    inner join {{ ref('perpetuals_ohlcv') }} as candles
-        on candles.instrument = days.instrument
-        and candles.timestamp >= {{ day_open('days.day') }}
-        and candles.timestamp < {{ day_open('(days.day + 1)') }}
+    cross join lateral (
+        select * from {{ ref('perpetuals_ohlcv') }}
+        where instrument = days.instrument
+            and timestamp >= {{ day_open('days.day') }}
+            and timestamp < {{ day_open('(days.day + 1)') }}
+        -- keeps it a loop over days; a join would decompress every candle
+        offset 0
+    ) as candles
 
 ),
 

@@ -32,7 +32,7 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
             question = question.removeprefix("--").strip()
             cursor.execute(query)
             rows = len(cursor.fetchall())
-            times = [_milliseconds(cursor, query) for _ in range(WARM_RUNS)]
+            times = [milliseconds(cursor, query) for _ in range(WARM_RUNS)]
             cursor.execute(f"explain (analyze, timing off, format json) {query}")
             opened = len({name for name in _scanned(cursor.fetchone()[0][0]["Plan"]) if name in chunks})
             for took in times:
@@ -43,7 +43,8 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
     results.note(f"Median of {WARM_RUNS} warm runs, rows fetched. Chunks are those of perpetuals_ohlcv.")
 
 
-def _milliseconds(cursor: PgCursor, query: str) -> float:
+def milliseconds(cursor: PgCursor, query: str) -> float:
+    """Return how long a query took until its rows were here."""
     began = time.monotonic()
     cursor.execute(query)
     cursor.fetchall()
