@@ -1,0 +1,14 @@
+-- Every gap of the last weeks, the longest first, and why it is there. No candle is read: the days know what they lack.
+select
+    instrument,
+    gap_start,
+    gap_end,
+    gap_minutes,
+    reason,
+    note,
+    last_asked
+from quality.ohlcv_gaps
+where
+    gap_end >= '2025-09-01 00:00+00'
+    and gap_start < '2025-10-02 00:00+00'
+order by gap_minutes desc, instrument, gap_start;

@@ -1,0 +1,286 @@
+"""What docker/ makes of a server, without an engine: roles, Grafana's queries, the ten queries, the schedule.
+
+The server is one of its own, prepared as the container's is: by its superuser, with roles.sql and alone.sql.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.simulator.faults import parse_faults
+from tests.conftest import PROJECT, Perps, perps_environment
+from tests.grafana import Shown, dashboards, filled, queries
+from tests.integration.conftest import BUILD
+from tests.integration.dbt_harness import wait_until
+from tests.integration.query_truth import ANSWERS, BTC, ETH, Minutes, minutes_of
+from tests.integration.truth import control, rows
+
+START = datetime(2025, 9, 29, tzinfo=UTC)
+END = datetime(2025, 10, 2, 8, tzinfo=UTC)
+OUTAGE = {
+    "kind": "outage",
+    "instrument": BTC,
+    "start": "2025-09-29T12:10:00Z",
+    "end": "2025-09-29T12:30:00Z",
+}
+BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2025-09-29")
+DAY = timedelta(days=1)
+QUERIES = sorted((PROJECT / "dbt_project" / "queries").glob("*.sql"))
+BOARDS = dashboards()
+PANELS = [(board, title) for board, content in BOARDS.items() for title in queries(content)]
+OWNER_PASSWORD, READER_PASSWORD = "o'wn\\er$x", "re:ad/er"  # what SQL, a shell or a URL would take apart
+
+PRIVILEGES = """
+select 'role', rolname, concat_ws(
+    ' ', rolsuper, rolcanlogin, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
+    left(rolpassword, 13), (select setconfig::text from pg_db_role_setting where setrole = pg_authid.oid)
+)
+from pg_authid where rolname like 'perps%'
+union all
+select 'database', datname, pg_get_userbyid(datdba) || ' ' || datacl::text
+from pg_database where datname in ('postgres', 'template1', current_database())
+union all
+select 'schema', nspname, pg_get_userbyid(nspowner) || ' ' || nspacl::text
+from pg_namespace where nspname = 'public'
+union all
+select 'default', defaclobjtype::text, pg_get_userbyid(defaclrole) || ' ' || defaclacl::text
+from pg_default_acl
+union all
+select 'function', oid::regprocedure::text, proacl::text
+from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname ~ '^(pg_.*advisory|lo_)'
+order by 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A server as the compose file's, with a history that the schedule has loaded and built.
+
+    `embedded` and `prepared` are what perps itself and what roles.sql gave to whom; `refused` is how
+    roles.sql ended without a password, `left_by_refused` the roles and extensions that there were then.
+    """
+
+    owner: Connection
+    reader: Connection
+    superuser: Connection
+    psql: str
+    embedded: list[tuple[Any, ...]]
+    prepared: list[tuple[Any, ...]]
+    refused: subprocess.CompletedProcess[str]
+    left_by_refused: list[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    config = SimulatorConfig(
+        clock="2025-10-02T08:00:30Z", requests_per_second=None, faults=tuple(parse_faults([OUTAGE]))
+    )
+    with running(config) as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def stack(home: Path, cache: Path) -> Iterator[Stack]:
+    cluster = Cluster(home / "docker", cache)
+    cluster.start()
+    superuser = cluster.connection("postgres", "perps")
+    embedded = rows(superuser, PRIVILEGES)
+    start_anew(superuser.with_database("postgres"))
+    psql = str(cluster.program("psql"))
+    refused = administer(psql, superuser, "roles.sql", PERPS_PASSWORD="")
+    left = rows(
+        superuser,
+        "select rolname from pg_roles where rolname like 'perps%'"
+        " union select extname from pg_extension order by 1",
+    )
+    for script in ("roles.sql", "roles.sql", "alone.sql"):
+        assert administer(psql, superuser, script, PERPS_PASSWORD=OWNER_PASSWORD).returncode == 0
+    yield Stack(
+        replace(superuser, user="perps", password=OWNER_PASSWORD),
+        replace(superuser, user="perps_reader", password=READER_PASSWORD),
+        superuser,
+        psql,
+        embedded,
+        rows(superuser, PRIVILEGES),
+        refused,
+        left,
+    )
+    cluster.destroy()
+
+
+def start_anew(superuser: Connection) -> None:
+    """Leave the server as initdb made it, with an empty database `perps` of the superuser's."""
+    opened = superuser.connect()
+    with opened.cursor() as cursor:
+        for statement in (
+            "drop database perps",
+            "drop role perps",
+            "drop role perps_reader",
+            "grant connect, temporary on database postgres to public",
+            "grant connect on database template1 to public",
+            "create database perps template template0",
+        ):
+            cursor.execute(statement)
+    opened.close()
+
+
+def administer(
+    psql: str, superuser: Connection, script: str, **passwords: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script as the container's entry point does."""
+    given = {"PERPS_READER_PASSWORD": READER_PASSWORD, **passwords}
+    return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
+        [
+            psql,
+            "--no-psqlrc",
+            "--no-password",
+            "--set=ON_ERROR_STOP=1",
+            f"--file={PROJECT / 'docker' / script}",
+        ],
+        env={**os.environ, **superuser.env(), **given},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def built(stack: Stack, exchange: RunningSimulator, perps: Perps) -> Stack:
+    """The stack with the whole history loaded and built, by the role that is no superuser."""
+    loaded = perps(*BACKFILL, database=stack.owner, api=exchange.base_url)
+    assert loaded.returncode == 0, loaded.stderr
+    models = perps(*BUILD, database=stack.owner)
+    assert models.returncode == 0, models.stdout
+    return stack
+
+
+@pytest.fixture(scope="module")
+def market(exchange: RunningSimulator) -> Minutes:
+    return minutes_of(exchange, START, END)
+
+
+def test_roles_sql_gives_everyone_what_the_embedded_server_does(stack):
+    assert {row[0] for row in stack.embedded} == {"role", "database", "schema", "default", "function"}
+    assert stack.prepared == stack.embedded
+
+
+def test_roles_sql_without_a_password_names_it_and_leaves_nothing(stack):
+    assert stack.refused.returncode != 0
+    assert "expected a password for each role, got none in PERPS_PASSWORD;" in stack.refused.stderr
+    assert stack.left_by_refused == [("plpgsql",)]
+
+
+@pytest.mark.parametrize("path", QUERIES[:9], ids=lambda path: path.stem)
+def test_a_query_that_people_write_answers_the_truth_to_the_reader(path, built, market):
+    answer = rows(built.reader, path.read_text())
+    expected = ANSWERS[path.stem](market)
+    assert expected
+    answered = [row[: len(expected[0])] for row in answer if None not in row[: len(expected[0])]]
+    assert answered == list(expected)
+
+
+def test_a_gap_is_listed_with_its_reason(built):
+    [gap] = rows(built.reader, QUERIES[5].read_text())
+    assert gap[3:5] == (20, "source")
+    assert gap[6] is not None
+
+
+def test_storage_adds_up_to_the_relations_of_the_database(built, market):
+    answer = {row[0]: row[1:] for row in rows(built.reader, QUERIES[9].read_text())}
+    hypertables = {name for name, row in answer.items() if row[0]}
+    assert hypertables >= {"public.perpetuals_ohlcv", "deribit_raw.candles"}
+    assert answer["quality.ohlcv_days"][0] is False
+    of_tables = rows(
+        built.superuser,
+        "select sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and ("
+        " relnamespace::regnamespace::text in ('public', 'deribit_raw', 'quality')"
+        " or relnamespace = '_timescaledb_internal'::regnamespace"
+        " and relname ~ '^(_hyper|compress_hyper)_')",
+    )[0][0]
+    assert sum(row[1] for row in answer.values()) == of_tables
+    candles = answer["public.perpetuals_ohlcv"]
+    assert candles[3] == pytest.approx(sum(map(len, market.values())), rel=0.2)
+
+
+def shown(board: str) -> Shown:
+    if board == "health":
+        now = datetime.now(UTC)
+        return Shown(START, now + timedelta(minutes=1), "1h", {"instruments": [BTC, ETH]})
+    return Shown(END - DAY, END, "2m", {"instrument": BTC, "resolution": "15m"})
+
+
+@pytest.mark.parametrize(("board", "title"), PANELS)
+def test_a_panel_has_rows_for_grafana_in_the_order_of_time(board, title, built):
+    content = BOARDS[board]
+    sql = queries(content)[title]
+    names, found = asked(built.reader, filled(sql, shown(board)))
+    assert found
+    formats = {panel["title"]: panel["targets"][0]["format"] for panel in content["panels"]}
+    if formats.get(title) == "time_series":
+        times = [row[names.index("time")] for row in found]
+        assert times == sorted(times)
+        assert all(name == "metric" or isinstance(found[-1][names.index(name)], float) for name in names[1:])
+
+
+def asked(database: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the names of the columns and the rows."""
+    opened = database.connect()
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(sql)
+            return [column.name for column in cursor.description], cursor.fetchall()
+    finally:
+        opened.close()
+
+
+def test_the_reader_cannot_write_through_grafana(built):
+    with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+        rows(built.reader, "delete from perpetuals_ohlcv")
+    opened = built.reader.connect()
+    with opened.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        cursor.execute("set default_transaction_read_only = off")
+        cursor.execute("delete from perpetuals_ohlcv")
+    opened.close()
+
+
+@pytest.mark.long  # perps run in a process of its own, with a build, a repair, another build and a report
+def test_the_schedule_runs_perps_as_a_role_that_is_no_superuser(
+    built: Stack, exchange: RunningSimulator, environment: dict[str, str], tmp_path: Path
+):
+    control(exchange.base_url, "clock", {"now": "2025-10-02T09:00:30Z"})
+    program = tmp_path / "bin" / "perps"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m extract "$@"\n')
+    program.chmod(0o755)
+    places = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PERPS_HOME": str(tmp_path)}
+    variables = perps_environment(environment, built.owner, exchange.base_url, places)
+    ran = tmp_path / "schedule.succeeded"
+    with (tmp_path / "said").open("w") as said:
+        scheduled = subprocess.Popen(
+            [PROJECT / "docker" / "schedule.sh"], env=variables, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_until(lambda: ran.exists() or scheduled.poll() is not None, "a run that succeeds", 200)
+        finally:
+            scheduled.send_signal(signal.SIGTERM)
+            code = scheduled.wait(60)
+    said = (tmp_path / "said").read_text()
+    assert (code, ran.exists(), "failed" in said) == (0, True, False), said
+    assert OWNER_PASSWORD not in said
+    assert rows(built.reader, "select max(timestamp) from perpetuals_ohlcv") == [
+        (END + timedelta(minutes=59),)
+    ]
+    assert (tmp_path / "reports" / "report.html").is_file()
