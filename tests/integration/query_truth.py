@@ -18,6 +18,7 @@ BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 Row = tuple[Any, ...]
 DAY = timedelta(days=1)
 OCTOBER = datetime(2025, 10, 1, tzinfo=UTC)
+MONDAY = datetime(2000, 1, 3, tzinfo=UTC)  # what time_bucket counts from
 
 
 class Minute(NamedTuple):
@@ -64,7 +65,7 @@ def bars(minutes: Iterable[Minute], width: timedelta, offset: timedelta = timede
     """Return open time, open, high, low, close, volume and number of minutes of each bucket."""
     buckets: dict[datetime, list[Minute]] = defaultdict(list)
     for minute in minutes:
-        since = minute.timestamp - datetime(1970, 1, 1, tzinfo=UTC) - offset
+        since = minute.timestamp - MONDAY - offset
         buckets[minute.timestamp - since % width].append(minute)
     return [
         (

@@ -1,4 +1,4 @@
-"""The compose file, read by Docker Compose itself: Debian's package, which reads and checks without an engine."""
+"""The compose file, read by Docker Compose itself: Debian's package, which needs no engine for that."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.conftest import PROJECT, Perps, perps_environment
 from tests.grafana import Shown, dashboards, filled, queries
 from tests.integration.conftest import BUILD
 from tests.integration.dbt_harness import wait_until
-from tests.integration.query_truth import ANSWERS, BTC, ETH, Minutes, minutes_of
+from tests.integration.query_truth import ANSWERS, BTC, ETH, Minutes, bars, minutes_of
 from tests.integration.truth import control, rows
 
 START = datetime(2025, 9, 29, tzinfo=UTC)
@@ -233,6 +233,35 @@ def test_a_panel_has_rows_for_grafana_in_the_order_of_time(board, title, built):
         times = [row[names.index("time")] for row in found]
         assert times == sorted(times)
         assert all(name == "metric" or isinstance(found[-1][names.index(name)], float) for name in names[1:])
+
+
+@pytest.mark.parametrize(("resolution", "width"), [("15m", 15), ("4h", 240), ("1d", 1440), ("2d", 2880)])
+def test_the_bars_of_the_market_are_the_truth_and_the_first_is_whole(resolution, width, built, market):
+    [sql] = (sql for title, sql in queries(BOARDS["market"]).items() if "$resolution" in title)
+    start = datetime(2025, 9, 30, 9, 41, tzinfo=UTC)
+    seen = Shown(start, END, "2m", {"instrument": BTC, "resolution": resolution})
+    _, answer = asked(built.reader, filled(sql, seen))
+    whole = [
+        bar
+        for bar in bars(market[BTC], timedelta(minutes=width))
+        if bar[0] + timedelta(minutes=width) > start
+    ]
+    assert [row[0] for row in answer] == [bar[0] for bar in whole]
+    for row, bar in zip(answer, whole, strict=True):
+        assert row[1:] == pytest.approx([float(value) for value in bar[1:6]])
+
+
+def test_the_calendar_shows_the_day_with_the_outage(built):
+    sql = queries(BOARDS["health"])["Coverage calendar"]
+    _, answer = asked(built.reader, filled(sql, shown("health")))
+    incomplete = [row for row in answer if row[2] < 100]
+    assert incomplete == [(START, BTC, 98.61)]
+    assert len(answer) == 8
+
+
+def test_an_instrument_without_a_candle_to_come_is_fresh(built):
+    sql = queries(BOARDS["health"])["Freshness: closed minutes that are still missing"]
+    assert asked(built.reader, filled(sql, shown("health")))[1] == [(BTC, 0), (ETH, 0)]
 
 
 def asked(database: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
