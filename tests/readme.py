@@ -1,4 +1,4 @@
-"""The README's blocks of `--help`: what they must say, and (run as a program) a README that says it."""
+"""The README's blocks of `--help` and of queries: what they must say. Run as a program: a README that says it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from unittest.mock import patch
 from extract.arguments import build_parser
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+QUERIES = README.parent / "dbt_project" / "queries"
+SHOWN = re.compile(
+    r"(<!-- the queries of dbt_project/queries: make readme -->\n).*(<!-- end of the queries -->)", re.S
+)
 MARK = re.compile(r"(<!-- tests/unit/test_readme.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
     *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "report"),
@@ -41,9 +45,24 @@ def blocks() -> str:
     return "\n".join(shown)
 
 
+def query_blocks() -> str:
+    """Return the queries that people write, each under the first sentence of its comment."""
+    shown = []
+    for path in sorted(QUERIES.glob("*.sql")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comment = " ".join(line.removeprefix("-- ") for line in lines if line.startswith("-- "))
+        sql = "\n".join(line for line in lines if not line.startswith("-- "))
+        title, _, rest = comment.partition(". ")
+        about = f"{rest}\n\n" if rest else ""
+        summary = f"<summary>{title.rstrip('.')} (<code>{path.name}</code>)</summary>"
+        shown.append(f"<details>{summary}\n\n{about}```sql\n{sql}\n```\n\n</details>\n")
+    return "\n".join(shown)
+
+
 def rendered(readme: str) -> str:
-    """Return a README whose last section is true."""
-    return MARK.sub(lambda found: f"{found[1]}\n{blocks()}", readme)
+    """Return a README whose queries and last section are true."""
+    with_queries = SHOWN.sub(lambda found: f"{found[1]}\n{query_blocks()}\n{found[2]}", readme)
+    return MARK.sub(lambda found: f"{found[1]}\n{blocks()}", with_queries)
 
 
 if __name__ == "__main__":

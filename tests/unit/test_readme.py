@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extract.cli import build_parser
-from tests.readme import COMMANDS, README, help_of, rendered
+from tests.readme import COMMANDS, QUERIES, README, help_of, rendered
 
 
 def commands() -> set[str]:
@@ -20,6 +20,14 @@ def test_the_readmes_help_is_what_the_commands_print():
     text = README.read_text(encoding="utf-8")
     # newer argparse aligns its columns otherwise
     assert rendered(text).split() == text.split(), "run: make readme"
+
+
+def test_the_readme_shows_every_query():
+    text = README.read_text(encoding="utf-8")
+    shown = text.split("<!-- the queries of dbt_project/queries")[1].split("<!-- end of the queries -->")[0]
+    files = [path.name for path in sorted(QUERIES.glob("*.sql"))]
+    assert re.findall(r"<code>(\w+\.sql)</code>", shown) == files
+    assert len(files) == 10
 
 
 def test_every_command_is_in_the_readme():
