@@ -1,4 +1,4 @@
-"""The README's blocks of `--help` and of queries: what they must say. Run as a program: a README that says it."""
+"""The README's blocks of `--help` and of queries: what they must say; as a program: a README that says it."""
 
 from __future__ import annotations
 
