@@ -2,7 +2,8 @@
 -- no superuser, and the role `perps_reader` that only reads, also what is made later. The container runs it on its first start; on
 -- a server of your own, as an administrator, in a database made for it:
 --   PERPS_PASSWORD=... PERPS_READER_PASSWORD=... psql --dbname=perps --file=docker/roles.sql
--- Roles that exist already are left as they are, passwords included. It may be run again. All of it is one transaction.
+-- Roles that exist already keep their passwords. It may be run again, also once there are tables. All of it is one transaction; it
+-- takes a psql of version 14 or later.
 \set ON_ERROR_STOP on
 \set QUIET on
 \getenv perps_password PERPS_PASSWORD
@@ -73,6 +74,26 @@ select format('grant connect on database %I to perps_reader', current_database()
 grant usage on schema public to perps_reader;
 alter default privileges for role perps grant usage on schemas to perps_reader;
 alter default privileges for role perps grant select on tables to perps_reader;
+
+-- what was made before there was a reader
+do $$
+declare
+    made record;
+begin
+    for made in select nspname from pg_namespace where nspowner = to_regrole('perps')
+    loop
+        execute format('grant usage on schema %I to perps_reader', made.nspname);
+    end loop;
+    for made in
+        select oid::regclass as relation from pg_class
+        where relowner = to_regrole('perps')
+            and relkind in ('r', 'v')
+            and relnamespace::regnamespace::text !~ '^_timescaledb'
+    loop
+        execute format('grant select on %s to perps_reader', made.relation);
+    end loop;
+end
+$$;
 
 -- PostgreSQL gives both to everyone in this database: advisory locks, with which a reader could keep loads and builds waiting for
 -- ever, and large objects, with which it could fill the disk

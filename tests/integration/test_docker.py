@@ -10,22 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
 
 from extract.server.cluster import Cluster
-from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.faults import parse_faults
 from tests.conftest import PROJECT, Perps, perps_environment
 from tests.grafana import Shown, dashboards, filled, queries
 from tests.integration.conftest import BUILD
 from tests.integration.dbt_harness import wait_until
+from tests.integration.docker_stack import OWNER_PASSWORD, Stack, administer, asked, prepared
 from tests.integration.query_truth import ANSWERS, BTC, ETH, Minutes, bars, minutes_of
 from tests.integration.truth import control, rows
 
@@ -41,47 +39,11 @@ BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2025-09-29"
 DAY = timedelta(days=1)
 QUERIES = sorted((PROJECT / "dbt_project" / "queries").glob("*.sql"))
 BOARDS = dashboards()
+TYPES_OF_GRAFANA = {  # those that its documentation names, as far as they are of use here
+    *("integer", "bigint", "numeric", "double precision", "text", "character varying"),
+    "timestamp with time zone",
+}
 PANELS = [(board, title) for board, content in BOARDS.items() for title in queries(content)]
-OWNER_PASSWORD, READER_PASSWORD = "o'wn\\er$x", "re:ad/er"  # what SQL, a shell or a URL would take apart
-
-PRIVILEGES = """
-select 'role', rolname, concat_ws(
-    ' ', rolsuper, rolcanlogin, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
-    left(rolpassword, 13), (select setconfig::text from pg_db_role_setting where setrole = pg_authid.oid)
-)
-from pg_authid where rolname like 'perps%'
-union all
-select 'database', datname, pg_get_userbyid(datdba) || ' ' || datacl::text
-from pg_database where datname in ('postgres', 'template1', current_database())
-union all
-select 'schema', nspname, pg_get_userbyid(nspowner) || ' ' || nspacl::text
-from pg_namespace where nspname = 'public'
-union all
-select 'default', defaclobjtype::text, pg_get_userbyid(defaclrole) || ' ' || defaclacl::text
-from pg_default_acl
-union all
-select 'function', oid::regprocedure::text, proacl::text
-from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname ~ '^(pg_.*advisory|lo_)'
-order by 1, 2
-"""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A server as the compose file's, with a history that the schedule has loaded and built.
-
-    `embedded` and `prepared` are what perps itself and what roles.sql gave to whom; `refused` is how
-    roles.sql ended without a password, `left_by_refused` the roles and extensions that there were then.
-    """
-
-    owner: Connection
-    reader: Connection
-    superuser: Connection
-    psql: str
-    embedded: list[tuple[Any, ...]]
-    prepared: list[tuple[Any, ...]]
-    refused: subprocess.CompletedProcess[str]
-    left_by_refused: list[tuple[Any, ...]]
 
 
 @pytest.fixture(scope="module")
@@ -97,64 +59,8 @@ def exchange() -> Iterator[RunningSimulator]:
 def stack(home: Path, cache: Path) -> Iterator[Stack]:
     cluster = Cluster(home / "docker", cache)
     cluster.start()
-    superuser = cluster.connection("postgres", "perps")
-    embedded = rows(superuser, PRIVILEGES)
-    start_anew(superuser.with_database("postgres"))
-    psql = str(cluster.program("psql"))
-    refused = administer(psql, superuser, "roles.sql", PERPS_PASSWORD="")
-    left = rows(
-        superuser,
-        "select rolname from pg_roles where rolname like 'perps%'"
-        " union select extname from pg_extension order by 1",
-    )
-    for script in ("roles.sql", "roles.sql", "alone.sql"):
-        assert administer(psql, superuser, script, PERPS_PASSWORD=OWNER_PASSWORD).returncode == 0
-    yield Stack(
-        replace(superuser, user="perps", password=OWNER_PASSWORD),
-        replace(superuser, user="perps_reader", password=READER_PASSWORD),
-        superuser,
-        psql,
-        embedded,
-        rows(superuser, PRIVILEGES),
-        refused,
-        left,
-    )
+    yield prepared(cluster)
     cluster.destroy()
-
-
-def start_anew(superuser: Connection) -> None:
-    """Leave the server as initdb made it, with an empty database `perps` of the superuser's."""
-    opened = superuser.connect()
-    with opened.cursor() as cursor:
-        for statement in (
-            "drop database perps",
-            "drop role perps",
-            "drop role perps_reader",
-            "grant connect, temporary on database postgres to public",
-            "grant connect on database template1 to public",
-            "create database perps template template0",
-        ):
-            cursor.execute(statement)
-    opened.close()
-
-
-def administer(
-    psql: str, superuser: Connection, script: str, **passwords: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a script as the container's entry point does."""
-    given = {"PERPS_READER_PASSWORD": READER_PASSWORD, **passwords}
-    return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
-        [
-            psql,
-            "--no-psqlrc",
-            "--no-password",
-            "--set=ON_ERROR_STOP=1",
-            f"--file={PROJECT / 'docker' / script}",
-        ],
-        env={**os.environ, **superuser.env(), **given},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +132,10 @@ def shown(board: str) -> Shown:
 def test_a_panel_has_rows_for_grafana_in_the_order_of_time(board, title, built):
     content = BOARDS[board]
     sql = queries(content)[title]
-    names, found = asked(built.reader, filled(sql, shown(board)))
+    columns, found = asked(built.reader, filled(sql, shown(board)))
     assert found
+    assert set(columns.values()) <= TYPES_OF_GRAFANA
+    names = list(columns)
     formats = {panel["title"]: panel["targets"][0]["format"] for panel in content["panels"]}
     if formats.get(title) == "time_series":
         times = [row[names.index("time")] for row in found]
@@ -259,23 +167,6 @@ def test_the_calendar_shows_the_day_with_the_outage(built):
     assert len(answer) == 8
 
 
-def test_an_instrument_without_a_candle_to_come_is_fresh(built):
-    sql = queries(BOARDS["health"])["Freshness: closed minutes that are still missing"]
-    assert asked(built.reader, filled(sql, shown("health")))[1] == [(BTC, 0), (ETH, 0)]
-
-
-def asked(database: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the names of the columns and the rows."""
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute("set timezone to 'Asia/Hong_Kong'")  # people's clients are anywhere
-            cursor.execute(sql)
-            return [column.name for column in cursor.description], cursor.fetchall()
-    finally:
-        opened.close()
-
-
 def test_the_reader_cannot_write_through_grafana(built):
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         rows(built.reader, "delete from perpetuals_ohlcv")
@@ -284,6 +175,21 @@ def test_the_reader_cannot_write_through_grafana(built):
         cursor.execute("set default_transaction_read_only = off")
         cursor.execute("delete from perpetuals_ohlcv")
     opened.close()
+
+
+def test_roles_sql_run_again_lets_the_reader_read_what_was_made_before(built):
+    count = "select (select count(*) from perpetuals_ohlcv) - (select sum(candles) from quality.ohlcv_days)"
+    opened = built.owner.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("revoke all on schema quality from perps_reader")
+        cursor.execute("revoke all on all tables in schema quality from perps_reader")
+        cursor.execute("revoke all on perpetuals_ohlcv from perps_reader")
+    opened.close()
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        rows(built.reader, count)
+    assert administer(built.psql, built.superuser, "roles.sql", PERPS_PASSWORD="another").returncode == 0
+    assert rows(built.reader, count) == [(0,)]
+    assert rows(built.owner, "select 1") == [(1,)], "the password is the first one"
 
 
 @pytest.mark.long  # perps run in a process of its own, with a build, a repair, another build and a report
