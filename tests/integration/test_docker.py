@@ -35,7 +35,16 @@ OUTAGE = {
     "start": "2025-09-29T12:10:00Z",
     "end": "2025-09-29T12:30:00Z",
 }
-BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2025-09-29")
+REVISION = {
+    "kind": "revision",
+    "instrument": BTC,
+    "at": "2025-10-01T05:20:00Z",
+    "since": "2025-10-02T08:00:40Z",
+    "values": {"volume": 321.5},
+}
+BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}")
+WHOLE = ("--start", "2025-09-29")
+AGAIN = ("--start", "2025-10-01T05:00", "--end", "2025-10-01T06:00")
 DAY = timedelta(days=1)
 QUERIES = sorted((PROJECT / "dbt_project" / "queries").glob("*.sql"))
 BOARDS = dashboards()
@@ -49,7 +58,7 @@ PANELS = [(board, title) for board, content in BOARDS.items() for title in queri
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[RunningSimulator]:
     config = SimulatorConfig(
-        clock="2025-10-02T08:00:30Z", requests_per_second=None, faults=tuple(parse_faults([OUTAGE]))
+        clock="2025-10-02T08:00:30Z", requests_per_second=None, faults=tuple(parse_faults([OUTAGE, REVISION]))
     )
     with running(config) as simulated:
         yield simulated
@@ -65,16 +74,22 @@ def stack(home: Path, cache: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def built(stack: Stack, exchange: RunningSimulator, perps: Perps) -> Stack:
-    """The stack with the whole history loaded and built, by the role that is no superuser."""
-    loaded = perps(*BACKFILL, database=stack.owner, api=exchange.base_url)
-    assert loaded.returncode == 0, loaded.stderr
+    """The stack with the whole history loaded and built, by the role that is no superuser.
+
+    One candle is revised after it was loaded, and loaded again.
+    """
+    for clock, times in (("2025-10-02T08:00:30Z", WHOLE), ("2025-10-02T08:00:50Z", AGAIN)):
+        control(exchange.base_url, "clock", {"now": clock})
+        loaded = perps(*BACKFILL, *times, database=stack.owner, api=exchange.base_url)
+        assert loaded.returncode == 0, loaded.stderr
     models = perps(*BUILD, database=stack.owner)
     assert models.returncode == 0, models.stdout
     return stack
 
 
 @pytest.fixture(scope="module")
-def market(exchange: RunningSimulator) -> Minutes:
+def market(built: Stack, exchange: RunningSimulator) -> Minutes:
+    """What the exchange says once everything is loaded."""
     return minutes_of(exchange, START, END)
 
 
@@ -96,6 +111,13 @@ def test_a_query_that_people_write_answers_the_truth_to_the_reader(path, built, 
     assert expected
     answered = [row[: len(expected[0])] for row in answer if None not in row[: len(expected[0])]]
     assert answered == list(expected)
+
+
+def test_there_are_two_versions_of_a_candle_to_choose_from(built):
+    versions = "select volume from deribit_raw.candles where instrument = %s and timestamp = %s order by 1"
+    found = rows(built.reader, versions, BTC, REVISION["at"])
+    assert len(found) == 2
+    assert found[1] == (321.5,)
 
 
 def test_a_gap_is_listed_with_its_reason(built):
