@@ -4,7 +4,8 @@
 
 
 {% macro chunk_interval_of(hypertable) -%}
-    {{ return(hypertable.columnstore_chunk_interval if var('columnstore') and has_columnstore() else hypertable.chunk_interval) }}
+    {%- set compressed = hypertable.columnstore_chunk_interval or hypertable.chunk_interval -%}
+    {{ return(compressed if var('columnstore') and has_columnstore() else hypertable.chunk_interval) }}
 {%- endmacro %}
 
 
