@@ -19,7 +19,6 @@ say() {
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) schedule: $*"
 }
 
-
 whole_number() {
     case $2 in
         '' | 0* | *[!0-9]*)
@@ -45,7 +44,13 @@ healthy() {
 
 stop() {
     stopping=yes
-    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
+    [ -z "$child" ] || tell
+}
+
+# After a second: what is sent to a child that has not yet become perps is taken by this script's own trap in it, and lost.
+tell() {
+    sleep 1 9>&-
+    kill -TERM "$child" 2>/dev/null
 }
 
 # A signal ends the waiting, not the child: waits until the child is gone, and leaves its exit code in $code.
@@ -60,6 +65,7 @@ await() {
 
 run_once() {
     today=$(date -u +%Y-%m-%d)
+    [ -z "$stopping" ] || return 0
     set -- run --instruments "$instruments" --out "$home/reports"
     if [ "$(cat "$repaired" 2>/dev/null)" = "$today" ]; then
         set -- "$@" --no-report
@@ -70,7 +76,7 @@ run_once() {
     fi
     perps "$@" &
     child=$!
-    [ -z "$stopping" ] || kill -TERM "$child" 2>/dev/null
+    [ -z "$stopping" ] || tell
     await
     if [ "$code" -eq 0 ]; then
         # whole or not at all: healthy may read it at any time
@@ -80,14 +86,12 @@ run_once() {
     fi
 }
 
+# Second by second: a signal is obeyed between two of them, and no child has to be told.
 pause() {
-    left=$((began + interval - $(date +%s)))
-    [ "$left" -gt 0 ] || return 0
-    # without the lock: what sleeps is no run
-    sleep "$left" 9>&- &
-    child=$!
-    [ -z "$stopping" ] || kill -TERM "$child" 2>/dev/null
-    await
+    while [ -z "$stopping" ] && [ "$(date +%s)" -lt $((began + interval)) ]; do
+        # without the lock: what sleeps is no run
+        sleep 1 9>&-
+    done
 }
 
 whole_number PERPS_INTERVAL_SECONDS "$interval"
@@ -116,6 +120,6 @@ say "every $interval s: $instruments"
 while [ -z "$stopping" ]; do
     began=$(date +%s)
     run_once
-    [ -n "$stopping" ] || pause
+    pause
 done
 say "ended as told"

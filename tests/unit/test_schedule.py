@@ -71,24 +71,26 @@ Start = Callable[..., Schedule]
 def start(tmp_path: Path) -> Iterator[Start]:
     begun: list[Schedule] = []
 
-    def started(work: str, today: str = "2025-10-01", **env: str) -> Schedule:
-        (tmp_path / "today").write_text(f"{today}\n")
+    def started(work: str, today: str = "2025-10-01", home: str = ".", **env: str) -> Schedule:
+        folder = tmp_path / home
+        folder.mkdir(exist_ok=True)
+        (folder / "today").write_text(f"{today}\n")
         for name, text in (("perps", PERPS.format(work=work)), ("date", DATE)):
-            program = tmp_path / "bin" / name
+            program = folder / "bin" / name
             program.parent.mkdir(exist_ok=True)
             program.write_text(text)
             program.chmod(0o755)
         variables = {
-            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-            "PERPS_HOME": str(tmp_path),
-            "LEDGER": str(tmp_path / "ledger"),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PERPS_HOME": str(folder),
+            "LEDGER": str(folder / "ledger"),
             "PERPS_INTERVAL_SECONDS": "1",
             "PERPS_INSTRUMENTS": "all",
             **env,
         }
-        with (tmp_path / "said").open("w") as said:
+        with (folder / "said").open("w") as said:
             process = subprocess.Popen([SCHEDULE], env=variables, stdout=said, stderr=subprocess.STDOUT)
-        begun.append(Schedule(process, tmp_path, variables))
+        begun.append(Schedule(process, folder, variables))
         return begun[-1]
 
     yield started
@@ -135,6 +137,18 @@ def test_told_to_end_it_ends_the_run_at_work_and_begins_no_other(start):
     assert schedule.process.returncode == 0
     assert [line.split()[0] for line in schedule.ledger] == ["begin", "terminated"]
     assert not (schedule.home / "schedule.succeeded").exists()
+
+
+def test_told_to_end_just_as_a_run_begins_it_does_not_wait_for_the_run(start):
+    # what a child is sent before it has become another program is lost, at some of these moments
+    schedules = []
+    for n in range(12):
+        schedules.append(start(WAITS, home=f"{n}"))
+        while not (schedules[-1].home / "schedule.lock").exists():  # the first thing that is written
+            assert schedules[-1].process.poll() is None
+        time.sleep(n / 500)
+        schedules[-1].process.send_signal(signal.SIGTERM)
+    assert [schedule.process.wait(30) for schedule in schedules] == [0] * len(schedules)
 
 
 def test_told_to_end_between_runs_it_ends_at_once(start):
