@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -57,12 +58,15 @@ def test_the_table_has_exactly_the_seven_columns_in_order(built: DbtProject) -> 
     ]
 
 
-def test_the_table_is_a_hypertable_with_chunks_of_thirty_days(built: DbtProject) -> None:
+def test_the_table_is_a_hypertable_with_chunks_of_thirty_days_or_of_seven_that_are_compressed(
+    built: DbtProject,
+) -> None:
+    columnstore = built.query("show timescaledb.license") == [("timescale",)]
     dimensions = built.query(
-        "select column_name, time_interval = interval '30 days' from timescaledb_information.dimensions"
+        "select column_name, time_interval from timescaledb_information.dimensions"
         " where hypertable_schema = 'public' and hypertable_name = 'perpetuals_ohlcv'"
     )
-    assert dimensions == [("timestamp", True)]
+    assert dimensions == [("timestamp", timedelta(days=7 if columnstore else 30))]
 
 
 def test_the_table_has_its_primary_key_and_one_index(built: DbtProject) -> None:
