@@ -59,28 +59,55 @@
             'order_by': ['"timestamp"', '_dlt_load_id'],
         } -%}
         {{ reconcile_hypertable(source('deribit_raw', 'candles'), hypertable) }}
-        {{ reconcile_batch() }}
+        {{ reconcile_compression() }}
     {%- endif -%}
 {%- endmacro %}
 
 
-{% macro reconcile_batch() -%}
+{% macro reconcile_compression() -%}
     {%- if var('columnstore') and has_columnstore() -%}
-        {%- set name = 'timescaledb.compression_batch_size_limit' -%}
-        {#- older servers hold 1000 at most, or have no such setting -#}
-        {%- set wanted = run_query(
-            "select least(max_val::integer, " ~ var('columnstore_batch') | int ~ ") as candles, setting::integer as held"
-            ~ " from pg_settings where name = '" ~ name ~ "'"
-        ).rows -%}
-        {%- if wanted | length > 0 and wanted[0].candles != wanted[0].held -%}
+        {%- for setting in run_query(compression_settings()).rows if setting.wanted != setting.held -%}
             {#- of this role, which the policies run as, in this database: a right that every role has -#}
             {%- do run_query(
                 "alter role current_user in database " ~ adapter.quote(target.dbname)
-                ~ " set " ~ name ~ " = " ~ wanted[0].candles
+                ~ " set " ~ setting.name ~ " = '" ~ setting.wanted ~ "'"
             ) -%}
-            {{ log('compressed batches hold up to ' ~ wanted[0].candles ~ ' candles from now on', info=true) }}
-        {%- endif -%}
+            {{ log(setting.name ~ ' is ' ~ setting.wanted ~ ' from now on', info=true) }}
+        {%- endfor -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{% macro compression_settings() -%}
+    with wanted as (
+
+        select * from (
+            values
+                ('timescaledb.compression_batch_size_limit', '{{ var('columnstore_batch') | int }}'),
+                -- by default the two columns of an index together have one, which no query of candles can use, and a chunk
+                -- that has one is merged with none
+                ('timescaledb.enable_sparse_index_bloom', 'off')
+        ) as settings (name, value)
+
+    ),
+
+    final as (
+
+        select
+            held.name,
+            held.setting as held,
+            -- older servers hold 1000 in a batch at most
+            case
+                when held.vartype = 'integer' then least(held.max_val::integer, wanted.value::integer)::text
+                else wanted.value
+            end as wanted
+        from wanted
+        -- older servers have one of them or none
+        inner join pg_settings as held on held.name = wanted.name
+
+    )
+
+    select * from final
 {%- endmacro %}
 
 
