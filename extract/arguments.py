@@ -224,6 +224,13 @@ def _add_database(subparsers: Subparsers) -> None:
         added.add_argument("--reader", action="store_true", help="as the read-only role perps_reader")
         if name == "psql":
             added.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="for psql")
+    for name, run, text, of in (
+        ("backup", "database:backup", "write a database to a file; loads may go on meanwhile", "replaced"),
+        ("restore", "database:restore", "make a database of such a file; it must have no tables", "read"),
+    ):
+        added = _command(actions, name, run, text)
+        added.add_argument("file", metavar="FILE", help=f"of pg_dump's custom format; {of}")
+        added.add_argument("--database", metavar="NAME", help="default: perps")
     destroy = _command(actions, "destroy", "database:destroy", "stop the server and delete all its data")
     destroy.add_argument("--yes", action="store_true", help="really delete every database of the server")
 

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
-from extract.server.connection import Connection, DatabaseError
+from extract.server.connection import Connection
 from extract.times import format_time
 from extract.windows import Interval
 
@@ -30,24 +30,6 @@ READER = "perps_reader"
 
 class BusyError(PerpsError):
     """Another run holds the lock."""
-
-
-def check_server(opened: PgConnection) -> None:
-    """Make sure that the database has TimescaleDB.
-
-    Raises:
-        DatabaseError: it has not.
-    """
-    with opened.cursor() as cursor:
-        cursor.execute(
-            "select current_database(), (select extversion from pg_extension where extname = 'timescaledb')"
-        )
-        name, version = cursor.fetchone()
-    if version is None:
-        raise DatabaseError(
-            f"expected the timescaledb extension in database {name}, found none; "
-            "an administrator must run there: create extension timescaledb"
-        )
 
 
 @contextmanager

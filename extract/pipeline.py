@@ -16,6 +16,7 @@ from extract.outcome import Outcome, raise_incomplete
 from extract.packaging import Packages, open_pipeline
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
+from extract.rights import check_server
 from extract.selection import check_source, choose, is_all
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
@@ -141,7 +142,7 @@ class Loader:
         loaded_at: Resolution | None = None,
     ) -> Outcome:
         with landing.run_lock(self.database) as locked:
-            landing.check_server(locked)
+            check_server(locked)
             landing.check_clock(locked, time.time())
             clock, (listed, refused) = self.client.server_time(), self.client.instruments()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:

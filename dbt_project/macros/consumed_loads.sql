@@ -43,6 +43,60 @@
 {%- endmacro %}
 
 
+{% macro adopt_consumed_loads() -%}
+    {#- no transaction of a server gets that far: what is above is a name for "restored", one a model -#}
+    {%- set names = "9223372036854775808" -%}
+    {%- set restored = "claimed_by < '" ~ names ~ "'::xid8 and claimed_by::xid <> xmin" -%}
+    {%- if execute and run_query("select to_regclass('quality.consumed_loads') is not null").columns[0].values()[0]
+        and run_query("select exists (select from quality.consumed_loads where " ~ restored ~ ")").columns[0].values()[0] -%}
+        select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), 0);
+
+        -- a claim is written by the transaction that it names: whoever wrote one of another's wrote no claims
+        with restored as (
+            select
+                model,
+                load_id,
+                claimed_by,
+                ('{{ names }}'::numeric + 2147483648 + hashtext(model))::text::xid8 as name
+            from quality.consumed_loads
+            where xmin in (
+                select xmin
+                from quality.consumed_loads
+                where claimed_by >= '{{ names }}'::xid8
+                    or claimed_by::xid <> xmin
+            )
+        ),
+
+        renamed as (
+            select
+                own.model,
+                own.load_id,
+                own.claimed_by,
+                own.name,
+                -- 0 is nobody's: what had not been followed then is followed now
+                coalesce(min(upstream.name), '0'::xid8) as follows
+            from restored as own
+            inner join quality.consumed_loads as claims
+                on claims.model = own.model
+                and claims.load_id = own.load_id
+            left join restored as upstream
+                on upstream.load_id = own.load_id
+                and upstream.claimed_by = claims.follows
+            group by own.model, own.load_id, own.claimed_by, own.name
+        )
+
+        update quality.consumed_loads as claims
+        set
+            claimed_by = renamed.name,
+            follows = case when claims.follows is not null then renamed.follows end
+        from renamed
+        where renamed.model = claims.model
+            and renamed.load_id = claims.load_id
+            and renamed.claimed_by = claims.claimed_by;
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro create_known_gaps() -%}
     {%- if execute and run_query("select to_regclass('quality.known_gaps') is null").columns[0].values()[0] -%}
         create schema if not exists quality;

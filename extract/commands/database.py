@@ -7,12 +7,15 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import psycopg2
 
 from extract.commands.shared import cluster, without_dashes
 from extract.errors import PerpsError, UsageError
-from extract.server.cluster import Cluster
+from extract.server.backup import back_up
+from extract.server.backup import restore as restore_database
+from extract.server.cluster import DATABASE, Cluster
 from extract.server.connection import Connection
 from extract.settings import Settings
 
@@ -71,6 +74,37 @@ def psql(args: argparse.Namespace, settings: Settings) -> int:
         raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
     sys.stdout.flush()
     os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **reached.env()})  # noqa: S606
+
+
+def backup(args: argparse.Namespace, settings: Settings) -> int:
+    """Write a database of the embedded server to a file."""
+    server, name = ours_to_move(settings, "backup"), args.database or DATABASE
+    server.start()
+    size = back_up(server, name, Path(args.file))
+    print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; read it with: perps db restore")
+    return 0
+
+
+def restore(args: argparse.Namespace, settings: Settings) -> int:
+    """Make a database of the embedded server of a file."""
+    server, name = ours_to_move(settings, "restore"), args.database or DATABASE
+    server.start()
+    if sys.stderr.isatty():
+        print(f"restoring {args.file} into {name}", file=sys.stderr)
+    restore_database(server, name, Path(args.file))
+    named = "" if name == DATABASE else f'eval "$(perps db env --database {name})" && '
+    print(f"restored {name} from {args.file}; go on with: {named}perps run")
+    return 0
+
+
+def ours_to_move(settings: Settings, action: str) -> Cluster:
+    """Return the embedded server; PostgreSQL's own programs move what PGHOST names."""
+    if settings.server:
+        raise PerpsError(
+            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
+            "pg_dump or pg_restore, see README, moving to another server"
+        )
+    return cluster(settings)
 
 
 def destroy(args: argparse.Namespace, settings: Settings) -> int:

@@ -7,7 +7,7 @@ import os
 import pwd
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,11 +68,12 @@ def run(
     account: Account | None = None,
     cwd: Path | None = None,
     pass_fds: tuple[int, ...] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """Run `command` without input and return what it prints, in English.
 
     Only PATH and the proxy variables are passed on: PG variables and LD_LIBRARY_PATH would change what the
-    programs do.
+    programs do. `variables` come on top.
 
     Raises:
         ProgramFailed: its status is not 0, or it cannot be run at all.
@@ -90,7 +91,7 @@ def run(
             text=True,
             errors="replace",
             check=False,
-            env=kept | {"LC_ALL": "C", "HOME": "/"},
+            env=kept | {"LC_ALL": "C", "HOME": "/"} | dict(variables or {}),
             cwd=cwd or "/",
             pass_fds=pass_fds,
             umask=0o022,

@@ -1,0 +1,187 @@
+"""A server that somebody else runs: an ordinary role, told all that it lacks at once, and TLS everywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import adbc_driver_postgresql.dbapi as adbc
+import pytest
+
+from extract.rights import Given, check_server, steps
+from extract.server.cluster import Cluster
+from extract.server.connection import PATIENCE, Connection, DatabaseError
+from extract.settings import PROJECT
+from extract.transform import open_dbt
+
+PASSWORD = "of-alice"
+ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+
+
+@pytest.fixture
+def bare(server: Cluster) -> Iterator[tuple[Connection, Connection]]:
+    """A database without anything, as its administrator and as a role without any right of its own."""
+    administrator = server.connection("postgres", "postgres")
+    execute(administrator, "create database bare template template0")
+    execute(administrator, "revoke temporary on database bare from public")
+    execute(administrator, f"create role alice login password '{PASSWORD}'")
+    there = administrator.with_database("bare")
+    yield there, replace(there, user="alice", password=PASSWORD)
+    execute(administrator, "drop database bare with (force)")
+    execute(administrator, "drop role alice")
+
+
+def execute(connection: Connection, statement: str) -> None:
+    opened = connection.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(statement)
+    opened.close()
+
+
+def lacks(connection: Connection) -> str:
+    opened = connection.connect()
+    try:
+        with pytest.raises(DatabaseError) as failed:
+            check_server(opened)
+    finally:
+        opened.close()
+    return str(failed.value)
+
+
+def test_an_administrator_is_asked_once_for_all_that_is_missing(bare: tuple[Connection, Connection]) -> None:
+    administrator, alice = bare
+    said = lacks(alice)
+    assert "\n" not in said
+    assert said.partition("an administrator must run there: ")[2] == (
+        'create extension timescaledb; grant create on database "bare" to "alice"; '
+        'grant temporary on database "bare" to "alice"; grant usage, create on schema public to "alice"'
+    )
+    execute(administrator, said.partition("run there: ")[2])
+    opened = alice.connect()
+    check_server(opened)
+    with opened.cursor() as cursor:
+        cursor.execute("create schema quality; create table perpetuals_ohlcv (); create temporary table t ()")
+    opened.close()
+
+
+def test_a_role_whose_schemas_an_administrator_made_needs_no_right_to_make_them(
+    bare: tuple[Connection, Connection],
+) -> None:
+    administrator, alice = bare
+    for schema in ("deribit_raw", "staging", "quality", "test_failures"):
+        execute(administrator, f"create schema {schema} authorization alice")
+    assert "grant create on database" not in lacks(alice)
+
+
+def test_a_server_without_the_library_is_told_to_load_it_first() -> None:
+    given = Given("market", "alice", False, False, True, True, True)
+    assert steps(given, ["create extension timescaledb"]) == (
+        "add timescaledb to shared_preload_libraries and restart the server, "
+        "then run there: create extension timescaledb"
+    )
+
+
+# --- TLS
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Path]:
+    """A certificate of the server by `ca`, and another authority, `wrong`."""
+    folder = Path(tempfile.mkdtemp(prefix="perps-test-"))
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
+
+    new = ("-newkey", "rsa:2048", "-nodes", "-keyout")
+    for authority in ("ca", "wrong"):
+        openssl(
+            "req", "-x509", *new, f"{authority}.key", "-out", f"{authority}.crt", "-subj", f"/CN={authority}"
+        )
+    openssl("req", *new, "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
+    by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
+    openssl("x509", "-req", "-in", "server.csr", *by, "-out", "server.crt")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def encrypting(certificates: Path, cache: Path) -> Iterator[tuple[Cluster, Connection]]:
+    """A server that takes the role perps over TLS alone, and that role."""
+    folder = Path(tempfile.mkdtemp(prefix="perps-test-"))
+    folder.chmod(0o755)
+    cluster = Cluster(folder / "data", cache)
+    try:
+        perps = cluster.start()
+        pgdata = cluster.data / "pgdata"
+        for name in ("server.crt", "server.key"):
+            shutil.copy(certificates / name, pgdata)
+            (pgdata / name).chmod(0o600)
+            shutil.chown(pgdata / name, pgdata.stat().st_uid, pgdata.stat().st_gid)
+        access = "hostssl all perps all scram-sha-256\nhost all postgres all scram-sha-256\n"
+        (pgdata / "pg_hba.conf").write_text(access)
+        execute(cluster.connection("postgres", "postgres"), "alter system set ssl = on")
+        cluster.stop()
+        cluster.start()
+        yield cluster, perps
+    finally:
+        cluster.destroy()
+        shutil.rmtree(folder)
+
+
+def by_psycopg2(perps: Connection, _: Path) -> bool:
+    with perps.reading() as cursor:
+        cursor.execute(ENCRYPTED)
+        return bool(cursor.fetchone()[0])
+
+
+def by_dlt(perps: Connection, _: Path) -> bool:
+    with adbc.connect(perps.url(PATIENCE)) as opened, opened.cursor() as cursor:
+        cursor.execute(ENCRYPTED)
+        return bool(cursor.fetchone()[0])
+
+
+def by_psql(perps: Connection, psql: Path) -> bool:
+    told = [psql, "-XAtc", ENCRYPTED]
+    done = subprocess.run(told, env={**os.environ, **perps.env()}, capture_output=True, text=True)  # noqa: PLW1510
+    return done.stdout == "t\n"
+
+
+def by_dbt(perps: Connection, _: Path) -> bool:
+    # the server takes nobody without TLS
+    with redirect_stdout(io.StringIO()), open_dbt(perps, PROJECT) as dbt:
+        return dbt.run(["debug", "--connection"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", [by_psycopg2, by_dlt, by_psql, by_dbt])
+def test_every_connection_checks_the_server_by_the_authority_that_libpq_is_told(
+    way, certificates: Path, encrypting: tuple[Cluster, Connection]
+) -> None:
+    cluster, perps = encrypting
+    psql = cluster.program("psql")
+    with told_of(certificates / "ca.crt"):
+        assert way(perps, psql)
+    with told_of(certificates / "wrong.crt"):
+        assert not connects(way, perps, psql)
+
+
+def told_of(authority: Path):
+    return patch.dict(os.environ, {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(authority)})
+
+
+def connects(way, perps: Connection, psql: Path) -> bool:
+    """Return whether a connection came about where it must not."""
+    try:
+        return way(perps, psql)
+    except (DatabaseError, adbc.OperationalError) as error:
+        assert "certificate verify failed" in str(error)
+        return False
