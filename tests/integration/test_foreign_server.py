@@ -81,6 +81,24 @@ def test_a_role_whose_schemas_an_administrator_made_needs_no_right_to_make_them(
     assert "grant create on database" not in lacks(alice)
 
 
+def test_a_database_prepared_by_the_file_that_docker_runs_lacks_nothing(
+    server: Cluster, bare: tuple[Connection, Connection]
+) -> None:
+    administrator, _ = bare
+    owner = replace(server.connection(), dbname=administrator.dbname)
+    assert "grant create on database" in lacks(owner)
+    file = PROJECT / "docker" / "roles.sql"
+    subprocess.run(
+        [server.program("psql"), "--no-psqlrc", "--file", file],
+        env={**os.environ, **administrator.env()},
+        check=True,
+        capture_output=True,
+    )
+    opened = owner.connect()
+    check_server(opened)
+    opened.close()
+
+
 def test_a_server_without_the_library_is_told_to_load_it_first() -> None:
     given = Given("market", "alice", False, False, True, True, True)
     assert steps(given, ["create extension timescaledb"]) == (
