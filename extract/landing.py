@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
-from extract.server.connection import Connection
+from extract.server.connection import Connection, DatabaseError
 from extract.times import format_time
 from extract.windows import Interval
 
