@@ -47,7 +47,12 @@ SHAPE = {
         where hypertable_schema = any(%s) order by 1
     """,
     "chunks": """
-        select hypertable_name, range_start, range_end from timescaledb_information.chunks
+        select hypertable_name, is_compressed, range_start, range_end from timescaledb_information.chunks
+        where hypertable_schema = any(%s) order by 1, 3
+    """,
+    "policies": """
+        select hypertable_name, proc_name, owner::text, schedule_interval, scheduled, config::text
+        from timescaledb_information.jobs
         where hypertable_schema = any(%s) order by 1, 2
     """,
     "schemas": "select nspname, nspowner::regrole::text from pg_namespace where nspname = any(%s) order by 1",
@@ -155,6 +160,10 @@ def test_everything_arrives(database: Connection, moved: Connection) -> None:
     expected = content(database)
     assert len(rows(database, TABLES)) >= 15
     assert [name for name, *_ in expected["hypertables"]] == ["candles", "perpetuals_ohlcv"]
+    # the build compresses what is old, where the edition can
+    edition = rows(database, "select current_setting('timescaledb.license')")
+    compressed = [is_compressed for _, is_compressed, *_ in expected["chunks"]]
+    assert compressed == [edition == [("timescale",)]] * 2
     assert content(moved) == expected
 
 
