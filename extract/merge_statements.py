@@ -160,6 +160,18 @@ FETCHES = """
 holes, the newest to each window stays."""
 
 BOOKS = (
+    # what an audit covered it covered whole: the largest load now has candles of all of them
+    """
+    update quality.audits
+    set loads = array(
+        select covered
+        from unnest(loads) with ordinality as listed (covered, place)
+        where covered <> all(%(small)s)
+            and (covered <> %(largest)s or loads @> %(group)s::text[])
+        order by place
+    )
+    where loads && %(group)s::text[]
+    """,
     "update deribit_raw.instruments set _dlt_load_id = %(largest)s where _dlt_load_id = any(%(small)s)",
     "delete from deribit_raw._dlt_pipeline_state where _dlt_load_id = any(%(small)s)",
     "update quality.ohlcv_days set last_load = %(largest)s where last_load = any(%(small)s)",
