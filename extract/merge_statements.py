@@ -26,6 +26,15 @@ counted as (
     from quality.loaded_days
     group by load_id
 ),
+-- their candles cannot be counted again
+dropped as (
+    select counted.load_id
+    from quality.loaded_days as counted
+    inner join quality.dropped_raw as dropped
+        on dropped.range_start <= counted.last_at
+        and dropped.range_end > counted.first_at
+        and dropped.newest_load::numeric >= counted.load_id::numeric
+),
 newest_state as (
     select _dlt_load_id as load_id
     from deribit_raw._dlt_pipeline_state
@@ -41,6 +50,7 @@ select
         and loads.load_id in (select load_id from settled)
         and loads.load_id not in (select load_id from quality.ohlcv_revisions)
         and loads.load_id not in (select load_id from newest_state)
+        and loads.load_id not in (select load_id from dropped)
 from deribit_raw._dlt_loads as loads
 left join counted on counted.load_id = loads.load_id
 where loads.status = 0

@@ -117,10 +117,8 @@ def _merge_all(opened: PgConnection, keep: int, worth: int) -> int:
 
 
 def _is_built(cursor: PgCursor) -> bool:
-    tables = [
-        f"quality.{name}"
-        for name in ("audits", "consumed_loads", "loaded_days", "ohlcv_days", "ohlcv_revisions")
-    ]
+    names = ("audits", "consumed_loads", "dropped_raw", "loaded_days", "ohlcv_days", "ohlcv_revisions")
+    tables = [f"quality.{name}" for name in names]
     cursor.execute("select bool_and(to_regclass(name) is not null) from unnest(%s) as name", [tables])
     return bool(cursor.fetchone()[0])
 

@@ -31,36 +31,46 @@
 {%- endmacro %}
 
 
+{% macro claimants() -%}
+    {{ return([
+        'exchange_bars', 'loaded_days', 'ohlcv_days', 'ohlcv_reconciliation', 'ohlcv_reconciliation bars',
+        'ohlcv_revisions', 'perpetuals_ohlcv', 'rejected_candles'
+    ]) }}
+{%- endmacro %}
+
+
+{% macro settled_loads() -%}
+    select own.load_id
+    from quality.consumed_loads as own
+    inner join {{ source('deribit_raw', '_dlt_loads') }} as loads
+        on loads.load_id = own.load_id
+        and loads.status = 0
+    where own.claimed_by is not null
+        and own.model in ('{{ claimants() | join("', '") }}')
+        -- what was claimed again upstream has not been followed yet
+        and (
+            own.follows is null
+            or own.follows in (
+                select upstream.claimed_by
+                from quality.consumed_loads as upstream
+                where upstream.load_id = own.load_id
+            )
+        )
+    group by own.load_id
+    having count(distinct own.model) = {{ claimants() | length }}
+{%- endmacro %}
+
+
 {% macro begin_audit() -%}
     {%- if execute and is_whole_audit() -%}
-        {%- set claimants = [
-            'exchange_bars', 'loaded_days', 'ohlcv_days', 'ohlcv_reconciliation', 'ohlcv_reconciliation bars',
-            'ohlcv_revisions', 'perpetuals_ohlcv', 'rejected_candles'
-        ] -%}
         insert into quality.audits (invocation_id, started_at, loads)
         select
             '{{ invocation_id }}',
             now(),
             array(
-                select own.load_id
-                from quality.consumed_loads as own
-                inner join {{ source('deribit_raw', '_dlt_loads') }} as loads
-                    on loads.load_id = own.load_id
-                    and loads.status = 0
-                where own.claimed_by is not null
-                    and own.model in ('{{ claimants | join("', '") }}')
-                    -- what was claimed again upstream has not been followed yet
-                    and (
-                        own.follows is null
-                        or own.follows in (
-                            select upstream.claimed_by
-                            from quality.consumed_loads as upstream
-                            where upstream.load_id = own.load_id
-                        )
-                    )
-                group by own.load_id
-                having count(distinct own.model) = {{ claimants | length }}
-                order by own.load_id::numeric
+                select load_id
+                from ({{ settled_loads() | indent(16) }}) as settled
+                order by load_id::numeric
             )
     {%- endif -%}
 {%- endmacro %}

@@ -203,6 +203,7 @@
     {%- if execute and run_query("select to_regclass('" ~ this.include(database=false) ~ "') is not null").columns[0].values()[0] -%}
         delete from {{ this }}
         where {{ load_column }} in ({{ claimed_loads(this.identifier) }})
+            and not {{ is_dropped(this.identifier ~ '.' ~ load_column, this.identifier ~ '.timestamp') }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -228,6 +229,13 @@
 
 {% macro reread_loads(model) -%}
     {%- set derived = ['ohlcv_days', 'ohlcv_revisions', 'exchange_bars', 'ohlcv_reconciliation'] -%}
+    {%- do run_query("select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('" ~ model ~ "'))") -%}
+    {%- if model in ['exchange_bars', 'loaded_days', 'ohlcv_revisions'] and has_dropped_raw() -%}
+        {{ exceptions.raise_compiler_error(
+            "expected the raw candles of every load for " ~ model ~ ", got times without them, see quality.dropped_raw; load these again "
+            ~ "with perps backfill and delete the rows, or leave " ~ model ~ " as it is"
+        ) }}
+    {%- endif -%}
     {%- call statement('reread', fetch_result=True) -%}
         update quality.consumed_loads
         set claimed_by = null

@@ -26,6 +26,8 @@
     {%- if execute and run_query("select exists (" ~ uncounted ~ ")").columns[0].values()[0] -%}
         select pg_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext('loaded_days'));
 
+        {{ forget_outdated(uncounted) }}
+
         insert into quality.consumed_loads (model, resolution, load_id)
         select
             'loaded_days',

@@ -19,6 +19,12 @@
             "expected columnstore_batch to be 1 to 32767 candles, got '" ~ var('columnstore_batch') ~ "'; correct the dbt variable"
         ) }}
     {%- endif -%}
+    {%- if not modules.re.fullmatch('forever|[1-9][0-9]{0,3} (day|week)s?', var('raw_retention') | string) -%}
+        {{ exceptions.raise_compiler_error(
+            "expected raw_retention to be forever or such as 90 days, in days or weeks, got '" ~ var('raw_retention')
+            ~ "'; correct the dbt variable"
+        ) }}
+    {%- endif -%}
     {%- if var('columnstore') is not boolean -%}
         {{ exceptions.raise_compiler_error(
             "expected columnstore to be true or false, got '" ~ var('columnstore') ~ "'; correct the dbt variable"

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 
-from extract.built import pick, read_histories, read_resolution, read_source
+from extract.built import pick, read_dropped, read_histories, read_resolution, read_source
 from extract.commands.loading import loading
 from extract.commands.shared import client, database, split_names
 from extract.errors import PerpsError, UsageError
@@ -145,4 +145,10 @@ def audit(_args: argparse.Namespace, settings: Settings) -> int:
             "-- run-operation reread_loads --args '{model: perpetuals_ohlcv}', then: perps dbt -- build"
         )
     print("audit passed")
+    if dropped := read_dropped(reached):
+        since, until = (format_time(ms) for ms in dropped)
+        print(
+            f"raw candles between {since} and {until} were dropped, see quality.dropped_raw: "
+            "for those times the table was compared with later loads alone"
+        )
     return 0

@@ -50,6 +50,9 @@ compared as (
 final as (
 
     select * from compared
+    -- in raw is only what came after a drop
+    where problem <> 'in the table only'
+        or not {{ is_dropped(none, 'compared.timestamp') }}
 
     union all
 

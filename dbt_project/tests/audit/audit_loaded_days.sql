@@ -50,6 +50,7 @@ final as (
     where (loaded_days.candles, loaded_days.rejected, loaded_days.first_at, loaded_days.last_at)
         is distinct from
         (recounted.candles, recounted.rejected, recounted.first_at, recounted.last_at)
+        and not {{ is_dropped('loaded_days.load_id', 'loaded_days.first_at', 'loaded_days.last_at') | indent(8) }}
 
     union all
 

@@ -39,7 +39,7 @@ final as (
         and recomputed.timestamp = rejected.timestamp
         and recomputed.load_id = rejected.load_id
     where rejected.load_id is null
-        or recomputed.load_id is null
+        or (recomputed.load_id is null and not {{ is_dropped('rejected.load_id', 'rejected.timestamp') | indent(8) }})
 
 )
 

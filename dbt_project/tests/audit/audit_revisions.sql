@@ -90,9 +90,11 @@ final as (
         and recomputed.instrument = revisions.instrument
         and recomputed.load_id = revisions.load_id
     where revisions.load_id is null
-        or recomputed.load_id is null
-        or revisions.old_values is distinct from recomputed.old_values
-        or revisions.new_values is distinct from recomputed.new_values
+        or (recomputed.load_id is null and not {{ is_dropped('revisions.load_id', 'revisions.timestamp') | indent(8) }})
+        or (
+            recomputed.load_id is not null
+            and (revisions.old_values, revisions.new_values) is distinct from (recomputed.old_values, recomputed.new_values)
+        )
 
 )
 
