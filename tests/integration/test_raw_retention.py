@@ -17,7 +17,10 @@ from tests.integration.dbt_harness import Candle, DbtProject, Outcome, candles, 
 
 MODELS = ("build", "--resource-type", "model", "--resource-type", "seed")
 NOTHING = ("build", "--resource-type", "model", "--select", "stg_candles")
-KEEP = ("--vars", "{raw_retention: 30 days}")
+FOREVER = ("--vars", "{columnstore_merge: 30 days}")
+"""Where there is a columnstore, a merged chunk would have all reasons to stay."""
+
+KEEP = ("--vars", "{columnstore_merge: 30 days, raw_retention: 30 days}")
 """With nearly every command: dbt reads the project anew when variables change."""
 
 AUDIT = ("test", "--select", "tag:audit")
@@ -53,7 +56,7 @@ def project(warm: DbtProject) -> DbtProject:
         f" ('free', '1D', '{opens}', '{closes}', 1, 'ok', '{closes}', 'simulator', '{REVISION}')"
     )
     for command in (MODELS, AUDIT):
-        outcome = warm.run(*command)
+        outcome = warm.run(*command, *FOREVER)
         assert outcome.success, outcome.output
     age(warm, days=31)
     return warm
@@ -95,7 +98,7 @@ def checksums(project: DbtProject) -> list[Any]:
 
 
 def test_raw_is_kept_for_ever_unless_told_otherwise(project: DbtProject) -> None:
-    assert project.run(*NOTHING).success
+    assert project.run(*NOTHING, *FOREVER).success
     assert sorted(held(project)) == sorted(FIRST)
 
 
