@@ -9,6 +9,11 @@
 {%- endmacro %}
 
 
+{% macro merge_interval_of(hypertable) -%}
+    {{ return(hypertable.columnstore_merge or var('columnstore_merge')) }}
+{%- endmacro %}
+
+
 {% macro reconcile_hypertable(relation=none, hypertable=none) -%}
     {%- if execute -%}
         {%- set relation = relation or this -%}
@@ -38,7 +43,7 @@
             ~ "timescaledb.enable_columnstore, "
             ~ "timescaledb.segmentby = '" ~ hypertable.segment_by | join(', ') ~ "', "
             ~ "timescaledb.orderby = '" ~ hypertable.order_by | join(', ') ~ "', "
-            ~ "timescaledb.compress_chunk_time_interval = '" ~ var('columnstore_merge') ~ "')"
+            ~ "timescaledb.compress_chunk_time_interval = '" ~ merge_interval_of(hypertable) ~ "')"
         ) }}
     {%- endif -%}
     {%- if wanted and not found.has_this_policy -%}
@@ -57,6 +62,7 @@
             'columnstore_chunk_interval': '30 days',
             'segment_by': ['instrument', 'resolution'],
             'order_by': ['"timestamp"', '_dlt_load_id'],
+            'columnstore_merge': none if var('raw_retention') == 'forever' else '30 days',
         } -%}
         {{ reconcile_hypertable(source('deribit_raw', 'candles'), hypertable) }}
         {{ reconcile_compression() }}
@@ -149,7 +155,7 @@
             select from options
             where segmentby = '{{ hypertable.segment_by | join(',') }}'
                 and orderby = '{{ hypertable.order_by | join(',') }}'
-                and compress_interval_length::interval = interval '{{ var('columnstore_merge') }}'
+                and compress_interval_length::interval = interval '{{ merge_interval_of(hypertable) }}'
         ) as has_these_options,
         exists (select from policies) as has_policy,
         exists (
