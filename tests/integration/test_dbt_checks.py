@@ -275,6 +275,18 @@ def test_the_docs_know_every_column_of_every_model(documented: dict[str, dict[st
         assert set(node["columns"]) == set(described[name]["columns"]), name
 
 
+def test_sql_clients_show_the_descriptions(documented: dict[str, dict[str, Any]]) -> None:
+    described = documented["manifest"]["nodes"]
+    for name, node in documented["catalog"]["nodes"].items():
+        if name.startswith(("model.", "seed.")):
+            comments = {column: each["comment"] for column, each in node["columns"].items()}
+            wanted = {
+                column: each["description"].strip() for column, each in described[name]["columns"].items()
+            }
+            assert comments == wanted, name
+            assert node["metadata"]["comment"] == described[name]["description"].strip(), name
+
+
 def test_parsing_gives_no_warning(parsed: Outcome) -> None:
     assert parsed.success
     lines = [line.upper() for line in parsed.output.splitlines() if "running dbt" not in line]
