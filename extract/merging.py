@@ -36,7 +36,10 @@ CLAIMANTS = (
     *("exchange_bars", "loaded_days", "ohlcv_days", "ohlcv_reconciliation", "ohlcv_reconciliation bars"),
     *("ohlcv_revisions", "perpetuals_ohlcv", "rejected_candles"),
 )
-"""Everything that has a watermark in quality.consumed_loads."""
+"""Everything that always has a watermark in quality.consumed_loads."""
+
+ROLLUPS = tuple(f"perpetuals_ohlcv_{name}" for name in ("5m", "15m", "1h", "4h", "1d", "1d_settlement"))
+"""What has one once it is built: not every base resolution has every rollup."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def _merge_all(opened: PgConnection, keep: int, worth: int) -> int:
         try:
             # plain dbt takes no build lock, but one for each claim
             if _is_built(cursor) and _lock_claims(cursor):
-                for group in plan_merges(_read_loads(cursor), keep, worth):
+                claimants = (*CLAIMANTS, *_built_rollups(cursor))
+                for group in plan_merges(_read_loads(cursor, claimants), keep, worth):
                     _merge(cursor, group)
                     saved += len(group) - 1
             cursor.execute("commit")
@@ -127,13 +131,21 @@ def _lock_claims(cursor: PgCursor) -> bool:
     cursor.execute(
         "select bool_and(pg_try_advisory_xact_lock(hashtext('quality.consumed_loads'), hashtext(claimant)))"
         " from unnest(%s) as claimant",
-        [list(CLAIMANTS)],
+        [[*CLAIMANTS, *ROLLUPS]],
     )
     return bool(cursor.fetchone()[0])
 
 
-def _read_loads(cursor: PgCursor) -> list[Load]:
-    cursor.execute(LOADS, {"claimants": list(CLAIMANTS)})
+def _built_rollups(cursor: PgCursor) -> list[str]:
+    cursor.execute(
+        "select name from unnest(%s) as name where to_regclass('public.' || name) is not null",
+        [list(ROLLUPS)],
+    )
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _read_loads(cursor: PgCursor, claimants: Sequence[str]) -> list[Load]:
+    cursor.execute(LOADS, {"claimants": list(claimants)})
     return [Load(*row) for row in cursor.fetchall()]
 
 

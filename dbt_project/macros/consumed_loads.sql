@@ -246,7 +246,7 @@
     {%- if forgotten == 0 -%}
         {{ exceptions.raise_compiler_error(
             "expected a model that has consumed loads, got '" ~ model ~ "'; name perpetuals_ohlcv, rejected_candles, loaded_days, "
-            ~ derived | join(", ") ~ " after a first dbt build"
+            ~ derived | join(", ") ~ ", perpetuals_ohlcv_5m or another rollup after a first dbt build"
         ) }}
     {%- endif -%}
     {%- if model in derived -%}
@@ -266,14 +266,14 @@
 {%- endmacro %}
 
 
-{% macro days_are_behind(relation) -%}
+{% macro is_behind(follower, relation, upstream='perpetuals_ohlcv') -%}
     {{ ('perpetuals_ohlcv' in relation | string) | lower }}
     and exists (
         select from {{ source('quality', 'consumed_loads') }} as built
         left join {{ source('quality', 'consumed_loads') }} as counted
-            on counted.model = 'ohlcv_days'
+            on counted.model = '{{ follower }}'
             and counted.load_id = built.load_id
-        where built.model = 'perpetuals_ohlcv'
+        where built.model = '{{ upstream }}'
             and (counted.follows is distinct from built.claimed_by or counted.claimed_by is null)
     )
 {%- endmacro %}

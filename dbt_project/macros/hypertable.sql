@@ -36,6 +36,9 @@
     {%- set hypertable = hypertable_config() -%}
     {%- if config.get('incremental_strategy') != 'upsert' -%}
         {{ dbt.postgres__create_table_as(temporary, relation, sql) }}
+    {%- elif temporary and hypertable and hypertable.rollup -%}
+        {#- bounds that exclude every chunk from planning, too -#}
+        {{ dbt.postgres__create_table_as(true, relation, within_range(sql, 'infinity', '-infinity')) }}
     {%- elif temporary and hypertable -%}
         {#- no more than its columns: the strategy reads the model range by range -#}
         {{ dbt.postgres__create_table_as(true, relation, 'select * from (' ~ sql ~ ') as model_columns where false') }}
@@ -65,7 +68,14 @@
         -- the key is made when the rows are in: sorting once takes a third of keeping it up row by row
         alter table {{ relation }} drop constraint {{ relation.identifier }}_pkey;
 
-        {% for range in loaded_ranges(hypertable.chunk_interval) -%}
+        {% for range in (rollup_ranges(hypertable) if hypertable.rollup else []) -%}
+        {{ insert_range(
+            relation, adapter.dispatch('get_column_names', 'dbt')(), hypertable.time_column, range.first_at, range.last_at,
+            rows='(' ~ within_range(sql, range.first_at, range.ends_at) ~ ')'
+        ) }};
+
+        {% endfor -%}
+        {% for range in ([] if hypertable.rollup else loaded_ranges(hypertable.chunk_interval)) -%}
         {{ insert_range(relation, adapter.dispatch('get_column_names', 'dbt')(), hypertable.time_column, range.first_at, range.last_at) }};
 
         {% endfor -%}

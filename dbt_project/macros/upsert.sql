@@ -5,6 +5,15 @@
     {%- if not hypertable -%}
     {%- do run_query('analyze ' ~ arg_dict['temp_relation']) -%}
     {{ upsert_range(target, arg_dict['temp_relation'], arg_dict['unique_key'], columns) }}
+    {%- elif hypertable.rollup -%}
+    {{ allow_decompression() }}
+    {% for range in rollup_ranges(hypertable) -%}
+    {%- set rows = '(' ~ within_range(model['compiled_code'], range.first_at, range.ends_at) ~ ')' -%}
+    {{ upsert_range(target, rows, arg_dict['unique_key'], columns, hypertable.time_column, range.first_at, range.last_at) }};
+
+    {% else -%}
+    select 0 as changed_rows
+    {%- endfor -%}
     {%- else -%}
     {%- set time = hypertable.time_column -%}
     {{ allow_decompression() }}
@@ -36,10 +45,10 @@
 {%- endmacro %}
 
 
-{% macro insert_range(target, columns, time_column, first_at, last_at, from='>=', to='<=') -%}
+{% macro insert_range(target, columns, time_column, first_at, last_at, from='>=', to='<=', rows=none) -%}
     insert into {{ target }} ({{ columns }})
     select {{ columns }}
-    from {{ model_rows() }} as loaded
+    from {{ rows or model_rows() }} as loaded
     where loaded.{{ time_column }} {{ from }} timestamptz '{{ first_at }}'
         and loaded.{{ time_column }} {{ to }} timestamptz '{{ last_at }}'
 {%- endmacro %}

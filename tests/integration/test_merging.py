@@ -40,6 +40,7 @@ READ = {
     " from quality.ohlcv_revisions",
     "raw": 'select distinct instrument, resolution, "timestamp", open, high, low, close, volume, cost'
     " from deribit_raw.candles",
+    "rollups": "select * from perpetuals_ohlcv_5m union all select * from perpetuals_ohlcv_1d_settlement",
     "instruments": "select instrument, seen_at from deribit_raw.instruments",
 }
 
@@ -73,9 +74,9 @@ def grown(loader: Loader, later: Callable[[int], None], warm: DbtProject) -> Dbt
     for number in range(10):
         later(7)
         if number == 5:
-            warm.build()
+            warm.build(rollups=True)
     loader.backfill(NAMES, ONE, parse_range("2024-01-01", "2024-01-01T06:00"))
-    warm.build()
+    warm.build(rollups=True)
     return warm
 
 
@@ -110,14 +111,14 @@ def test_later_loads_and_builds_go_on_from_there(grown, later, exchange, module_
     written = "select max(xmin::text::bigint) from perpetuals_ohlcv where \"timestamp\" < '2024-01-02T12:00Z'"
     before = rows(module_database, written)
     later(10)
-    grown.build()
+    grown.build(rollups=True)
     assert rows(module_database, written) == before, "old candles were written again"
     for instrument in NAMES:
         assert table(module_database, instrument) == truth(exchange.base_url, instrument, START, END)
     assert merge_loads(module_database, keep=0, worth=1) >= 1
     assert grown.run("test", "--select", "tag:audit").success
     grown.query("drop table perpetuals_ohlcv cascade")
-    grown.build()
+    grown.build(rollups=True)
     for instrument in NAMES:
         assert table(module_database, instrument) == truth(exchange.base_url, instrument, START, END)
 
@@ -128,7 +129,7 @@ def test_a_revision_of_a_candle_in_a_merged_load_is_seen(grown, loader, exchange
     control(exchange.base_url, "faults", [*FAULTS, change | {"values": {"volume": 5.0}}])
     loader.backfill(NAMES, ONE, parse_range("2024-01-02T12:00", "2024-01-02T13:00"))
     control(exchange.base_url, "faults", FAULTS)
-    grown.build()
+    grown.build(rollups=True)
     found = rows(
         module_database,
         "select new_volume::text from quality.ohlcv_revisions where \"timestamp\" = '2024-01-02T12:20Z'",
@@ -153,7 +154,7 @@ def test_loads_that_dbt_has_not_read_are_not_merged(grown, later, module_databas
 def test_nothing_is_merged_while_something_builds(grown, later, module_database):
     for _ in range(3):
         later(1)
-    grown.build()
+    grown.build(rollups=True)
     with landing.run_lock(module_database, landing.BUILD_LOCK):
         assert merge_loads(module_database, keep=0, worth=0) == 0
     plain_dbt = module_database.connect(autocommit=False)
@@ -169,7 +170,7 @@ def test_nothing_is_merged_while_something_builds(grown, later, module_database)
 def test_a_merge_that_fails_changes_nothing_and_no_run_fails_for_it(grown, later, module_database, caplog):
     for _ in range(3):
         later(1)
-    grown.build()
+    grown.build(rollups=True)
     before, books = checksum(module_database), sizes(module_database)
     grown.query(
         "create function refuse() returns trigger language plpgsql as 'begin raise ''no''; end';"

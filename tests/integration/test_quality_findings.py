@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 
 from extract.server.connection import Connection
-from tests.integration.dbt_harness import REPOSITORY, START, Candle, DbtProject, candles, minute
+from tests.integration.dbt_harness import (
+    REPOSITORY,
+    START,
+    WITHOUT_ROLLUPS,
+    Candle,
+    DbtProject,
+    candles,
+    minute,
+)
 
 DAY = 1440
 BTC = "BTC-PERPETUAL"
 SEED = "dbt_project/seeds/known_gaps.csv"
 HEADER = "instrument,gap_start,gap_end,reason,evidence\n"
-TESTED = ("build", "--exclude-resource-type", "unit_test")
+TESTED = ("build", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
 
 
 @pytest.fixture(scope="module")

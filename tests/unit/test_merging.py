@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.merging import MOST_CANDLES, Load, plan_merges
+from extract.merging import MOST_CANDLES, ROLLUPS, Load, plan_merges
 
 
 def loads(*candles: int, fixed: tuple[int, ...] = ()) -> list[Load]:
@@ -16,6 +18,13 @@ def loads(*candles: int, fixed: tuple[int, ...] = ()) -> list[Load]:
 
 def numbers(groups: list[list[Load]]) -> list[list[int]]:
     return [[int(load.load_id) for load in group] for group in groups]
+
+
+MODELS = Path(__file__).resolve().parents[2] / "dbt_project/models/rollups"
+
+
+def test_every_rollup_is_known_to_merging():
+    assert {path.stem for path in MODELS.glob("*.sql")} == set(ROLLUPS)
 
 
 def test_the_newest_loads_stay_as_they_are():

@@ -28,7 +28,7 @@ where not exists (select from {{ model }})
 union all
 
 select null, null, null, null, 'ohlcv_days is behind the table'
-where {{ days_are_behind(model) }}
+where {{ is_behind('ohlcv_days', model) }}
 {%- endif %}
 
 {% endtest %}
