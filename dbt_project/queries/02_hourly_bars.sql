@@ -1,16 +1,16 @@
--- Hourly bars of one instrument and day. With a literal time range, only the chunks of that range are opened.
+-- Hourly bars of one instrument and day. `complete` says whether all sixty minutes are there.
 select
-    time_bucket('1 hour', timestamp) as hour,
-    first(open, timestamp) as open,
-    max(high) as high,
-    min(low) as low,
-    last(close, timestamp) as close,
-    sum(volume) as volume,
-    count(*) as candles
-from perpetuals_ohlcv
+    timestamp as hour,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    candles,
+    complete
+from perpetuals_ohlcv_1h
 where
     instrument = 'BTC-PERPETUAL'
     and timestamp >= '2025-10-01 00:00+00'
     and timestamp < '2025-10-02 00:00+00'
-group by 1
-order by 1;
+order by timestamp;
