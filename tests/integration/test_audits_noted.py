@@ -19,7 +19,7 @@ def built(warm: DbtProject) -> DbtProject:
     warm.create_raw_tables()
     warm.land("9.5", candles(0, 60))
     warm.land("10.5", candles(60, 120))
-    warm.build()
+    warm.build(rollups=True)
     warm.land("11.5", candles(120, 180))
     warm.land("12.5", candles(180, 240), complete=False)
     return warm
@@ -48,7 +48,7 @@ def test_a_load_that_any_model_has_not_read_as_it_is_now_is_not_covered(project:
     loads = [f"{number}.5" for number in range(10, 20)]
     for number, load in enumerate(loads):
         project.land(load, candles(number * 10, number * 10 + 10))
-    project.build()
+    project.build(rollups=True)
     for claimant, load in zip(CLAIMANTS, loads[: len(CLAIMANTS)], strict=True):
         project.query(
             "update quality.consumed_loads set claimed_by = null"
@@ -66,7 +66,7 @@ def test_a_load_that_any_model_has_not_read_as_it_is_now_is_not_covered(project:
 def test_a_merged_load_counts_as_audited_only_if_all_of_it_was(project: DbtProject) -> None:
     for number in range(10, 14):
         project.land(f"{number}.5", candles(number * 10, number * 10 + number))
-    project.build()
+    project.build(rollups=True)
     project.query("""
         create table deribit_raw._dlt_pipeline_state (_dlt_load_id varchar);
         insert into quality.audits (invocation_id, started_at, passed_at, loads) values
