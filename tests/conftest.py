@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -74,15 +73,17 @@ def server(home: Path, cache: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def database(server: Cluster) -> Iterator[Connection]:
     """A fresh database with TimescaleDB, owned by the application role."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    yield server.create_database(name)
-    server.drop_database(name)
+    yield from fresh_database(server, "test")
 
 
 @pytest.fixture(scope="module")
 def module_database(server: Cluster) -> Iterator[Connection]:
     """A fresh database that the tests of one module share."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield from fresh_database(server, "module")
+
+
+def fresh_database(server: Cluster, name: str) -> Iterator[Connection]:
+    """Yield a database that is gone afterwards; for a new name dbt would parse the whole project anew."""
     yield server.create_database(name)
     server.drop_database(name)
 
@@ -95,7 +96,7 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
         "PERPS_HOME": str(home),
         "PERPS_CACHE": str(cache),
         "PYTHONPATH": str(PROJECT),
-        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_TARGET_PATH": str(home / "target"),  # for each database one beside it
         "DBT_LOG_PATH": str(home / "dbt-logs"),
         "DBT_WRITE_JSON": "false",  # nothing reads what dbt writes of its runs, and writing takes a second
     }
@@ -149,8 +150,12 @@ def perps_environment(
     env: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return an environment that names a database and an API."""
+    parsed = {}
+    if database and "DBT_TARGET_PATH" in environment:
+        parsed = {"DBT_TARGET_PATH": f"{environment['DBT_TARGET_PATH']}-{database.dbname}"}
     return {
         **environment,
+        **parsed,
         **(database.env() if database else {}),
         **({"DERIBIT_API_URL": api} if api else {}),
         **(env or {}),

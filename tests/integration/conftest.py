@@ -14,8 +14,8 @@ BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "s
 
 @pytest.fixture(scope="module")
 def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    """The repository's dbt project on the module's database; parsed once."""
-    return DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
+    """The repository's dbt project on the module's database; parsed once for all modules of a process."""
+    return DbtProject(module_database, tmp_path_factory.getbasetemp() / "dbt")
 
 
 @pytest.fixture

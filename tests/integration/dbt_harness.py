@@ -21,7 +21,9 @@ from unittest.mock import patch
 from dbt.cli.main import dbtRunner
 
 from extract.server.connection import Connection
+from tests.warm import spare_the_stack
 
+spare_the_stack()
 REPOSITORY = Path(__file__).resolve().parents[2]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -156,7 +158,7 @@ class DbtProject:
         """Return a dbt command line without the program's name."""
         places = ["--project-dir", self.project, "--profiles-dir", self.work]
         places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
-        return ["--no-use-colors", "--no-write-json", *command, *map(str, places)]
+        return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
 
     def environment(self) -> dict[str, str]:
         """Return the variables of this process with the connection filled in."""
