@@ -180,7 +180,8 @@ class DbtProject:
         said: list[str] = []
         dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
         with patch.dict(os.environ, self.environment()):
-            ended = dbt.invoke(self.arguments(*command))
+            # nobody reads the console, and dbt would write each of its debug messages into it
+            ended = dbt.invoke(["--log-level", "none", *self.arguments(*command)])
         results = [each for each in getattr(ended.result, "results", []) if hasattr(each, "node")]
         statuses = {each.node.name: str(each.status) for each in results}
         return Outcome(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)

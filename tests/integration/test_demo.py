@@ -107,6 +107,7 @@ def test_market_candles_cannot_join_the_demos(made, perps, monkeypatch):
     assert kinds == [("simulator",)]
 
 
+@pytest.mark.long
 def test_a_second_demo_starts_from_nothing(demo, made, perps):
     again = perps("demo", "--out", "demo-reports")
     assert again.returncode == 0, again.stdout + again.stderr

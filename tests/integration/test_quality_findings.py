@@ -179,11 +179,12 @@ def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed
     project.land("10.5", [*candles(0, 10), *candles(20, 30)])
     project.build()
     assert gaps(project) == [(minute(9), 10, "unfetched", None)]
-    tested = project.run("test").statuses
+    asked = ("test", "--select", "perpetuals_ohlcv_no_gaps", "known_gaps_exist")
+    tested = project.run(*asked).statuses
     assert (tested["perpetuals_ohlcv_no_gaps"], tested["known_gaps_exist"]) == ("fail", "pass")
     know(project, f"{BTC},2024-01-01 00:09:00,2024-01-01 00:20:00,maintenance,announced")
     assert project.run("seed").success
-    assert project.run("test").statuses["perpetuals_ohlcv_no_gaps"] == "pass"
+    assert project.run(*asked).statuses["perpetuals_ohlcv_no_gaps"] == "pass"
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
     project.build()
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
@@ -350,6 +351,7 @@ def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: Db
     assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
 
 
+@pytest.mark.long
 def test_whether_fills_count_in_a_bar_does_not_matter(project: DbtProject) -> None:
     fill = Candle(minute(0), open=120.0, high=120.0, low=120.0, close=120.0, volume=0.0)
     project.land("10.5", [fill, *candles(1, 120)])

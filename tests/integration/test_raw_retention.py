@@ -220,6 +220,7 @@ def test_what_arrives_later_for_dropped_times_wins_is_counted_and_audited(projec
     project.query(wrong % -1)
 
 
+@pytest.mark.long
 def test_what_cannot_be_read_again_is_refused_and_the_rest_changes_nothing(project: DbtProject) -> None:
     def reread(model: str) -> Outcome:
         return project.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}", *KEEP)
