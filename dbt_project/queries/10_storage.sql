@@ -2,7 +2,7 @@
 with tables as (
 
     select
-        relation.oid,
+        relation.oid::regclass as oid,
         format('%s.%s', space.nspname, relation.relname) as name,
         hypertables.hypertable_name is not null as is_hypertable
     from pg_class as relation
@@ -16,14 +16,37 @@ with tables as (
 
 ),
 
+chunks as (
+
+    select
+        format('%I.%I', hypertable_schema, hypertable_name)::regclass as oid,
+        format('%I.%I', chunk_schema, chunk_name)::regclass as chunk
+    from timescaledb_information.chunks
+
+),
+
+in_chunks as (
+
+    -- a compressed chunk has the rows that it was compressed from: the statistics know nothing of them
+    select
+        oid,
+        sum(coalesce(compressed.numrows_pre_compression, approximate_row_count(chunk)))::bigint as about_rows
+    from chunks
+    left join _timescaledb_catalog.compression_chunk_size as compressed
+        on compressed.chunk_id = _timescaledb_functions.chunk_id_from_relid(chunk)
+    group by oid
+
+),
+
 sized as (
 
     select
         name,
         is_hypertable,
-        case when is_hypertable then hypertable_size(oid::regclass) else pg_total_relation_size(oid) end as bytes,
-        approximate_row_count(oid::regclass) as about_rows
+        case when is_hypertable then hypertable_size(oid) else pg_total_relation_size(oid) end as bytes,
+        case when is_hypertable then about_rows else approximate_row_count(oid) end as about_rows
     from tables
+    left join in_chunks using (oid)
 
 ),
 

@@ -254,7 +254,7 @@ class Stage:
         if database:
             places["DBT_TARGET_PATH"] = str(self.target(database))
         api: Mapping[str, str] = exchange.variables() if exchange else {}
-        return perps_environment(kept | places, database, env=api)
+        return perps_environment(kept, database, env={**places, **api})
 
     def _exchange(self, rate: float | None, latency_ms: float, now_ms: int) -> Exchange:
         """Return the simulator with this limit, started and rendered when first needed."""
