@@ -75,11 +75,16 @@ def check_server(opened: PgConnection) -> None:
     given = read_given(opened)
     told = steps(given, missing(given, opened))
     if told:
-        what = "enough rights" if given.extension and given.preloaded else "the timescaledb extension"
-        raise DatabaseError(
-            f"expected {what} in database {given.database} for role {given.role}, found too little; "
-            f"an administrator must {told}"
-        )
+        raise DatabaseError(f"expected {lack(given)}; an administrator must {told}")
+
+
+def lack(given: Given) -> str:
+    """Return what was expected and what is there instead, of the first thing that is missing."""
+    if not given.preloaded:
+        return "a server that loads timescaledb, got one that does not"
+    if not given.extension:
+        return f"the timescaledb extension in database {given.database}, got a database without it"
+    return f"a role that may make tables in database {given.database}, got {given.role}, which may not"
 
 
 def steps(given: Given, statements: Sequence[str]) -> str:

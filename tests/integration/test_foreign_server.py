@@ -16,7 +16,7 @@ from unittest.mock import patch
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
-from extract.rights import Given, check_server, steps
+from extract.rights import Given, check_server, lack, steps
 from extract.server.cluster import Cluster
 from extract.server.connection import PATIENCE, Connection, DatabaseError
 from extract.settings import PROJECT
@@ -60,6 +60,7 @@ def test_an_administrator_is_asked_once_for_all_that_is_missing(bare: tuple[Conn
     administrator, alice = bare
     said = lacks(alice)
     assert "\n" not in said
+    assert said.startswith("expected the timescaledb extension in database bare, got a database without it; ")
     assert said.partition("an administrator must run there: ")[2] == (
         'create extension timescaledb; grant create on database "bare" to "alice"; '
         'grant temporary on database "bare" to "alice"; grant usage, create on schema public to "alice"'
@@ -97,6 +98,14 @@ def test_a_database_prepared_by_the_file_that_docker_runs_lacks_nothing(
     opened = owner.connect()
     check_server(opened)
     opened.close()
+
+
+def test_what_is_missing_first_is_named() -> None:
+    said = {
+        lack(Given("market", "alice", extension, preloaded, True, False, True)).partition(", got ")[2]
+        for extension, preloaded in ((True, False), (False, True), (True, True))
+    }
+    assert said == {"one that does not", "a database without it", "alice, which may not"}
 
 
 def test_a_server_without_the_library_is_told_to_load_it_first() -> None:
