@@ -66,7 +66,7 @@ bench-quick: install
 	@$(BIN)/python -m tests.benchmarks --quick
 
 # For as long as asked: make fuzz MINUTES=30. What it finds comes with its seed.
-MINUTES ?= 5
+fuzz: MINUTES ?= 5
 fuzz: install
 	@$(BIN)/python -m tests.fuzz $(MINUTES)
 	@FUZZ_EXAMPLES=$$(($(MINUTES) * 500)) FUZZ_SEQUENCES=$(MINUTES) $(BIN)/pytest --quiet -p no:cacheprovider --timeout 0 tests/fuzz
