@@ -1,4 +1,4 @@
-"""`python -m tests.faults.long_runs 1000`: a simulated minute, an update and a build, again and again; what is left behind?
+"""`python -m tests.faults.long_runs`: a minute, an update and a build, a thousand times; what is left behind?
 
 Both commands run in one process that stays, so that whatever a run forgets to close adds up; people have a
 process for each. A line of counts is printed now and then, and at the end the table is compared with the
