@@ -18,40 +18,49 @@
     {%- if execute -%}
         {%- set relation = relation or this -%}
         {%- set hypertable = hypertable or hypertable_config() -%}
-        {%- set interval = chunk_interval_of(hypertable) -%}
-        {%- if run_query(chunk_interval_differs(relation, interval)).columns[0].values()[0] -%}
-            {{ change_hypertable(relation, "select set_chunk_time_interval('" ~ relation.include(database=false) ~ "', interval '" ~ interval ~ "')") }}
-        {%- endif -%}
+        {%- set changes = chunk_interval_changes(relation, hypertable) -%}
         {%- if has_columnstore() -%}
-            {{ reconcile_columnstore(relation, hypertable) }}
+            {%- set changes = changes + columnstore_changes(relation, hypertable) -%}
+        {%- endif -%}
+        {%- if changes -%}
+            {{ change_hypertable(relation, changes) }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 
-{% macro reconcile_columnstore(relation, hypertable) -%}
+{% macro chunk_interval_changes(relation, hypertable) -%}
+    {%- set interval = chunk_interval_of(hypertable) -%}
+    {%- if run_query(chunk_interval_differs(relation, interval)).columns[0].values()[0] -%}
+        {{ return(["select set_chunk_time_interval('" ~ relation.include(database=false) ~ "', interval '" ~ interval ~ "')"]) }}
+    {%- endif -%}
+    {{ return([]) }}
+{%- endmacro %}
+
+
+{% macro columnstore_changes(relation, hypertable) -%}
     {%- set table = relation.include(database=false) -%}
     {%- set wanted = var('columnstore') -%}
     {%- set found = run_query(columnstore_state(relation, hypertable)).rows[0] -%}
+    {%- set changes = [] -%}
     {%- if found.has_policy and not (wanted and found.has_this_policy) -%}
-        {{ change_hypertable(relation, "call remove_columnstore_policy('" ~ table ~ "')") }}
+        {%- do changes.append("call remove_columnstore_policy('" ~ table ~ "')") -%}
     {%- endif -%}
     {%- if wanted and not found.has_these_options -%}
-        {{ change_hypertable(
-            relation,
+        {%- do changes.append(
             "alter table " ~ table ~ " set ("
             ~ "timescaledb.enable_columnstore, "
             ~ "timescaledb.segmentby = '" ~ hypertable.segment_by | join(', ') ~ "', "
             ~ "timescaledb.orderby = '" ~ hypertable.order_by | join(', ') ~ "', "
             ~ "timescaledb.compress_chunk_time_interval = '" ~ merge_interval_of(hypertable) ~ "')"
-        ) }}
+        ) -%}
     {%- endif -%}
     {%- if wanted and not found.has_this_policy -%}
-        {{ change_hypertable(
-            relation,
+        {%- do changes.append(
             "call add_columnstore_policy('" ~ table ~ "', after => interval '" ~ var('columnstore_after') ~ "', initial_start => now() + interval '12 hours')"
-        ) }}
+        ) -%}
     {%- endif -%}
+    {{ return(changes) }}
 {%- endmacro %}
 
 
@@ -117,9 +126,29 @@
 {%- endmacro %}
 
 
-{% macro change_hypertable(relation, statement) -%}
-    {%- do run_query(statement) -%}
-    {{ log(relation.identifier ~ ': ' ~ statement, info=true) }}
+{% macro change_hypertable(relation, changes) -%}
+    {%- do run_query(changes_or_nothing(changes)) -%}
+    {%- set changed = run_query("select current_setting('perps.changed') = 'yes'").columns[0].values()[0] -%}
+    {%- for change in changes -%}
+        {{ log(relation.identifier ~ ': ' ~ ('' if changed else 'in use, left for the next build: ') ~ change, info=true) }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{% macro changes_or_nothing(changes) -%}
+    do $changes$
+    begin
+        -- some take the whole table: a load inside a COPY is not waited for, and nobody waits long behind this
+        set local lock_timeout = '5s';
+        {%- for change in changes %}
+        execute $change${{ change }}$change$;
+        {%- endfor %}
+        set local lock_timeout to default;
+        perform set_config('perps.changed', 'yes', false);
+    exception when lock_not_available then
+        perform set_config('perps.changed', 'no', false);
+    end
+    $changes$
 {%- endmacro %}
 
 
