@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkProcess
@@ -203,15 +203,19 @@ class DbtProject:
             opened.close()
 
     @contextmanager
-    def locked(self, table: str) -> Iterator[None]:
-        """Hold `table` so that whoever wants to read or write it waits."""
+    def holding(self, statement: str) -> Iterator[None]:
+        """Hold what `statement` locks or changes in an open transaction, which is undone afterwards."""
         opened = self.connection.connect(autocommit=False)
         try:
             with opened.cursor() as cursor:
-                cursor.execute(f"lock table {table} in access exclusive mode")
+                cursor.execute(statement)
             yield
         finally:
             opened.close()
+
+    def locked(self, table: str) -> AbstractContextManager[None]:
+        """Hold `table` so that whoever wants to read or write it waits."""
+        return self.holding(f"lock table {table} in access exclusive mode")
 
     def waiting(self, kind: str) -> int:
         """Return how many sessions wait for a lock of `kind`: relation or advisory."""

@@ -166,12 +166,8 @@ def test_what_a_killed_load_left_is_removed_without_opening_compressed_chunks(co
 
 def test_settings_of_a_table_that_somebody_holds_are_left_for_the_next_build(project):
     project.query("select set_chunk_time_interval('deribit_raw.candles', interval '5 days')")
-    held = project.connection.connect(autocommit=False)
-    with held.cursor() as cursor:
-        cursor.execute("select set_chunk_time_interval('deribit_raw.candles', interval '6 days')")
+    with project.holding("select set_chunk_time_interval('deribit_raw.candles', interval '6 days')"):
         said = build(project)
-    held.rollback()
-    held.close()
     assert "candles: in use, left for the next build: select set_chunk_time_interval" in said
     assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=5)
     assert "left for" not in build(project)
@@ -179,12 +175,8 @@ def test_settings_of_a_table_that_somebody_holds_are_left_for_the_next_build(pro
 
 
 def test_a_build_beside_a_copy_does_not_wait_for_it(columnstore):
-    held = columnstore.connection.connect(autocommit=False)
-    with held.cursor() as cursor:
-        cursor.execute("lock table deribit_raw.candles in row exclusive mode")
+    with columnstore.holding("lock table deribit_raw.candles in row exclusive mode"):
         said = build(columnstore, raw_retention="90 days")
-    held.rollback()
-    held.close()
     assert "candles: in use, left for the next build: alter table" in said
     assert "left for" not in build(columnstore)
 

@@ -126,12 +126,8 @@ def test_nothing_is_dropped_before_an_audit_passed_long_ago_and_the_newest_one_p
     ],
 )
 def test_nothing_is_dropped_while_others_are_at_work(project: DbtProject, lock: str) -> None:
-    opened = project.connection.connect(autocommit=False)
-    try:
-        opened.cursor().execute(lock)
+    with project.holding(lock):
         build(project)
-    finally:
-        opened.close()
     assert sorted(held(project)) == sorted(FIRST)
     assert project.query("select count(*) from quality.dropped_raw") == [(0,)]
 
