@@ -34,6 +34,8 @@ class Fetch:
         rows: candles it held in that range.
         fetched_ms: the server's clock when it answered, UTC ms.
         source: live, testnet or simulator.
+        new_rows, changed_rows: of the candles that its answer lands, how many are in that range and were
+            unknown, or known with other values. 0 before they are compared.
     """
 
     start_ms: int
@@ -41,6 +43,8 @@ class Fetch:
     rows: int
     fetched_ms: int
     source: str
+    new_rows: int = 0
+    changed_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Answer:
         fetches: the evidence, by request. Together they cover the window, and its holes more than once.
         error: set when a request had no usable answer; then nothing of the window is kept.
         asked: False when the window was given up before any request was sent for it.
+        lands: which of the candles are new or changed, and so to be landed. None: all, nothing is compared.
     """
 
     window: Window
@@ -60,6 +65,12 @@ class Answer:
     fetches: tuple[Fetch, ...] = ()
     error: DeribitError | None = None
     asked: bool = True
+    lands: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def landing(self) -> int:
+        """How many of the candles are landed."""
+        return self.candles.num_rows if self.lands is None else int(self.lands.sum())
 
 
 def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:

@@ -21,7 +21,7 @@ class Outcome:
     """What a run did.
 
     Attributes:
-        candles: raw candles landed, per instrument.
+        candles: raw candles landed, per instrument: those that were new or had changed.
         requests: answered requests.
         planned: windows planned.
         unlisted: instruments loaded before that Deribit no longer lists; left as they are.
@@ -47,7 +47,7 @@ class Outcome:
         """Count a landed package."""
         for answered in answers:
             name = answered.window.instrument
-            self.candles[name] = self.candles.get(name, 0) + answered.candles.num_rows
+            self.candles[name] = self.candles.get(name, 0) + answered.landing
             self.requests += len(answered.fetches)
             if answered.error is not None:
                 self.not_asked += not answered.asked

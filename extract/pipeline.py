@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extract import landing
+from extract import cleaning, landing
+from extract.compare import mark
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer, Prefetcher, answer
-from extract.merging import merge_loads
 from extract.outcome import Outcome, raise_incomplete
-from extract.packaging import Packages, open_pipeline
+from extract.packaging import Packages, one_line_errors, open_pipeline
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
 from extract.rights import check_server
 from extract.selection import check_source, choose, is_all
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
-from extract.source import deribit, loaded_instruments, loaded_source, read_cursor
+from extract.source import deribit
+from extract.state import landed_ranges, loaded_instruments, loaded_source, read_cursor
 from extract.windows import (
     Cursor,
     Interval,
@@ -48,7 +49,8 @@ class Loader:
         lookback: buckets asked again before each cursor.
         progress: told after every window and every package.
         package_candles: most candles in one load package; it bounds memory and what a killed run loses.
-        landed: called with the candles of each package once it is complete in the database.
+        landed: called with the number of new or changed candles of each package once it is complete in the
+            database.
     """
 
     client: DeribitClient
@@ -161,7 +163,7 @@ class Loader:
                 early = run.land(windows)
                 while early and reach_ms is not None:
                     early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
-            merge_loads(self.database)
+            cleaning.prune(locked)
         raise_incomplete(run.outcome)
         return run.outcome
 
@@ -185,8 +187,8 @@ class _Run:
         progress.planned(self.outcome.planned)
         with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
             for package in packages(windows, self.loader.package_candles):
-                answers = prefetcher.take(len(package))
-                sent = sum(answered.candles.num_rows for answered in answers)
+                answers = self._marked(prefetcher.take(len(package)))
+                sent = sum(answered.landing for answered in answers)
                 early += [answered.window for answered in answers if self._before_listing(answered)]
                 self.outcome.add(answers)  # a package that does not land ends the run with an error
                 source = deribit(answers, self.listed, self.seen_ms, self.loader.lookback)
@@ -196,6 +198,11 @@ class _Run:
                 progress.landed(sent)
                 self.loader.landed(sent)
         return early
+
+    def _marked(self, answers: Sequence[Answer]) -> list[Answer]:
+        state, resolution = self.packages.pipeline.state, answers[0].window.resolution
+        with one_line_errors("compare candles with those landed before"):
+            return mark(answers, landed_ranges(state, resolution), self.packages.locked)
 
     def _fetch(self, window: Window) -> Answer:
         answered = answer(self.loader.client, window, self._listed_ms(window.instrument))

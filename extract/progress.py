@@ -27,7 +27,7 @@ class RunProgress(Protocol):
         """Say that a window was answered with that many candles."""
 
     def landed(self, candles: int) -> None:
-        """Say that a package with that many candles is safe in the database."""
+        """Say that a package with that many new or changed candles is safe in the database."""
 
 
 class Silent:

@@ -4,8 +4,10 @@
 |---|---|---|---|
 | `candles <instrument> <resolution>` | candles | append | `timestamp`, with a look-back (`lag`) |
 | `history <instrument> <resolution>` | candles | append | none: explicit ranges behind the cursor |
-| `fetches` | fetches | append | none; keeps in the source's state which windows are still owed |
+| `fetches` | fetches | append | none; keeps in the source's state which windows are owed, which landed |
 | `instruments` | instruments | append | none; only what changed since the last snapshot |
+
+Cursors see every candle that came, the tables only those that are new or changed.
 """
 
 from __future__ import annotations
@@ -13,27 +15,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 import dlt
 import pyarrow as pa
+import pyarrow.compute as pc
 from dlt.extract import DltResource
+from dlt.extract.items_transform import MapItem
 
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer
 from extract.resolution import Resolution
-from extract.windows import Cursor, merge, subtract
+from extract.state import EPOCH, SOURCE, landed_after, owed_after, resource_name
 
-SOURCE = "deribit"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WINDOWS_TOGETHER = 20
 TIME = pa.timestamp("ms", tz="UTC")
+LANDS = "lands"
 
 _text: dict[str, Any] = {"data_type": "text", "nullable": False}
 _time: dict[str, Any] = {"data_type": "timestamp", "nullable": False}
+_count: dict[str, Any] = {"data_type": "bigint", "nullable": False}
 _load: dict[str, Any] = {"_dlt_load_id": {"data_type": "text", "nullable": False}}
 CANDLES = (
     {"instrument": _text, "resolution": _text, "timestamp": _time}
@@ -45,8 +48,9 @@ FETCHES = {
     "resolution": _text,
     "window_start": _time,
     "window_end": _time,
-    "rows": {"data_type": "bigint", "nullable": False},
-    "status": _text,
+    "rows": _count,
+    "new_rows": _count,
+    "changed_rows": _count,
     "fetched_at": _time,
     "source": _text,
 } | _load
@@ -91,8 +95,8 @@ def deribit(
             write_disposition="append",
             columns=CANDLES,
             incremental=cursor_of(resolution, lookback) if forward else None,
-        )([answer.candles for answer in group], instrument, resolution)
-    evidence = [replace(answer, candles=SCHEMA.empty_table()) for answer in answers]
+        )(list(map(_with_marks, group)), instrument, resolution).add_step(OnlyChanges(_only_changes))
+    evidence = [replace(answer, candles=SCHEMA.empty_table(), lands=None) for answer in answers]
     yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(evidence)
     yield dlt.resource(
         instruments, table_name="instruments", write_disposition="append", columns=INSTRUMENTS
@@ -106,11 +110,6 @@ def _place(answer: Answer) -> tuple[Any, ...]:
 
 def _resource_key(answer: Answer) -> tuple[bool, str, Resolution]:
     return (answer.window.forward, answer.window.instrument, answer.window.resolution)
-
-
-def resource_name(instrument: str, resolution: Resolution) -> str:
-    """Return the name of the resource that carries an instrument's cursor at one resolution."""
-    return f"candles {instrument} {resolution.name}"
 
 
 def cursor_of(resolution: Resolution, lookback: int) -> Any:
@@ -138,14 +137,33 @@ def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) ->
         yield table
 
 
+def _with_marks(answer: Answer) -> pa.Table:
+    lands = pa.repeat(True, answer.candles.num_rows) if answer.lands is None else pa.array(answer.lands)
+    return answer.candles.append_column(LANDS, lands)
+
+
+class OnlyChanges(MapItem):
+    """A step of a resource that dlt keeps behind the cursor, whose affinity is 1, wherever that is put."""
+
+    placement_affinity = 2.0
+
+
+def _only_changes(table: pa.Table) -> pa.Table | None:
+    """Return what is to be landed of candles that the cursor has seen; None for nothing."""
+    lands, candles = table[LANDS], table.drop_columns(LANDS)
+    changes = candles if pc.all(lands).as_py() else candles.filter(lands)
+    return changes if changes.num_rows else None
+
+
 def _constant(value: str, rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int16()), rows), [value])
 
 
 def fetches(answers: Sequence[Answer]) -> Iterator[pa.Table]:
-    """Yield one row per answered request, and keep in the source's state which windows are still owed."""
+    """Yield one row per answered request; keep in the source's state which windows are owed, which landed."""
     state = dlt.current.source_state()
     state["owed"] = owed_after(state.get("owed", {}), answers)
+    state["landed"] = landed_after(state.get("landed", {}), answers)
     rows = [
         {
             "instrument": answer.window.instrument,
@@ -153,7 +171,8 @@ def fetches(answers: Sequence[Answer]) -> Iterator[pa.Table]:
             "window_start": fetch.start_ms,
             "window_end": fetch.end_ms,
             "rows": fetch.rows,
-            "status": "ok" if fetch.rows else "no_data",
+            "new_rows": fetch.new_rows,
+            "changed_rows": fetch.changed_rows,
             "fetched_at": fetch.fetched_ms,
             "source": fetch.source,
         }
@@ -181,54 +200,6 @@ def instruments(listed: Sequence[Instrument], seen_ms: int) -> Iterator[pa.Table
     ]
     if rows:
         yield _arrow(rows, INSTRUMENTS)
-
-
-def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
-    """Return which windows are owed after these answers: without the answered, with the failed ones.
-
-    Args:
-        owed: per `<instrument> <resolution>`, the intervals [start, end) owed before, UTC ms.
-        answers: a package's answers; a window that was given up unasked is owed like one that failed.
-    """
-    after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
-    for answer in answers:
-        key = owed_key(answer.window.instrument, answer.window.resolution)
-        interval = (answer.window.start_ms, answer.window.end_ms)
-        if answer.error is None:
-            after[key] = subtract(after.get(key, []), [interval])
-        else:
-            after[key] = merge([*after.get(key, []), interval])
-    return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
-
-
-def owed_key(instrument: str, resolution: Resolution) -> str:
-    """Return the key of an instrument and resolution in the source's state."""
-    return f"{instrument} {resolution.name}"
-
-
-def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
-    """Return where an instrument stands, from the pipeline's state."""
-    found = state.get("sources", {}).get(SOURCE, {})
-    resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
-    last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
-    owed = found.get("owed", {}).get(owed_key(instrument, resolution), [])
-    last_ms = None if last is None or last == EPOCH else int(last.timestamp() * 1000)
-    return Cursor(last_ms, tuple((start, end) for start, end in owed))
-
-
-def loaded_instruments(state: Mapping[str, Any], resolution: Resolution) -> list[str]:
-    """Return the instruments that have a cursor, or owe a window, at a resolution."""
-    found = state.get("sources", {}).get(SOURCE, {})
-    keys = [
-        name.removeprefix("candles ") for name in found.get("resources", {}) if name.startswith("candles ")
-    ]
-    named = [key.rsplit(" ", 1) for key in [*keys, *found.get("owed", {})]]
-    return sorted({instrument for instrument, name in named if name == resolution.name})
-
-
-def loaded_source(state: Mapping[str, Any]) -> str | None:
-    """Return who answered so far: live, testnet or simulator; None before the first load."""
-    return state.get("sources", {}).get(SOURCE, {}).get("source")
 
 
 def _arrow(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> pa.Table:

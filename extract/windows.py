@@ -197,6 +197,12 @@ def subtract(intervals: Iterable[Interval], answered: Iterable[Interval]) -> lis
     return merge(left)
 
 
+def intersect(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """Return what `intervals` and `others` have in common, ascending and merged."""
+    merged = merge(intervals)
+    return subtract(merged, subtract(merged, others))
+
+
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """Return the same times as ascending intervals that neither overlap nor touch; empty ones vanish."""
     merged: list[Interval] = []

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from extract import landing
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.outcome import IncompleteError
@@ -69,7 +68,8 @@ def test_an_update_whose_reply_is_wrongly_empty_moves_the_cursor_all_the_same(lo
     load().update([], ONE)
     assert ticks(database) == minutes(28, 30)
     exchange.simulator.log.clear()
-    assert load(lookback=10).update([], ONE).candles == {BTC: 10}
+    assert load(lookback=10).update([], ONE).candles == {BTC: 0}
+    assert evidence(database, "2024-01-30T23:59:00Z")[-1][2] == 10
 
 
 def test_an_outage_is_asked_for_twice_in_one_run(load, database, exchange):
@@ -91,20 +91,3 @@ def test_a_second_ask_that_fails_leaves_the_window_owed(load, database, exchange
     control(exchange.base_url, "faults", [])
     load().update([], ONE)
     assert ticks(database) == minutes(28, 30)
-
-
-def test_an_index_that_knows_loads_alone_is_replaced_once(load, database):
-    load().backfill([BTC], ONE, days(29, 30))
-    definition = "select indexdef from pg_indexes where tablename = 'candles' and schemaname = 'deribit_raw'"
-    made = rows(database, definition)
-    assert "USING brin (_dlt_load_id, \"timestamp\") WITH (pages_per_range='16')" in made[0][0]
-    opened = database.connect()
-    with opened.cursor() as cursor:
-        cursor.execute("drop index deribit_raw.candles_load")
-        cursor.execute("create index candles_load on deribit_raw.candles using brin (_dlt_load_id)")
-    load().update([], ONE)
-    assert rows(database, definition) == made
-    before = rows(database, "select 'deribit_raw.candles_load'::regclass::oid")
-    landing.prepare(opened)
-    assert rows(database, "select 'deribit_raw.candles_load'::regclass::oid") == before
-    opened.close()

@@ -11,7 +11,7 @@ from extract.simulator.faults import parse_faults
 from tests.faults.promise.checks import compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.points import POINTS, Hit, hooked
 from tests.faults.promise.run import buckets_too
-from tests.faults.promise.scenario import BUILD, NAMES, draw
+from tests.faults.promise.scenario import DBT, DEV, NAMES, PLAIN, draw
 
 SEEDS = range(1, 101)
 BTC, ETH = NAMES[:2]
@@ -35,11 +35,18 @@ def test_the_first_hundred_seeds_hit_every_point_with_every_action_before_and_af
     assert outside == {"kill", "crash", "terminate"}
 
 
+def test_there_are_second_targets_and_builds_beside_every_kind_of_command() -> None:
+    besides = {(step.command, step.beside) for seed in SEEDS for step in draw(seed).steps if step.beside}
+    assert {target for _, target in besides} == set(PLAIN)
+    assert {command for command, _ in besides} >= {"update", "backfill", "build", DEV}
+    assert {draw(seed).has_dev for seed in SEEDS} == {True, False}
+
+
 def test_commands_are_hit_at_points_that_they_pass_and_every_fault_can_be_injected() -> None:
     for scenario in map(draw, SEEDS):
         parse_faults([*scenario.market, *(fault for step in scenario.steps for fault in step.faults)])
         for step in scenario.steps:
-            assert step.hit is None or (step.hit.part == "dbt") == (step.command == BUILD)
+            assert step.hit is None or (step.hit.part == "dbt") == (step.command in DBT)
             assert step.hit is None or step.outside is None
 
 
@@ -50,6 +57,14 @@ def test_a_point_is_hit_once_at_the_pass_that_was_drawn(moment: str, seen: list[
     for number in (1, 2, 3):
         wrapped(number)
     assert told == seen
+
+
+def test_of_a_point_with_a_text_only_calls_with_it_are_passes() -> None:
+    told: list[object] = []
+    wrapped = hooked(told.append, Hit("dbt", "mark", "before", 2), lambda: told.append("hit"), "update")
+    for text in ("for update", "select", "for update"):
+        wrapped(text)
+    assert told == ["for update", "select", "hit", "for update"]
 
 
 def test_the_comparison_tells_missing_invented_and_wrong_candles_apart() -> None:

@@ -12,7 +12,7 @@ from extract.errors import PerpsError, UsageError
 from extract.fetching import Answer
 from extract.pipeline import check_source, choose
 from extract.resolution import MINUTE_MS, RESOLUTIONS
-from extract.source import EPOCH, loaded_instruments, owed_after, read_cursor
+from extract.state import EPOCH, loaded_instruments, owed_after, read_cursor
 from extract.windows import Cursor, Window
 
 ONE, DAY = RESOLUTIONS["1"], RESOLUTIONS["1D"]
