@@ -1,4 +1,4 @@
-"""The raw tables in TimescaleDB: hypertable, index, the run lock, what a killed run left, what arrived."""
+"""The raw tables in TimescaleDB: the run lock, what they need beside dlt's columns, what arrived."""
 
 from __future__ import annotations
 
@@ -19,13 +19,61 @@ from extract.windows import Interval
 log = logging.getLogger(__name__)
 
 DATASET = "deribit_raw"
-TABLES = ("_dlt_pipeline_state", "candles", "fetches", "instruments")
-"""The state comes first: whatever interrupts a sweep, a cursor never outlives its candles."""
-
-CHUNK_INTERVAL = "30 days"
-INDEX = "candles_load"
-LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
 READER = "perps_reader"
+LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
+REFUSED = "PERP1"
+"""SQLSTATE of a load that must not become complete any more."""
+
+PREPARED = """
+select
+    to_regclass('deribit_raw.candles') is not null,
+    exists (
+        select from timescaledb_information.hypertables
+        where hypertable_schema = 'deribit_raw' and hypertable_name = 'candles'
+    ),
+    to_regclass('deribit_raw.fetches') is not null,
+    to_regclass('deribit_raw.fetches_load') is not null,
+    exists (
+        select from pg_trigger
+        where tgrelid = 'deribit_raw._dlt_loads'::regclass and tgname = 'loads_in_order'
+    )
+"""
+CANDLES = """
+alter table deribit_raw.candles
+    alter column instrument type text, alter column resolution type text, alter column _dlt_load_id type text;
+select create_hypertable(
+    'deribit_raw.candles'::regclass, by_range('timestamp', interval '30 days'),
+    create_default_indexes => false
+);
+create index candles_load on deribit_raw.candles using brin (_dlt_load_id, "timestamp")
+    with (pages_per_range = 16);
+"""
+"""A brin index tells loads apart for next to nothing, because rows arrive load by load within a chunk, and
+times nearly as well."""
+
+FETCHES = "create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));"
+LOADS = """
+create index if not exists loads_order on deribit_raw._dlt_loads ((load_id::numeric));
+create index if not exists loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
+create or replace function deribit_raw.complete_in_order() returns trigger language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(1885696624, 3);  -- of the table, two would wait for each other
+    if (select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0) > new.load_id::numeric then
+        raise exception 'a newer load than % is complete', new.load_id using errcode = 'PERP1';
+    end if;
+    delete from deribit_raw._dlt_loads where load_id = new.load_id and status <> 0;
+    if not found then
+        raise exception 'load % was given up by a later run', new.load_id using errcode = 'PERP1';
+    end if;
+    return new;
+end $$;
+create trigger loads_in_order before insert on deribit_raw._dlt_loads
+    for each row when (new.status = 0) execute function deribit_raw.complete_in_order();
+"""
+"""A load is entered with status 1 before its first row lands (`announce`), and with 0 by dlt when it is
+complete: what is unfinished is a short list, whatever the number of loads, and no guess. What has read all
+loads up to the newest complete one never misses an older one that completes later; and a session of a killed
+run that commits late completes nothing that a later run has swept."""
 
 
 class BusyError(PerpsError):
@@ -101,52 +149,34 @@ def expect_lock(opened: PgConnection) -> None:
 
 
 def prepare(opened: PgConnection) -> bool:
-    """Make `candles` a hypertable with its index, and tell whether it is one. It has no row yet.
+    """Make what the raw tables need beside dlt's columns, as far as it is missing; tell whether all is made.
 
-    Once done, nothing happens. There is no such table as long as every answer was empty. A brin index tells
-    loads apart for next to nothing, because rows arrive load by load within a chunk, and times nearly as
-    well. An index of an earlier version, which knew loads alone, is replaced.
+    `candles` becomes a hypertable with its index, before its first row; there is no such table as long as
+    every answer was empty. `fetches` gets the index by which dbt reads it, and `_dlt_loads` the trigger that
+    makes the order of loads a fact.
     """
     with opened.cursor() as cursor:
-        if not _exists(cursor, "candles"):
-            return False
-        cursor.execute(
-            "select 1 from timescaledb_information.hypertables"
-            " where hypertable_schema = %s and hypertable_name = 'candles'",
-            [DATASET],
+        cursor.execute(PREPARED)
+        candles, is_hypertable, fetches, is_indexed, is_ordered = cursor.fetchone()
+        wanted = (
+            (candles and not is_hypertable, CANDLES),
+            (fetches and not is_indexed, FETCHES),
+            (not is_ordered, LOADS),
         )
-        if cursor.fetchone():
-            cursor.execute(
-                "select indnatts from pg_index where indexrelid = to_regclass(%s)", [f"{DATASET}.{INDEX}"]
-            )
-            if cursor.fetchone() != (1,):
-                return True
-            log.info("making the index of the raw candles anew, once: it is to know times too")
-            before = sql.SQL("drop index {}.{}").format(*map(sql.Identifier, (DATASET, INDEX)))
-        else:
-            before = sql.SQL(
-                "select create_hypertable({}::regclass, by_range('timestamp', {}::interval),"
-                " create_default_indexes => false)"
-            ).format(sql.Literal(f"{DATASET}.candles"), sql.Literal(CHUNK_INTERVAL))
-        # one statement string, hence one transaction: a kill leaves no hypertable without its index
-        cursor.execute(
-            sql.SQL(
-                '{}; create index {} on {}.candles using brin (_dlt_load_id, "timestamp")'
-                " with (pages_per_range = 16)"
-            ).format(before, sql.Identifier(INDEX), sql.Identifier(DATASET))
-        )
-    _let_reader_read(opened)
-    return True
+        missing = "".join(statements for lacks, statements in wanted if lacks)
+        if missing:
+            cursor.execute(missing)  # one string, hence one transaction: a kill leaves no half of it
+            _let_reader_read(cursor)
+    return bool(candles and fetches)
 
 
-def _let_reader_read(opened: PgConnection) -> None:
+def _let_reader_read(cursor: PgCursor) -> None:
     """Let the read-only role see the raw tables where an administrator has made one."""
-    with opened.cursor() as cursor:
-        cursor.execute("select 1 from pg_roles where rolname = %s", [READER])
-        if cursor.fetchone():
-            schema, reader = sql.Identifier(DATASET), sql.Identifier(READER)
-            cursor.execute(sql.SQL("grant usage on schema {} to {}").format(schema, reader))
-            cursor.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, reader))
+    cursor.execute("select 1 from pg_roles where rolname = %s", [READER])
+    if cursor.fetchone():
+        schema, reader = sql.Identifier(DATASET), sql.Identifier(READER)
+        cursor.execute(sql.SQL("grant usage on schema {} to {}").format(schema, reader))
+        cursor.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, reader))
 
 
 def summarize(opened: PgConnection) -> None:
@@ -170,52 +200,6 @@ def summarize(opened: PgConnection) -> None:
         log.warning("could not summarize the index of the raw candles", exc_info=True)
 
 
-def sweep(opened: PgConnection) -> int:
-    """Delete what killed loads left in the raw tables; return how many rows.
-
-    While nobody loads, whatever is newer than the newest load in `_dlt_loads` was never finished: dlt enters
-    a load there last. The working folder of the killed run, which a container takes along, is not needed.
-
-    Args:
-        opened: an autocommit connection that holds the run lock.
-    """
-    removed = 0
-    with opened.cursor() as cursor:
-        if not _exists(cursor, "_dlt_loads"):
-            return 0
-        cursor.execute(
-            sql.SQL("select coalesce(max(load_id), '') from {}._dlt_loads").format(sql.Identifier(DATASET))
-        )
-        newest = cursor.fetchone()[0]
-        for table in TABLES:
-            if _exists(cursor, table):
-                removed += _delete_after(cursor, table, newest)
-    if removed:
-        log.info("removed %d rows that a killed run had not finished loading", removed)
-    return removed
-
-
-def _delete_after(cursor: PgCursor, table: str, newest: str) -> int:
-    """Delete rows of loads after the newest one; return how many.
-
-    What there is to delete is read first: a delete that finds nothing would decompress old chunks.
-    """
-    # the index serves the first condition; the second makes no load depend on how text is sorted
-    unfinished = sql.SQL(
-        "from {dataset}.{table} where _dlt_load_id > %s"
-        " and _dlt_load_id not in (select load_id from {dataset}._dlt_loads)"
-    ).format(dataset=sql.Identifier(DATASET), table=sql.Identifier(table))
-    bounds: tuple[object, ...] = ()
-    if table == "candles":
-        cursor.execute(sql.SQL('select min("timestamp"), max("timestamp") ') + unfinished, [newest])
-        bounds = cursor.fetchone()
-        if bounds[0] is None:
-            return 0
-    within = sql.SQL(' and "timestamp" between %s and %s' if bounds else "")
-    cursor.execute(sql.SQL("delete ") + unfinished + within, [newest, *bounds])
-    return int(cursor.rowcount)
-
-
 def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int:
     """Return how many raw candles a load has in the database.
 
@@ -225,7 +209,7 @@ def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int
         within: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
     """
     with opened.cursor() as cursor:
-        if not _exists(cursor, "candles"):
+        if not exists(cursor, "candles"):
             return 0
         cursor.execute(
             sql.SQL(
@@ -237,8 +221,18 @@ def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int
         return int(cursor.fetchone()[0])
 
 
+def announce(opened: PgConnection, load_ids: Sequence[str]) -> None:
+    """Enter loads as unfinished, before their first row lands."""
+    with opened.cursor() as cursor:
+        cursor.execute(
+            "insert into deribit_raw._dlt_loads (load_id, status, inserted_at)"
+            " select load_id, 1, now() from unnest(%s) as load_id",
+            [list(load_ids)],
+        )
+
+
 def void_load(opened: PgConnection, load_ids: Sequence[str]) -> None:
-    """Take back that loads are complete: neither dbt nor the next run's cursors see them any more."""
+    """Take back that loads are complete: nobody sees their rows any more, and the next run deletes them."""
     with opened.cursor() as cursor:
         cursor.execute(
             sql.SQL("update {}._dlt_loads set status = 1 where load_id = any(%s)").format(
@@ -259,11 +253,9 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
         PerpsError: the last load is from the future.
     """
     with opened.cursor() as cursor:
-        if not _exists(cursor, "_dlt_loads"):
+        if not exists(cursor, "_dlt_loads"):
             return
-        cursor.execute(
-            sql.SQL("select max(load_id::numeric) from {}._dlt_loads").format(sql.Identifier(DATASET))
-        )
+        cursor.execute("select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0")
         newest = cursor.fetchone()[0]
     if newest is not None and float(newest) > now_s:
         raise PerpsError(
@@ -273,7 +265,8 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
         )
 
 
-def _exists(cursor: PgCursor, table: str) -> bool:
+def exists(cursor: PgCursor, table: str) -> bool:
+    """Tell whether there is a raw table of that name."""
     cursor.execute("select to_regclass(%s)", [f"{DATASET}.{table}"])
     return cursor.fetchone()[0] is not None
 

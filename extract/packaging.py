@@ -24,10 +24,10 @@ from dlt.common.pipeline import LoadInfo
 from dlt.destinations import postgres
 from psycopg2.extensions import connection as PgConnection
 
-from extract import landing
+from extract import cleaning, landing
 from extract.errors import PerpsError
 from extract.server.connection import PATIENCE, Connection
-from extract.source import SOURCE
+from extract.state import SOURCE
 from extract.windows import Interval
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
     share_memory()
     folder = workdir / landing.database_key(locked)
     os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
-    landing.sweep(locked)
+    cleaning.sweep(locked)
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
     # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
@@ -128,7 +128,7 @@ class Packages:
 
         Args:
             source: what to land.
-            sent: candles in the source.
+            sent: candles that the source lands: those that are new or changed.
             within: bucket opens [start, end) of all windows in it, UTC ms.
 
         Raises:
@@ -141,7 +141,7 @@ class Packages:
                 self.pipeline.sync_schema()
                 self.prepared = landing.prepare(self.locked)
             landing.expect_lock(self.locked)
-            info: LoadInfo = self.pipeline.load()
+            info = self._load()
             landed = sum(landing.candles_in_load(self.locked, load_id, within) for load_id in info.loads_ids)
         pa.default_memory_pool().release_unused()
         if landed != sent:
@@ -152,6 +152,33 @@ class Packages:
             )
         landing.summarize(self.locked)  # a build that goes on meanwhile looks for this load
 
+    def _load(self) -> LoadInfo:
+        """Load what is normalized.
+
+        Raises:
+            PerpsError: a newer load is complete; this one stays unfinished, and the next run deletes it.
+        """
+        load_ids = self.pipeline.list_normalized_load_packages()
+        landing.announce(self.locked, load_ids)
+        try:
+            return self.pipeline.load()
+        except DltException as error:
+            if getattr(root_cause(error), "pgcode", None) != landing.REFUSED:
+                raise
+            said = str(root_cause(error)).splitlines()[0]
+            raise PerpsError(
+                f"expected load {', '.join(load_ids)} to become complete, got: {said}; another load ran "
+                "beside this one, or this machine's clock went back; nothing of it counts, "
+                "run the same command again to ask for the same windows"
+            ) from error
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return what an error began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
 
 @contextmanager
 def one_line_errors(doing: str) -> Iterator[None]:
@@ -160,9 +187,7 @@ def one_line_errors(doing: str) -> Iterator[None]:
         yield
     except (DltException, psycopg2.Error) as error:
         log.exception("could not %s", doing)
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
+        cause = root_cause(error)
         reason = " ".join(str(cause).split())[:300]
         raise PerpsError(
             f"expected to {doing}, got {type(cause).__name__}: {reason}; "

@@ -25,10 +25,11 @@ for the last one, seconds for the others."""
 
 SESSION = (
     "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
-    " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+    " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0 -c jit=off -c work_mem=64MB"
 )
 """The server's side of the same: it lets go of the locks of a client that is gone. And what is corrected in
-compressed chunks is small, but counts as every row of the batches that it is in."""
+compressed chunks is small, but counts as every row of the batches that it is in. And statements are not
+compiled, which takes longer than it saves, and sort in memory."""
 
 
 class DatabaseError(PerpsError):

@@ -1,0 +1,246 @@
+"""No load completes after a newer one, and what killed loads left goes only where nothing contradicts it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from extract import cleaning
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.errors import PerpsError
+from extract.pipeline import Loader
+from extract.resolution import RESOLUTIONS
+from extract.server.connection import Connection
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps
+from tests.integration.test_cursors import days, minutes, ticks
+from tests.integration.truth import control, rows
+
+ONE = RESOLUTIONS["1"]
+BTC = "BTC-PERPETUAL"
+NOW = "2024-01-31T00:00:30Z"
+COUNTS = (
+    "select (select count(*) from deribit_raw.candles), (select count(*) from deribit_raw.fetches),"
+    " (select count(*) from deribit_raw._dlt_pipeline_state)"
+)
+ENTER = "insert into deribit_raw._dlt_loads values ('{}', 'deribit', {}, now(), '')"
+UNFINISHED = "select count(*) from deribit_raw._dlt_loads where status <> 0"
+WATERMARKS = """
+create schema {schema};
+create table {schema}.watermarks (
+    relation text primary key, resolution text, read_after numeric, read_to numeric, read_at timestamptz,
+    has_rows boolean
+);
+insert into {schema}.watermarks (relation, resolution, read_to)
+select 'public.perpetuals_ohlcv', '1', max(load_id::numeric) from deribit_raw._dlt_loads;
+"""
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock=NOW, requests_per_second=None)) as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
+    control(exchange.base_url, "clock", {"now": NOW})
+
+    def make(**changes) -> Loader:
+        client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=3, sleep=lambda _: None)
+        return Loader(client, database, tmp_path / "pipelines", **changes)
+
+    return make
+
+
+def run(database: Connection, *statements: str) -> None:
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    opened.close()
+
+
+def enter_load(database: Connection, load_id: float) -> None:
+    run(database, *(ENTER.format(load_id, status) for status in (1, 0)))
+
+
+def test_a_load_is_refused_after_a_newer_one_whoever_enters_it(load, database):
+    load().backfill([BTC], ONE, days(29, 29.1))
+    enter_load(database, time.time())
+    with pytest.raises(psycopg2.Error, match=r"a newer load than 17\.5 is complete") as refused:
+        enter_load(database, 17.5)
+    assert refused.value.pgcode == "PERP1"
+
+
+def test_of_two_loads_that_complete_at_once_the_older_one_waits_and_is_refused(load, database):
+    load().backfill([BTC], ONE, days(29, 29.1))
+    newer, older = database.connect(autocommit=False), database.connect()
+    with newer.cursor() as first, older.cursor() as second:
+        now = time.time()
+        run(database, ENTER.format(now, 1), ENTER.format(now - 0.5, 1))
+        first.execute(ENTER.format(now, 0))
+        second.execute("set lock_timeout = '200ms'")
+        late = ENTER.format(now - 0.5, 0)
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            second.execute(late)
+        newer.commit()
+        with pytest.raises(psycopg2.Error, match="a newer load"):
+            second.execute(late)
+    newer.close()
+    older.close()
+
+
+def test_a_refused_load_says_so_leaves_nothing_and_is_completed_by_the_next_run(load, database):
+    overtake = [lambda: enter_load(database, time.time() + 2)]
+
+    def landed(_candles: int) -> None:
+        for do in overtake:
+            do()
+        overtake.clear()
+
+    with pytest.raises(
+        PerpsError, match=r"to become complete, got: a newer load than .*run the same command again"
+    ):
+        load(package_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
+    assert ticks(database) == minutes(20, 20 + 5000 / 1440)
+    assert rows(database, UNFINISHED) == [(1,)]
+    time.sleep(2)
+    load().backfill([BTC], ONE, days(20, 25))
+    assert ticks(database) == minutes(20, 25)
+    assert rows(database, UNFINISHED) == [(0,)]
+    listed = (
+        "select count(*) from deribit_raw.{}"
+        " where _dlt_load_id not in (select load_id from deribit_raw._dlt_loads)"
+    )
+    assert [rows(database, listed.format(table)) for table in cleaning.TABLES] == [[(0,)]] * 4
+
+
+def test_the_order_of_loads_is_made_once_and_again_where_it_is_missing(load, database):
+    load().backfill([BTC], ONE, days(29, 29.1))
+    names = "select indexname from pg_indexes where schemaname = 'deribit_raw' order by 1"
+    made = [("candles_load",), ("fetches_load",), ("loads_order",), ("loads_unfinished",)]
+    assert rows(database, names) == made
+    run(database, "drop index deribit_raw.fetches_load")
+    load().update([], ONE)
+    assert rows(database, names) == made
+    ordered = "select count(*) from pg_trigger where tgname = 'loads_in_order'"
+    assert rows(database, ordered) == [(1,)]
+
+
+def test_an_emptied_list_of_loads_deletes_nothing_and_says_what_to_run(
+    load, database, exchange, perps: Perps
+):
+    load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
+    before = rows(database, COUNTS)
+    run(database, "delete from deribit_raw._dlt_loads")
+    refused = perps("update", database=database, api=exchange.base_url)
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert "got none as the newest while deribit_raw.fetches has" in refused.stderr
+    assert rows(database, COUNTS) == before
+    run(database, refused.stderr.split("or run: ")[1].split("; or drop")[0])
+    listed = "select status, count(*) from deribit_raw._dlt_loads group by 1 order by 1"
+    assert rows(database, listed) == [(0, 1), (1, 1)]  # the newest may be half
+    load().update([], ONE)
+    assert ticks(database) == minutes(20, 30)
+
+
+def test_a_list_that_lost_its_only_load_deletes_nothing(load, database):
+    load().backfill([BTC], ONE, days(29, 29.5))
+    before = rows(database, COUNTS)
+    run(database, "delete from deribit_raw._dlt_loads")
+    with pytest.raises(PerpsError, match="nothing is deleted"):
+        load().update([BTC], ONE)
+    assert rows(database, COUNTS) == before
+
+
+def test_a_list_that_lost_old_loads_does_no_harm(load, database):
+    load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
+    run(
+        database,
+        "delete from deribit_raw._dlt_loads"
+        " where load_id <> (select max(load_id) from deribit_raw._dlt_loads)",
+    )
+    load().update([], ONE)
+    assert ticks(database) == minutes(20, 30)
+
+
+@pytest.mark.parametrize("schema", ["quality", "dbt_alice_quality"])
+def test_a_load_that_a_model_has_read_is_not_deleted_as_a_killed_one(load, database, schema):
+    load().backfill([BTC], ONE, days(29, 29.5))
+    run(database, WATERMARKS.format(schema=schema))
+    before = rows(database, COUNTS)
+    run(database, "delete from deribit_raw._dlt_loads")
+    said = rf"got none as the newest while {schema}.watermarks has read up to [\d.]+; nothing is deleted"
+    with pytest.raises(PerpsError, match=said) as refused:
+        load().update([], ONE)
+    assert rows(database, COUNTS) == before
+    run(database, str(refused.value).split("or run: ")[1].split("; or drop")[0])
+    load().update([], ONE)
+    assert ticks(database) == minutes(29, 30)
+
+
+def test_a_load_that_was_announced_and_never_completed_is_deleted(load, database):
+    load().backfill([BTC], ONE, days(29, 29.5))
+    run(
+        database,
+        "insert into deribit_raw._dlt_loads select max(load_id::numeric) + 1, 'deribit', 1, now(), ''"
+        " from deribit_raw._dlt_loads",
+        "insert into deribit_raw.candles select instrument, resolution, \"timestamp\" + interval '1 day',"
+        " open, high, low, close, volume, cost, (_dlt_load_id::numeric + 1)::text from deribit_raw.candles",
+    )
+    load().update([], ONE)
+    assert ticks(database) == minutes(29, 30)
+    assert rows(database, UNFINISHED) == [(0,)]
+
+
+def test_a_killed_run_that_still_commits_completes_nothing_that_was_swept(load, database):
+    load().backfill([BTC], ONE, days(29, 29.5))
+    now = time.time()
+    run(database, ENTER.format(now, 1))
+    sweeping, late = database.connect(), database.connect()
+    cleaning.sweep(sweeping)
+    with late.cursor() as cursor, pytest.raises(psycopg2.Error, match="was given up by a later run"):
+        cursor.execute(ENTER.format(now, 0))
+    sweeping.close()
+    late.close()
+    assert rows(database, UNFINISHED) == [(0,)]
+
+
+def test_full_answers_of_long_ago_go_and_those_that_tell_of_holes_stay(load, database):
+    load().backfill([BTC], ONE, days(29, 29.5))
+    copied = (
+        "insert into deribit_raw.fetches select instrument, {resolution}, window_start, {end}, {rows}, 0, 0,"
+        " fetched_at, source, (_dlt_load_id::numeric - {age})::text from deribit_raw.fetches"
+        " where _dlt_load_id in (select load_id from deribit_raw._dlt_loads)"
+    )
+    kept, old = cleaning.FETCHES_KEPT - 60, cleaning.FETCHES_KEPT + 60
+    end, later = "window_end", "window_start + interval '2 days'"
+    run(
+        database,
+        copied.format(resolution="resolution", end=end, rows=720, age=kept),
+        copied.format(resolution="resolution", end=end, rows=720, age=old),
+        copied.format(resolution="resolution", end=end, rows=719, age=old),
+        copied.format(resolution="resolution", end=end, rows=0, age=old),
+        copied.format(resolution="'1D'", end=later, rows=2, age=old),
+        copied.format(resolution="'1D'", end=later, rows=1, age=old),
+    )
+    load().update([BTC], ONE)
+    found = "select resolution, rows from deribit_raw.fetches order by 1, 2"
+    assert rows(database, found) == [("1", 0), ("1", 719), ("1", 720), ("1", 720), ("1", 730), ("1D", 1)]
+
+
+def test_of_many_states_the_newest_ten_stay(load, database, exchange):
+    load().backfill([BTC], ONE, days(29, 60))
+    for _ in range(12):
+        control(exchange.base_url, "clock", {"advance_ms": 60_000})
+        load().update([], ONE)
+    states = "select count(*) from deribit_raw._dlt_pipeline_state"
+    assert rows(database, states) == [(10,)]
+    assert ticks(database) == minutes(29, 30 + 12 / 1440)
