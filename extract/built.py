@@ -10,7 +10,7 @@ from extract.server.connection import Connection
 from extract.transform import expecting_models
 from extract.windows import Interval
 
-RESOLUTION = "select max(resolution) from quality.consumed_loads where model = 'perpetuals_ohlcv'"
+RESOLUTION = "select max(resolution) from quality.watermarks where relation = 'public.perpetuals_ohlcv'"
 
 HISTORIES = """
 select
@@ -23,13 +23,6 @@ order by instrument
 """
 
 CHECKED_AT = "select (extract(epoch from max(checked_at)) * 1000)::bigint from quality.ohlcv_coverage"
-
-DROPPED = """
-select
-    (extract(epoch from min(range_start)) * 1000)::bigint,
-    (extract(epoch from max(range_end)) * 1000)::bigint
-from quality.dropped_raw
-"""
 
 SOURCE = "select max(source) from deribit_raw.fetches"
 
@@ -59,18 +52,6 @@ def read_source(database: Connection) -> str | None:
         PerpsError: the raw tables are not there yet.
     """
     return _value(database, SOURCE)
-
-
-def read_dropped(database: Connection) -> Interval | None:
-    """Return between which times raw candles were dropped, end exclusive, UTC ms; None when all are kept.
-
-    Raises:
-        PerpsError: the models are not built yet.
-    """
-    with expecting_models(), database.reading() as cursor:
-        cursor.execute(DROPPED)
-        first, last = cursor.fetchone()
-        return None if first is None else (first, last)
 
 
 def read_histories(database: Connection, resolution: Resolution) -> dict[str, Interval]:

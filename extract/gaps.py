@@ -25,7 +25,7 @@ select
         where fetches.instrument = gaps.instrument
             and fetches.resolution = %(resolution)s
             and fetches.window_start = gaps.gap_start
-            and fetches._dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+            and fetches._dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
     ),
     coalesce(
         (
@@ -35,9 +35,11 @@ select
                 and fetches.resolution = %(resolution)s
                 and fetches.window_end > gaps.gap_start
                 and fetches.window_start < gaps.gap_end
-                and fetches._dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
-                and fetches._dlt_load_id not in (
-                    select load_id from quality.consumed_loads where model = 'ohlcv_days'
+                and fetches._dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
+                and fetches._dlt_load_id::numeric > (
+                    select coalesce(max(read_to), 0)
+                    from quality.watermarks
+                    where relation = 'quality.ohlcv_candle_days'
                 )
         ) @> tstzrange(gaps.gap_start + %(step)s * interval '1 millisecond', gaps.gap_end),
         false
@@ -63,7 +65,7 @@ select
             and resolution = %(resolution)s
             and "timestamp" > to_timestamp(%(last_ms)s / 1000.0)
             and "timestamp" < to_timestamp(%(next_ms)s / 1000.0)
-            and _dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+            and _dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
     )
 """
 

@@ -17,8 +17,12 @@ from extract.errors import PerpsError
 from extract.landing import BUILD_LOCK, run_lock
 from extract.server.connection import Connection
 
-WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry"})
-"""dbt commands that make or replace relations. dbt itself does not notice another one doing the same."""
+WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
+"""dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
+the same."""
+
+SESSION = "-c jit=off -c work_mem=64MB"
+"""PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
 
 
 def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bool:
@@ -95,13 +99,17 @@ def open_dbt(database: Connection, project: Path) -> Iterator[Dbt]:
     with tempfile.TemporaryDirectory(prefix="perps-dbt-") as profiles:
         shutil.copy(project / "profiles.yml.example", Path(profiles, "profiles.yml"))
         places = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": profiles}
-        with _environment({**database.env(), **places}):
+        # the last one counts: a user's own options win
+        options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
+        with _environment({**database.env(), **places, **options}):
             yield Dbt(database)
 
 
-def base_variables(resolution: str) -> list[str]:
-    """Return the dbt arguments that name the table's resolution; none for minutes, the default."""
-    return [] if resolution == "1" else ["--vars", f"{{base_resolution: '{resolution}'}}"]
+def base_variables(resolution: str, *, audit: bool = False) -> list[str]:
+    """Return the dbt arguments that name the table's resolution and turn on audits, none for the defaults."""
+    named = [] if resolution == "1" else [f"base_resolution: '{resolution}'"]
+    named += ["audit: true"] if audit else []
+    return ["--vars", f"{{{', '.join(named)}}}"] if named else []
 
 
 @contextmanager
@@ -113,13 +121,9 @@ def expecting_models() -> Iterator[None]:
     """
     try:
         yield
-    except (
-        psycopg2.errors.UndefinedTable,
-        psycopg2.errors.UndefinedColumn,  # of an earlier version
-        psycopg2.errors.InvalidSchemaName,
-    ):
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
         raise PerpsError(
-            "expected the dbt models of this version in the database, found none; run: perps dbt -- build"
+            "expected the dbt models in the database, found none; run: perps dbt -- build"
         ) from None
 
 

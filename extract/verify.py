@@ -10,10 +10,12 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pyarrow as pa
+from psycopg2.extensions import connection as PgConnection
 
+from extract.compare import differences, read_newest
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
-from extract.fetching import Prefetcher, answer
+from extract.fetching import Answer, Prefetcher, answer
 from extract.outcome import describe
 from extract.resolution import Resolution
 from extract.server.connection import Connection
@@ -68,11 +70,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Checked:
-    """A window compared: how many candles there are on either side, and the differences by time."""
+    """A window compared.
+
+    Attributes:
+        window: what was compared.
+        candles: how many there are on either side.
+        differences: by time.
+        landed: ticks that the raw tables have as Deribit says them: the table alone is wrong. UTC ms.
+    """
 
     window: Window
     candles: int
     differences: list[Difference]
+    landed: frozenset[int] = frozenset()
 
 
 def draw_windows(
@@ -133,8 +143,19 @@ def check_windows(
             cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
             stored = {at: tuple(values) for at, *values in cursor.fetchall()}
             replied = read_candles(answered.candles)
-            differences = compare(window.instrument, window.resolution, stored, replied)
-            yield Checked(window, len(stored.keys() | replied.keys()), differences)
+            found = compare(window.instrument, window.resolution, stored, replied)
+            landed = _landed(cursor.connection, answered) if found else frozenset()
+            yield Checked(window, len(stored.keys() | replied.keys()), found, landed)
+
+
+def _landed(opened: PgConnection, answered: Answer) -> frozenset[int]:
+    """Return the ticks of an answer's candles that a load would not land, because nothing of them is new."""
+    window = answered.window
+    span = {window.instrument: [(window.start_ms, window.end_ms)]}
+    known = read_newest(opened, window.resolution, span).get(window.instrument)
+    new, changed = differences(answered.candles, known)
+    ticks = answered.candles["timestamp"].cast(pa.int64()).to_numpy()
+    return frozenset(ticks[~(new | changed)].tolist())
 
 
 def read_candles(table: pa.Table) -> dict[int, Replied]:

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 
-from extract.built import pick, read_dropped, read_histories, read_resolution, read_source
+from extract.built import pick, read_histories, read_resolution, read_source
 from extract.commands.loading import loading
 from extract.commands.shared import client, database, split_names
 from extract.errors import PerpsError, UsageError
@@ -17,10 +17,13 @@ from extract.selection import check_source
 from extract.settings import Settings
 from extract.times import format_time, parse_range
 from extract.transform import base_variables, run_dbt
-from extract.verify import REPAIRABLE, Checked, check_windows, cut_histories, draw_windows
+from extract.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.windows import Interval
 
 SHOWN = 20
+REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
+"""Has the table made again from raw candles that are right."""
+
 DEFAULT_SAMPLE = 10
 SEEDS = 2**32
 
@@ -82,16 +85,23 @@ def _print_checked(checked: Sequence[Checked], resolution: Resolution, seed: int
     print(f"{len(checked)} windows, {candles:,} candles compared, {len(differences):,} differences{drawn}")
     if not differences:
         return 0
-    _print_some([line for each in checked if (line := _backfill_line(each, resolution))], "commands")
+    lines = [line for each in checked if (line := _backfill_line(each, resolution))]
+    if any(difference.at_ms in each.landed for each in checked for difference in _repairable(each)):
+        lines.insert(0, REREAD)
+    _print_some(lines, "commands")
     raise PerpsError(
         f"expected the table to say what deribit says, got {len(differences):,} differences; "
-        "run the perps backfill lines above, if any, then: perps dbt -- build"
+        "run the perps lines above, if any, then: perps dbt -- build"
     )
 
 
+def _repairable(checked: Checked) -> list[Difference]:
+    return [difference for difference in checked.differences if difference.kind in REPAIRABLE]
+
+
 def _backfill_line(checked: Checked, resolution: Resolution) -> str | None:
-    """Return the command that loads a window's changed and missing candles again."""
-    at = [difference.at_ms for difference in checked.differences if difference.kind in REPAIRABLE]
+    """Return the command that loads what the raw tables lack of a window's changed and missing candles."""
+    at = [found.at_ms for found in _repairable(checked) if found.at_ms not in checked.landed]
     if not at:
         return None
     start, end = (format_time(ms).replace(" ", "T") for ms in (at[0], at[-1] + resolution.step_ms))
@@ -117,7 +127,9 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
         outcome = loader.history(asked, coarse, base)
     for name in sorted(asked.keys() & set(outcome.unlisted)):
         print(f"{name}: no longer listed by deribit, not asked for", file=sys.stderr)
-    command = ["build", "--select", "exchange_bars", "ohlcv_reconciliation", *base_variables(base.name)]
+    # what is compared has to have read as many loads as what it is compared with
+    models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
+    command = ["run", "--select", *models, *base_variables(base.name)]
     built = run_dbt(command, reached, settings.project)
     compared = read_buckets(reached, asked, coarse)
     for name, buckets in compared.items():
@@ -139,16 +151,11 @@ def audit(_args: argparse.Namespace, settings: Settings) -> int:
     """
     reached = database(settings)
     base = read_resolution(reached)
-    if not run_dbt(["test", "--select", "tag:audit", *base_variables(base.name)], reached, settings.project):
+    command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
+    if not run_dbt(command, reached, settings.project):
         raise PerpsError(
-            "expected the models to be what all candles make of them, got differences above; run: perps dbt "
-            "-- run-operation reread_loads --args '{model: perpetuals_ohlcv}', then: perps dbt -- build"
+            "expected the models to be what all candles make of them, got differences above; run: "
+            f"{REREAD}, then: perps dbt -- build"
         )
     print("audit passed")
-    if dropped := read_dropped(reached):
-        since, until = (format_time(ms) for ms in dropped)
-        print(
-            f"raw candles between {since} and {until} were dropped, see quality.dropped_raw: "
-            "for those times the table was compared with later loads alone"
-        )
     return 0

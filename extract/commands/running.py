@@ -24,7 +24,7 @@ from extract.watch import watched
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Update, build and report; a part that fails does not keep the others from what they can do."""
+    """Update, build, keep up, report; a part that fails does not keep the others from what they can do."""
     failures: dict[str, PerpsError] = {}
     reached = database(settings)
 
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         attempt("build", lambda: _build(builder, reached))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):
             attempt("build", lambda: _build(builder, reached))
+        attempt("upkeep", lambda: _keep_up(builder, reached))
     if args.report:
         attempt("report", lambda: print_report(write_report(reached, Path(args.out))))
     first, *later = failures.values() or [None]
@@ -72,6 +73,21 @@ def _build(builder: Builder, reached: Connection) -> None:
     if not built:
         raise PerpsError(
             "expected dbt build to pass, got failures above; the report names gaps and violations"
+        )
+
+
+def _keep_up(builder: Builder, reached: Connection) -> None:
+    """Compress and merge what is old enough, and set what the tables are to have.
+
+    Raises:
+        PerpsError: something of it failed.
+    """
+    with watched(reached):
+        kept_up = builder.run(["--quiet", "run-operation", "upkeep"])
+    if not kept_up:
+        raise PerpsError(
+            "expected the upkeep of the tables to pass, got failures above; every candle is safe, try: "
+            "perps dbt -- run-operation upkeep"
         )
 
 
