@@ -41,12 +41,12 @@ in_chunks as (
 sized as (
 
     select
-        name,
-        is_hypertable,
-        case when is_hypertable then hypertable_size(oid) else pg_total_relation_size(oid) end as bytes,
-        case when is_hypertable then about_rows else approximate_row_count(oid) end as about_rows
+        tables.name,
+        tables.is_hypertable,
+        case when tables.is_hypertable then hypertable_size(tables.oid) else pg_total_relation_size(tables.oid) end as bytes,
+        case when tables.is_hypertable then in_chunks.about_rows else approximate_row_count(tables.oid) end as about_rows
     from tables
-    left join in_chunks using (oid)
+    left join in_chunks on in_chunks.oid = tables.oid
 
 ),
 

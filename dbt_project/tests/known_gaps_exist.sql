@@ -15,16 +15,16 @@ checked as (
     select
         *,
         case
-            when num_nulls(
-                nullif(trim(instrument), ''), gap_start, gap_end, nullif(trim(reason), ''), nullif(trim(evidence), '')
-            ) > 0 then 'not filled in'
+            when num_nulls(nullif(trim(instrument), ''), gap_start, gap_end, nullif(trim(reason), ''), nullif(trim(evidence), '')) > 0
+                then 'not filled in'
             when gap_end <= gap_start then 'ends before it starts'
             when not exists (
-                select from gaps
-                where gaps.instrument = known.instrument
-                    and gaps.gap_start >= known.gap_start
-                    and gaps.gap_end <= known.gap_end
-            ) then 'no such gap'
+                    select from gaps
+                    where gaps.instrument = known.instrument
+                        and gaps.gap_start >= known.gap_start
+                        and gaps.gap_end <= known.gap_end
+                )
+                then 'no such gap'
         end as problem
     from known
 

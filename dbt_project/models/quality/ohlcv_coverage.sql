@@ -1,6 +1,6 @@
 with days as (
 
-    select * from {{ ref('ohlcv_days') }}
+    select * from {{ ref('ohlcv_candle_days') }}
 
 ),
 
@@ -14,10 +14,10 @@ counted as (
 
     select
         instrument,
-        sum(candles) as candles,
+        sum(candles)::bigint as candles,
         min(first_candle) as first_candle,
         max(last_candle) as last_candle,
-        sum(expected) as expected
+        (extract(epoch from max(last_candle) - min(first_candle)) / {{ bucket_minutes() * 60 }})::bigint + 1 as expected
     from days
     group by instrument
 

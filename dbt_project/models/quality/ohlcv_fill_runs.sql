@@ -1,6 +1,6 @@
 with days as (
 
-    select * from {{ ref('ohlcv_days') }}
+    select * from {{ ref('ohlcv_candle_days') }}
 
 ),
 

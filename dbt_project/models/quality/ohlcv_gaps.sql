@@ -1,20 +1,13 @@
 {%- set bucket = "interval '" ~ bucket_minutes() ~ " minutes'" %}
 with days as (
 
-    select * from {{ ref('ohlcv_days') }}
+    select * from {{ ref('ohlcv_candle_days') }}
 
 ),
 
 known_gaps as (
 
     select * from {{ ref('known_gaps') }}
-
-),
-
-consumed_loads as (
-
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'ohlcv_days'
 
 ),
 
@@ -26,10 +19,11 @@ answers as (
         window_start,
         window_end,
         max(fetched_at) as fetched_at
-    from {{ source('deribit_raw', 'fetches') }}
+    from {{ ref('stg_fetches') }}
     where resolution = '{{ base_resolution() }}'
         and rows * {{ bucket }} < window_end - window_start
-        and {{ hashed_in('_dlt_load_id', 'consumed_loads', 'load_id') }}
+        -- what the days have not read yet may bring the candles
+        and load_number <= {{ read_to('ohlcv_candle_days') | indent(8) }}
     group by 1, 2, 3
 
 ),
@@ -44,14 +38,28 @@ rejected as (
 
 ),
 
+-- inside of a day, and from a day's last candle to the first one of the next day that has any
 merged as (
 
     select
         instrument,
-        unnest(range_agg(missing)) as missing
+        unnest(missing) as missing
     from days
     where not isempty(missing)
-    group by instrument
+
+    union all
+
+    select
+        instrument,
+        tstzrange(last_candle + {{ bucket }}, next_candle) as missing
+    from (
+        select
+            instrument,
+            last_candle,
+            lead(first_candle) over (partition by instrument order by day) as next_candle
+        from days
+    ) as neighbours
+    where next_candle > last_candle + {{ bucket }}
 
 ),
 

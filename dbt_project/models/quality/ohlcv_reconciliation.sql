@@ -1,30 +1,6 @@
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='upsert',
-        unique_key=['instrument', 'resolution', 'timestamp'],
-        on_schema_change='fail',
-        full_refresh=false,
-        pre_hook=[
-            "{{ claim_loads_after('perpetuals_ohlcv') }}",
-            "{{ claim_loads_after('exchange_bars', 'ohlcv_reconciliation bars') }}"
-        ]
-    )
-}}
+{{ config(materialized='hypertable', meta={'reads': 'both', 'grain_minutes': 1440, 'anchor': '08'}) }}
 
-with claimed_loads as (
-
-    {{ claimed_loads('ohlcv_reconciliation') }}
-
-),
-
-claimed_bars as (
-
-    {{ claimed_loads('ohlcv_reconciliation bars') }}
-
-),
-
-resolutions as (
+with resolutions as (
 
     -- 180 and 360 are left out: when their buckets open is not known
     select
@@ -41,82 +17,79 @@ resolutions as (
 
 ),
 
+bars as (
+
+    select * from {{ ref('exchange_bars') }}
+    where {{ in_range() }}
+        and resolution in (select resolution from resolutions)
+
+),
+
+-- an answer without a bar for a bucket says that Deribit had none
 asked as (
 
-    select
-        fetches.instrument::text as instrument,
-        resolutions.*,
-        fetches.window_start,
-        fetches.window_end,
-        fetches._dlt_load_id in (select load_id from claimed_bars) as is_new
-    from {{ source('deribit_raw', 'fetches') }} as fetches
+    select distinct
+        fetches.instrument,
+        resolutions.resolution,
+        buckets.timestamp
+    from {{ ref('stg_fetches') }} as fetches
     inner join resolutions on resolutions.resolution = fetches.resolution
-    where fetches._dlt_load_id in (
-        select load_id from {{ source('quality', 'consumed_loads') }}
-        where model = 'ohlcv_reconciliation bars'
-    )
-
-),
-
-asked_new as (
-
-    select * from asked
-    where is_new
-
-),
-
-{% if is_incremental() -%}
-loaded as (
-
-    {{ loaded_days('claimed_loads') }}
-
-),
-
-asked_again as (
-
-    select
-        asked.instrument,
-        asked.resolution,
-        asked.minutes,
-        asked.step,
-        asked.anchor,
-        greatest(asked.window_start, date_bin(asked.step, loaded.first_at, asked.anchor)) as window_start,
-        least(asked.window_end, loaded.last_at + interval '1 microsecond') as window_end
-    from asked
-    inner join loaded
-        on loaded.instrument = asked.instrument
-        and date_bin(asked.step, loaded.first_at, asked.anchor) < asked.window_end
-        and loaded.last_at >= asked.window_start
-
-),
-
-{% endif -%}
-windows as (
-
-    select instrument, resolution, minutes, step, anchor, window_start, window_end from asked_new
-    {% if is_incremental() -%}
-    union all
-    select instrument, resolution, minutes, step, anchor, window_start, window_end from asked_again
-    {%- endif %}
+    cross join lateral generate_series(
+        date_bin(resolutions.step, fetches.window_start, resolutions.anchor),
+        fetches.window_end - interval '1 microsecond',
+        resolutions.step
+    ) as buckets (timestamp)
+    where buckets.timestamp >= fetches.window_start
+        and {{ in_range('buckets.timestamp', 'fetches') | indent(8) }}
 
 ),
 
 touched as (
 
-    select distinct
-        windows.instrument,
-        windows.resolution,
-        windows.minutes,
-        windows.step,
-        buckets.timestamp
-    from windows
-    cross join lateral generate_series(
-        date_bin(windows.step, windows.window_start, windows.anchor),
-        windows.window_end,
-        windows.step
-    ) as buckets (timestamp)
-    where buckets.timestamp >= windows.window_start
-        and buckets.timestamp < windows.window_end
+    select
+        instrument,
+        resolution,
+        timestamp
+    from asked
+
+    union
+
+    select
+        instrument,
+        resolution,
+        timestamp
+    from bars
+
+),
+
+candles as (
+
+    select * from {{ ref('perpetuals_ohlcv') }}
+    where {{ in_range() }}
+        and exists (select from touched)
+
+),
+
+-- each resolution that was asked for adds the candles up once, whatever the number of its buckets
+added_up as (
+
+    select
+        candles.instrument,
+        resolutions.resolution,
+        date_bin(resolutions.step, candles.timestamp, resolutions.anchor) as timestamp,
+        count(*)::integer as candles,
+        first(candles.open, candles.timestamp)::numeric(18, 8) as open,
+        max(candles.high)::numeric(18, 8) as high,
+        min(candles.low)::numeric(18, 8) as low,
+        last(candles.close, candles.timestamp)::numeric(18, 8) as close,
+        sum(candles.volume)::numeric(38, 8) as volume,
+        first(candles.open, candles.timestamp) filter (where candles.volume <> 0) as traded_open,
+        max(candles.high) filter (where candles.volume <> 0) as traded_high,
+        min(candles.low) filter (where candles.volume <> 0) as traded_low
+    from candles
+    cross join resolutions
+    where resolutions.resolution in (select resolution from touched)
+    group by 1, 2, 3
 
 ),
 
@@ -126,8 +99,8 @@ compared as (
         touched.instrument,
         touched.resolution,
         touched.timestamp,
-        touched.minutes / {{ bucket_minutes() }} as expected_minutes,
-        coalesce(minutes.candles, 0)::integer as minutes,
+        resolutions.minutes / {{ bucket_minutes() }} as expected_minutes,
+        coalesce(minutes.candles, 0) as minutes,
         minutes.open,
         minutes.high,
         minutes.low,
@@ -153,26 +126,15 @@ compared as (
             end
         ) as differing_columns
     from touched
-    left join {{ ref('exchange_bars') }} as bars
+    inner join resolutions on resolutions.resolution = touched.resolution
+    left join bars
         on bars.instrument = touched.instrument
         and bars.resolution = touched.resolution
         and bars.timestamp = touched.timestamp
-    cross join lateral (
-        select
-            count(*) as candles,
-            first(open, timestamp)::numeric(18, 8) as open,
-            max(high)::numeric(18, 8) as high,
-            min(low)::numeric(18, 8) as low,
-            last(close, timestamp)::numeric(18, 8) as close,
-            sum(volume)::numeric(38, 8) as volume,
-            first(open, timestamp) filter (where volume <> 0) as traded_open,
-            max(high) filter (where volume <> 0) as traded_high,
-            min(low) filter (where volume <> 0) as traded_low
-        from {{ ref('perpetuals_ohlcv') }}
-        where instrument = touched.instrument
-            and timestamp >= touched.timestamp
-            and timestamp < touched.timestamp + touched.step
-    ) as minutes
+    left join added_up as minutes
+        on minutes.instrument = touched.instrument
+        and minutes.resolution = touched.resolution
+        and minutes.timestamp = touched.timestamp
 
 ),
 

@@ -1,74 +1,23 @@
--- depends_on: {{ ref('perpetuals_ohlcv') }}
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='upsert',
-        unique_key=['instrument', 'timestamp', 'load_id'],
-        on_schema_change='fail',
-        full_refresh=false,
-        pre_hook=["{{ claim_loads_after('perpetuals_ohlcv') }}", "{{ delete_claimed_rows('load_id') }}"]
-    )
-}}
+{{ config(materialized='hypertable', meta={'reads': 'changes'}) }}
 
-with claimed_loads as (
+with candles as (
 
-    {{ claimed_loads('ohlcv_revisions') }}
-
-),
-
-consumed_loads as (
-
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'ohlcv_revisions'
+    select * from {{ ref('stg_candles') }}
+    where {{ in_range() }}
 
 ),
 
 loads as (
 
-    select
-        load_id,
-        max(inserted_at) as loaded_at
-    from {{ source('deribit_raw', '_dlt_loads') }}
-    group by load_id
-
-),
-
-loaded as (
-
-    {{ loaded_days('consumed_loads') }}
-
-),
-
--- only where two loads overlap can one have changed what another had brought
-spans as (
-
-    select
-        min(greatest(claimed.first_at, other.first_at)) as first_at,
-        max(least(claimed.last_at, other.last_at)) as last_at
-    from ({{ loaded_days('claimed_loads') }}) as claimed
-    inner join loaded as other
-        on other.instrument = claimed.instrument
-        and other.day = claimed.day
-        and other.load_id <> claimed.load_id
-        and other.first_at <= claimed.last_at
-        and other.last_at >= claimed.first_at
-    group by {{ bucket_open('claimed.first_at', minutes=30 * 1440, anchor='00') }}
+    select * from {{ ref('stg_loads') }}
 
 ),
 
 versions as (
 
-    select distinct on (candles.instrument, candles.timestamp, candles.load_id::numeric)
-        candles.*
-    from spans
-    cross join lateral (
-        select * from {{ ref('stg_candles') }}
-        where timestamp between spans.first_at and spans.last_at
-            and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
-        -- keeps it a loop over spans, which the index on time serves; a join would read every raw candle
-        offset 0
-    ) as candles
-    order by {{ newest_first(['candles.instrument', 'candles.timestamp']) | indent(4) }}
+    select distinct on (instrument, timestamp, load_id::numeric) *
+    from candles
+    order by {{ newest_first(['instrument', 'timestamp']) | indent(4) }}
 
 ),
 
@@ -102,13 +51,12 @@ final as (
         compared.close as new_close,
         compared.old_volume::numeric(18, 8) as old_volume,
         compared.volume as new_volume,
-        compared.previous_load::text as previous_load,
-        compared.load_id::text as load_id,
-        loads.loaded_at as revised_at
+        compared.previous_load,
+        compared.load_id,
+        (select loads.loaded_at from loads where loads.load_number = compared.load_id::numeric) as revised_at
     from compared
-    inner join loads on loads.load_id = compared.load_id
     where compared.previous_load is not null
-        and compared.load_id in (select load_id from claimed_loads)
+        -- another cost, or digits beyond the eighth decimal, make another version in raw, and no other candle
         and (compared.open, compared.high, compared.low, compared.close, compared.volume)
         is distinct from
         (compared.old_open, compared.old_high, compared.old_low, compared.old_close, compared.old_volume)

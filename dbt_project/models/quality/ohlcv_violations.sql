@@ -3,7 +3,7 @@ with days as (
     select
         instrument,
         day
-    from {{ ref('ohlcv_days') }}
+    from {{ ref('ohlcv_candle_days') }}
     where violations > 0
 
 ),

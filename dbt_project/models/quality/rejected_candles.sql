@@ -1,56 +1,23 @@
--- depends_on: {{ ref('perpetuals_ohlcv') }}
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='upsert',
-        unique_key=['timestamp', 'instrument', 'resolution', 'load_id'],
-        on_schema_change='fail',
-        full_refresh=false,
-        pre_hook="{{ claim_loads_after('perpetuals_ohlcv') }}"
-    )
-}}
+{{ config(materialized='hypertable') }}
 
-with claimed_loads as (
+with candles as (
 
-    {{ claimed_loads('rejected_candles') }}
-
-),
-
-claimed_rejected as (
-
-    select distinct load_id
-    from ({{ loaded_days('claimed_loads') }}) as loaded
-    where rejected > 0
+    select * from {{ ref('stg_rejected_candles') }}
+    where {{ in_range() }}
 
 ),
 
 loads as (
 
-    select
-        load_id,
-        max(inserted_at) as loaded_at
-    from {{ source('deribit_raw', '_dlt_loads') }}
-    where status = 0
-    group by load_id
-
-),
-
-candles as (
-
-    select
-        *,
-        {{ rejection_reason() }} as reason
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ in_loads('_dlt_load_id', 'claimed_rejected', few=true) }}
+    select * from {{ ref('stg_loads') }}
 
 ),
 
 final as (
 
-    select distinct on (candles.timestamp, candles.instrument, candles.resolution, loads.load_id)
-        candles.instrument::text as instrument,
-        candles.resolution::text as resolution,
+    select distinct on (candles.timestamp, candles.instrument, candles.resolution, candles.load_id)
+        candles.instrument,
+        candles.resolution,
         candles.timestamp,
         candles.open,
         candles.high,
@@ -59,16 +26,18 @@ final as (
         candles.volume,
         candles.cost,
         candles.reason,
-        loads.load_id::text as load_id,
-        loads.loaded_at
+        candles.load_id,
+        -- looked up row by row: there are few rows, and a load a minute for years
+        (
+            select loads.loaded_at from loads
+            where loads.load_number = candles.load_id::numeric
+        ) as loaded_at
     from candles
-    inner join loads on loads.load_id = candles._dlt_load_id
-    where candles.reason is not null
     order by
         candles.timestamp,
         candles.instrument,
         candles.resolution,
-        loads.load_id,
+        candles.load_id,
         candles.reason,
         candles.open,
         candles.high,

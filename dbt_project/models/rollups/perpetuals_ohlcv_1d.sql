@@ -1,27 +1,7 @@
 {{
     config(
-        materialized='incremental',
         enabled=can_roll_up(1440, '00'),
-        incremental_strategy='upsert',
-        unique_key=['timestamp', 'instrument'],
-        on_schema_change='fail',
-        full_refresh=false,
-        meta={'hypertable': {
-            'time_column': 'timestamp',
-            'chunk_interval': '420 days',
-            'segment_by': ['instrument'],
-            'order_by': ['"timestamp"'],
-            'rollup': {'minutes': 1440, 'anchor': '00'}
-        }},
-        pre_hook=[
-            '{{ expect_hypertable() }}',
-            "{{ claim_loads_after(rollup_source(1440).model) }}",
-            "set local enable_nestloop = off; set local work_mem = '64MB'"
-        ],
-        post_hook=[
-            "{{ create_index_once('idx_perpetuals_1d_instrument', 'instrument, timestamp desc') }}",
-            '{{ reconcile_hypertable() }}'
-        ]
+        meta={'columnstore_chunk_interval': '420 days', 'grain_minutes': 1440, 'anchor': '00', 'index': 'idx_perpetuals_1d_instrument'}
     )
 }}
 

@@ -4,11 +4,11 @@ with candles as (
 
 ),
 
-complete_loads as (
+unfinished_loads as (
 
     select load_id
     from {{ source('deribit_raw', '_dlt_loads') }}
-    where status = 0
+    where status <> 0
 
 ),
 
@@ -23,11 +23,11 @@ final as (
         {{ exact_numeric('close') }} as close,
         {{ exact_numeric('volume') }} as volume,
         cost,
-        _dlt_load_id as load_id
+        _dlt_load_id::text as load_id
     from candles
     where resolution = '{{ base_resolution() }}'
         and {{ is_usable() }}
-        and {{ hashed_in('_dlt_load_id', 'complete_loads', 'load_id') }}
+        and _dlt_load_id not in (select load_id from unfinished_loads)
 
 )
 

@@ -1,8 +1,8 @@
-with consumed_loads as (
+{#- perpetuals_ohlcv is exactly the newest usable version of every candle in the raw tables. -#}
+with loads as (
 
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'perpetuals_ohlcv'
-        and claimed_by is not null
+    select load_id from {{ ref('stg_loads') }}
+    where load_number <= {{ read_to('perpetuals_ohlcv') | indent(8) }}
 
 ),
 
@@ -35,7 +35,7 @@ compared as (
             from {{ ref('stg_candles') }}
             where timestamp >= spans.opens_at
                 and timestamp < spans.closes_at
-                and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+                and {{ hashed_in('load_id', 'loads', 'load_id') }}
             order by {{ newest_first(['timestamp', 'instrument']) | indent(12) }}
         ) as recomputed
             on recomputed.timestamp = candles.timestamp
@@ -50,9 +50,14 @@ compared as (
 final as (
 
     select * from compared
-    -- in raw is only what came after a drop
-    where problem <> 'in the table only'
-        or not {{ is_dropped(none, 'compared.timestamp') }}
+    -- a load that completed during the last build is read again by the next
+    where not exists (
+        select from {{ ref('stg_fetches') }} as fetches
+        where fetches.instrument = compared.instrument
+            and fetches.window_start <= compared.timestamp
+            and fetches.window_end > compared.timestamp
+            and fetches.load_number > {{ read_to('perpetuals_ohlcv') | indent(16) }}
+    )
 
     union all
 

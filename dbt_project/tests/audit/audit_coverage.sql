@@ -1,3 +1,4 @@
+{#- ohlcv_coverage, computed again from perpetuals_ohlcv. -#}
 with recomputed as (
 
     {{ coverage_sql(ref('perpetuals_ohlcv')) }}

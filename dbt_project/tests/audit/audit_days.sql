@@ -1,3 +1,4 @@
+{#- Every day of ohlcv_days, counted again from perpetuals_ohlcv. -#}
 with candles as (
 
     select * from {{ ref('perpetuals_ohlcv') }}
@@ -43,7 +44,7 @@ buckets as (
         days.day::date as day,
         {%- set number = "floor(extract(epoch from %s - edges.first_candle) / " ~ bucket_minutes() * 60 ~ ")" %}
         {{ number % ("least(" ~ day_open("(days.day + interval '1 day')") ~ " - interval '1 microsecond', edges.last_candle)") }}
-            - greatest({{ number % (day_open('days.day') ~ " - interval '1 microsecond'") }}, -1) as expected
+        - greatest({{ number % (day_open('days.day') ~ " - interval '1 microsecond'") }}, -1) as expected
     from edges
     cross join lateral generate_series(
         {{ utc_day('edges.first_candle') }}::timestamp, {{ utc_day('edges.last_candle') }}::timestamp, interval '1 day'
@@ -74,32 +75,6 @@ recounted as (
 
 ),
 
-consumed_loads as (
-
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'perpetuals_ohlcv'
-
-),
-
--- audit_loaded_days compares these with the raw candles
-loads as (
-
-    {{ loaded_days('consumed_loads') }}
-
-),
-
-last_loads as (
-
-    select
-        instrument,
-        day,
-        max(load_id::numeric) as last_load
-    from loads
-    where candles > rejected
-    group by 1, 2
-
-),
-
 days as (
 
     select
@@ -118,29 +93,30 @@ final as (
         days.candles,
         recounted.candles as candles_recounted,
         days.expected,
-        recounted.expected as expected_recounted,
-        days.last_load
+        recounted.expected as expected_recounted
     from days
     full join recounted
         on recounted.instrument = days.instrument
         and recounted.day = days.day
-    left join last_loads
-        on last_loads.instrument = days.instrument
-        and last_loads.day = days.day
     where (
-            days.candles, days.expected, days.fills, days.violations, days.first_candle, days.last_candle,
-            days.open, days.high, days.low, days.close, days.volume
-        ) is distinct from (
-            recounted.candles, recounted.expected, recounted.fills, recounted.violations, recounted.first_candle, recounted.last_candle,
-            recounted.open, recounted.high, recounted.low, recounted.close, recounted.volume
-        )
-        or days.last_load::numeric is distinct from last_loads.last_load
-        or days.largest_gap_minutes <> coalesce(extract(epoch from days.largest_hole) / 60, 0)
-        or coalesce(days.all_holes, interval '0') <> (days.expected - days.candles) * interval '{{ bucket_minutes() }} minutes'
+        days.candles, days.expected, days.fills, days.violations, days.first_candle, days.last_candle,
+        days.open, days.high, days.low, days.close, days.volume
+    ) is distinct from (
+        recounted.candles, recounted.expected, recounted.fills, recounted.violations, recounted.first_candle, recounted.last_candle,
+        recounted.open, recounted.high, recounted.low, recounted.close, recounted.volume
+    )
+    or days.largest_gap_minutes <> coalesce(extract(epoch from days.largest_hole) / 60, 0)
+    or coalesce(days.all_holes, interval '0') <> (days.expected - days.candles) * interval '{{ bucket_minutes() }} minutes'
 
     union all
 
-    select 'no rows', null, null, null, null, null, null
+    select
+        'no rows',
+        null,
+        null,
+        null,
+        null,
+        null
     where not exists (select from candles)
 
 )

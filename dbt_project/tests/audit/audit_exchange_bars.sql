@@ -1,29 +1,16 @@
-with consumed_loads as (
+{#- exchange_bars has the newest version of every longer candle in the raw tables. -#}
+with loads as (
 
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'exchange_bars'
-        and claimed_by is not null
+    select load_id from {{ ref('stg_loads') }}
+    where load_number <= {{ read_to('exchange_bars') | indent(8) }}
 
 ),
 
 raw_bars as (
 
-    select distinct on (instrument, resolution, timestamp)
-        instrument,
-        resolution,
-        timestamp,
-        close,
-        volume
-    from (
-        select
-            *,
-            _dlt_load_id as load_id
-        from {{ source('deribit_raw', 'candles') }}
-    ) as candles
-    where {{ resolution_minutes() }} > {{ bucket_minutes() }}
-        and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
-        and open + high + low + close < 1e10::double precision
-        and abs(volume) < 1e30::double precision
+    select distinct on (instrument, resolution, timestamp) *
+    from {{ ref('stg_bars') }}
+    where {{ hashed_in('load_id', 'loads', 'load_id') }}
     order by {{ newest_first(['instrument', 'resolution', 'timestamp']) | indent(4) }}
 
 ),
@@ -43,12 +30,13 @@ final as (
         bars.close,
         raw_bars.close as raw_close
     from raw_bars
-    left join bars
+    full join bars
         on bars.instrument = raw_bars.instrument
         and bars.resolution = raw_bars.resolution
         and bars.timestamp = raw_bars.timestamp
-    where bars.close is distinct from {{ exact_numeric('raw_bars.close') }}
-        or bars.volume is distinct from raw_bars.volume::text::numeric(38, 8)
+    where (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        is distinct from
+        (raw_bars.open, raw_bars.high, raw_bars.low, raw_bars.close, raw_bars.volume)
 
 )
 

@@ -1,3 +1,4 @@
+{#- The long runs of fills, found again in perpetuals_ohlcv. -#}
 with candles as (
 
     select

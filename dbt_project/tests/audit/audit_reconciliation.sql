@@ -1,3 +1,4 @@
+{#- Every bucket of ohlcv_reconciliation, added up again and compared with exchange_bars again. -#}
 with reconciliation as (
 
     select
@@ -13,21 +14,36 @@ bars as (
 
 ),
 
+resolutions as (
+
+    select
+        resolution,
+        step,
+        case when step < interval '720 minutes' then timestamptz '1970-01-01 00:00+00' else timestamptz '1970-01-01 08:00+00' end as anchor,
+        min(timestamp) as first_bucket,
+        max(timestamp) + step as ends_at
+    from reconciliation
+    group by 1, 2
+
+),
+
+-- each resolution adds the candles up once: joined to each bucket, their number would be multiplied by that of the bars
 recomputed as (
 
     select
-        reconciliation.instrument,
-        reconciliation.resolution,
-        reconciliation.timestamp,
-        count(candles.timestamp) as minutes,
+        candles.instrument,
+        resolutions.resolution,
+        date_bin(resolutions.step, candles.timestamp, resolutions.anchor) as timestamp,
+        count(*) as minutes,
         max(candles.high) as high,
         min(candles.low) as low,
-        coalesce(sum(candles.volume), 0) as volume
-    from reconciliation
-    left join {{ ref('perpetuals_ohlcv') }} as candles
-        on candles.instrument = reconciliation.instrument
-        and candles.timestamp >= reconciliation.timestamp
-        and candles.timestamp < reconciliation.timestamp + reconciliation.step
+        sum(candles.volume) as volume
+    from {{ ref('perpetuals_ohlcv') }} as candles
+    inner join resolutions
+        on resolutions.first_bucket <= candles.timestamp
+        and resolutions.ends_at > candles.timestamp
+    where candles.timestamp >= (select min(first_bucket) from resolutions)
+        and candles.timestamp < (select max(ends_at) from resolutions)
     group by 1, 2, 3
 
 ),
@@ -40,7 +56,7 @@ final as (
         reconciliation.timestamp,
         reconciliation.status
     from reconciliation
-    inner join recomputed
+    left join recomputed
         on recomputed.instrument = reconciliation.instrument
         and recomputed.resolution = reconciliation.resolution
         and recomputed.timestamp = reconciliation.timestamp
@@ -50,19 +66,19 @@ final as (
         and bars.timestamp = reconciliation.timestamp
     where (reconciliation.minutes, reconciliation.high, reconciliation.low, coalesce(reconciliation.volume, 0))
         is distinct from
-        (recomputed.minutes, recomputed.high, recomputed.low, recomputed.volume)
+        (coalesce(recomputed.minutes, 0), recomputed.high, recomputed.low, coalesce(recomputed.volume, 0))
         or (reconciliation.exchange_open, reconciliation.exchange_high, reconciliation.exchange_low)
         is distinct from
         (bars.open, bars.high, bars.low)
         or (reconciliation.exchange_close, reconciliation.exchange_volume) is distinct from (bars.close, bars.volume)
         or reconciliation.status <> case
             when bars.timestamp is null then 'missing_at_deribit'
-            when recomputed.minutes = 0 then 'missing_in_minutes'
+            when recomputed.minutes is null then 'missing_in_minutes'
             when reconciliation.differing_columns is null then 'identical'
             else 'different'
         end
         or (reconciliation.differing_columns ~ 'close') is distinct from (bars.close <> reconciliation.close)
-            and reconciliation.status = 'different'
+        and reconciliation.status = 'different'
 
     union all
 

@@ -1,8 +1,8 @@
-with consumed_loads as (
+{#- rejected_candles lists exactly the raw candles that cannot be used. -#}
+with loads as (
 
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'perpetuals_ohlcv'
-        and claimed_by is not null
+    select load_id from {{ ref('stg_loads') }}
+    where load_number <= {{ read_to('rejected_candles') | indent(8) }}
 
 ),
 
@@ -11,11 +11,9 @@ recomputed as (
     select distinct
         instrument,
         timestamp,
-        _dlt_load_id as load_id
-    from {{ source('deribit_raw', 'candles') }}
-    where resolution = '{{ base_resolution() }}'
-        and {{ rejection_reason() }} is not null
-        and {{ hashed_in('_dlt_load_id', 'consumed_loads', 'load_id') }}
+        load_id
+    from {{ ref('stg_rejected_candles') }}
+    where {{ hashed_in('load_id', 'loads', 'load_id') }}
 
 ),
 
@@ -39,7 +37,7 @@ final as (
         and recomputed.timestamp = rejected.timestamp
         and recomputed.load_id = rejected.load_id
     where rejected.load_id is null
-        or (recomputed.load_id is null and not {{ is_dropped('rejected.load_id', 'rejected.timestamp') | indent(8) }})
+        or recomputed.load_id is null
 
 )
 

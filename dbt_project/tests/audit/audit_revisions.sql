@@ -1,8 +1,8 @@
-with consumed_loads as (
+{#- ohlcv_revisions, found again in all raw candles. -#}
+with loads as (
 
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = 'perpetuals_ohlcv'
-        and claimed_by is not null
+    select load_id from {{ ref('stg_loads') }}
+    where load_number <= {{ read_to('ohlcv_revisions') | indent(8) }}
 
 ),
 
@@ -26,7 +26,7 @@ repeated as (
         from {{ ref('stg_candles') }}
         where timestamp >= spans.opens_at
             and timestamp < spans.closes_at
-            and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+            and {{ hashed_in('load_id', 'loads', 'load_id') }}
         group by 1, 2
         having count(*) > 1
     ) as candles
@@ -41,7 +41,7 @@ versions as (
     cross join lateral (
         select * from {{ ref('stg_candles') }}
         where timestamp between repeated.first_at and repeated.last_at
-            and {{ hashed_in('load_id', 'consumed_loads', 'load_id') }}
+            and {{ hashed_in('load_id', 'loads', 'load_id') }}
         offset 0
     ) as candles
     order by {{ newest_first(['candles.timestamp', 'candles.instrument']) | indent(4) }}
@@ -90,7 +90,7 @@ final as (
         and recomputed.instrument = revisions.instrument
         and recomputed.load_id = revisions.load_id
     where revisions.load_id is null
-        or (recomputed.load_id is null and not {{ is_dropped('revisions.load_id', 'revisions.timestamp') | indent(8) }})
+        or recomputed.load_id is null
         or (
             recomputed.load_id is not null
             and (revisions.old_values, revisions.new_values) is distinct from (recomputed.old_values, recomputed.new_values)

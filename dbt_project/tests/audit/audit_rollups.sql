@@ -1,4 +1,6 @@
-{%- set finest = rollups() | first -%}
+{#- Every bucket of every rollup, made again from perpetuals_ohlcv. -#}
+{%- set rollups = all_rollups() -%}
+{%- set finest = rollups | first -%}
 with spans as (
 
     {{ audit_spans() }}
@@ -6,7 +8,7 @@ with spans as (
 ),
 
 -- the candles are read once: buckets of the finest rollup make up those of all others
-{% for rollup in rollups() -%}
+{% for rollup in rollups -%}
 {%- set name = rollup.model | replace('perpetuals_ohlcv', 'rollup') -%}
 {{ name }} as (
 
@@ -48,7 +50,7 @@ with spans as (
 {% endfor -%}
 final as (
 
-    {% for rollup in rollups() -%}
+    {% for rollup in rollups -%}
     select
         '{{ rollup.model }}' as model,
         coalesce(stored.timestamp, recomputed.timestamp) as timestamp,

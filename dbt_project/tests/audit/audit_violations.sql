@@ -1,3 +1,4 @@
+{#- Every candle of perpetuals_ohlcv against every rule. -#}
 with recomputed as (
 
     {{ violations_sql(ref('perpetuals_ohlcv')) }}

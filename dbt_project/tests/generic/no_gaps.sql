@@ -1,7 +1,5 @@
 {% test no_gaps(model, instrument_column='instrument', timestamp_column='timestamp', gaps=none, reasons=none) %}
 
-{{ config(store_failures=true) }}
-
 with gaps as (
 
     {% if gaps -%}
@@ -32,8 +30,8 @@ where not exists (select from {{ model }})
 {% if gaps -%}
 union all
 
-select null, null, null, null, 'ohlcv_days is behind the table'
-where {{ is_behind('ohlcv_days', model) }}
+select null, null, null, null, 'ohlcv_candle_days is behind the table'
+where {{ is_behind('ohlcv_candle_days') }}
 {%- endif %}
 
 {% endtest %}

@@ -1,7 +1,5 @@
 {% test no_tail_gap(model, coverage, threshold_minutes=none) %}
 
-{{ config(store_failures=true) }}
-
 {%- set threshold = (threshold_minutes or var('tail_threshold_minutes')) | int %}
 
 with coverage as (
@@ -27,8 +25,8 @@ where not exists (select from {{ model }})
 {% if coverage -%}
 union all
 
-select null, null, null, null, 'ohlcv_days is behind the table'
-where {{ is_behind('ohlcv_days', model) }}
+select null, null, null, null, 'ohlcv_candle_days is behind the table'
+where {{ is_behind('ohlcv_candle_days') }}
 {%- endif %}
 
 {% endtest %}

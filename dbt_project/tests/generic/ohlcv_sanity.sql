@@ -1,7 +1,5 @@
 {% test ohlcv_sanity(model, violations=none) %}
 
-{{ config(store_failures=true) }}
-
 with violations as (
 
     {% if violations -%}
@@ -31,8 +29,8 @@ where not exists (select from {{ model }})
 {% if violations -%}
 union all
 
-select null, null, null, null, null, null, null, 'ohlcv_days is behind the table'
-where {{ is_behind('ohlcv_days', model) }}
+select null, null, null, null, null, null, null, 'ohlcv_candle_days is behind the table'
+where {{ is_behind('ohlcv_candle_days') }}
 {%- endif %}
 
 {% endtest %}

@@ -1,6 +1,7 @@
-{% test rollup_sanity(model, minutes) %}
+{% test rollup_sanity(model, minutes, anchor='00') %}
 
-{{ config(store_failures=true) }}
+{%- set upstream = rollup_source(minutes) %}
+{%- set spans = checked_spans(ref(upstream.model), anchor=anchor) %}
 
 with rollup as (
 
@@ -10,49 +11,74 @@ with rollup as (
 
 ),
 
-consumed_loads as (
+{% for span in spans -%}
+stored_{{ loop.index }} as (
 
-    select load_id from {{ source('quality', 'consumed_loads') }}
-    where model = '{{ model.identifier }}'
+    select * from {{ model }}
+    where timestamp >= '{{ span.starts_at }}'
+        and timestamp < '{{ span.ends_at }}'
 
 ),
 
-loaded as (
+rolled_{{ loop.index }} as (
 
-    {{ loaded_days('consumed_loads') }}
+    select
+        {{ bucket_open('timestamp', minutes, anchor) }} as timestamp,
+        instrument,
+        max(high) as high,
+        min(low) as low,
+        sum(volume) as volume,
+        {{ 'count(*)' if upstream.model == 'perpetuals_ohlcv' else 'sum(candles)' }} as candles
+    from {{ ref(upstream.model) }}
+    where timestamp >= '{{ span.starts_at }}'
+        and timestamp < '{{ span.ends_at }}'
+    group by 1, 2
+
+),
+
+{% endfor -%}
+final as (
+
+    select
+        timestamp,
+        instrument,
+        candles,
+        'contradicts itself' as problem
+    from rollup
+    where high < greatest(open, low, close)
+        or low > least(open, high, close)
+        or volume < 0
+        or candles not between 1 and {{ minutes // bucket_minutes() }}
+        or complete <> (candles = {{ minutes // bucket_minutes() }})
+
+    {% for span in spans -%}
+    union all
+
+    select
+        coalesce(stored.timestamp, rolled.timestamp),
+        coalesce(stored.instrument, rolled.instrument),
+        stored.candles,
+        'not what {{ upstream.model }} makes of it'
+    from stored_{{ loop.index }} as stored
+    full join rolled_{{ loop.index }} as rolled
+        on rolled.timestamp = stored.timestamp
+        and rolled.instrument = stored.instrument
+    where (stored.high, stored.low, stored.volume, stored.candles) is distinct from (rolled.high, rolled.low, rolled.volume, rolled.candles)
+
+    {% endfor -%}
+    union all
+
+    select null, null, null, 'no rows'
+    where not exists (select from {{ model }})
+        and exists (select from {{ ref(upstream.model) }})
+
+    union all
+
+    select null, null, null, 'behind {{ upstream.model }}'
+    where {{ is_behind(model.identifier, upstream.model) }}
 
 )
 
-select
-    timestamp,
-    instrument,
-    open,
-    high,
-    low,
-    close,
-    volume,
-    candles,
-    complete,
-    'contradicts itself' as problem
-from rollup
-where high < greatest(open, low, close)
-    or low > least(open, high, close)
-    or volume < 0
-    or candles not between 1 and {{ minutes // bucket_minutes() }}
-    or complete <> (candles = {{ minutes // bucket_minutes() }})
-
-union all
-
-select null, null, null, null, null, null, null, null, null, 'no rows'
-where not exists (select from {{ model }})
-    and exists (select from loaded where candles > rejected)
-
-{% for follower, upstream in rollup_lineage(minutes, model.identifier) -%}
-union all
-
-select null, null, null, null, null, null, null, null, null, '{{ follower }} is behind {{ upstream }}'
-where {{ is_behind(follower, model, upstream) }}
-
-{% endfor -%}
+select * from final
 
 {% endtest %}

@@ -1,7 +1,5 @@
 {% test row_coverage(model, min_percent, instrument_column='instrument', timestamp_column='timestamp', coverage=none) %}
 
-{{ config(store_failures=true) }}
-
 with coverage as (
 
     {% if coverage -%}
@@ -32,8 +30,8 @@ where not exists (select from {{ model }})
 {% if coverage -%}
 union all
 
-select null, null, null, null, null, null, null, 'ohlcv_days is behind the table'
-where {{ is_behind('ohlcv_days', model) }}
+select null, null, null, null, null, null, null, 'ohlcv_candle_days is behind the table'
+where {{ is_behind('ohlcv_candle_days') }}
 {%- endif %}
 
 {% endtest %}

@@ -1,0 +1,115 @@
+{% materialization lasting_view, adapter='postgres' %}
+    {%- set view = this.incorporate(type='view') -%}
+    {%- set definition = definition_of_model() -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+
+    -- `BEGIN` happens here:
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {%- call statement('defined', fetch_result=true) -%}
+        -- times in a view's text are spelled in the session's zone
+        set local time zone 'UTC';
+        select exists (
+            select from {{ bookkeeping('definitions') }}
+            where relation = '{{ relation_name(view) }}'
+                and definition = '{{ definition }}'
+                -- what somebody replaced by hand is another view
+                and stored = md5(pg_get_viewdef(to_regclass('{{ relation_name(view) }}')))
+        ) as is_unchanged
+    {%- endcall -%}
+    {%- if load_result('defined').table.rows[0].is_unchanged -%}
+        {%- do store_raw_result('main', message='UNCHANGED', code='UNCHANGED', rows_affected=0) -%}
+    {%- else -%}
+        {%- if config.get('contract').enforced -%}
+            {%- do get_assert_columns_equivalent(sql) -%}
+        {%- endif -%}
+        {%- call statement('main') -%}
+            {{ define(view, definition, comments_of(view), sql) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do apply_grants(view, config.get('grants'), should_revoke=false) -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+
+    -- `COMMIT` happens here
+    {%- do adapter.commit() -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [view]}) }}
+{% endmaterialization %}
+
+
+{#- What makes a relation what it is besides its rows: SQL, columns and descriptions. -#}
+{% macro definition_of_model() -%}
+    {%- set parts = [model.compiled_code, model.description] -%}
+    {%- for column in model.columns.values() -%}
+        {%- do parts.append(column.name ~ ' ' ~ column.data_type ~ ' ' ~ column.description) -%}
+    {%- endfor -%}
+    {{ return(local_md5(parts | join('\n'))) }}
+{%- endmacro %}
+
+
+{% macro comments_of(relation) -%}
+    {%- set comments = ['comment on ' ~ relation.type ~ ' ' ~ relation ~ ' is ' ~ postgres_escape_comment(model.description | trim)] -%}
+    {%- for column in model.columns.values() -%}
+        {%- do comments.append(
+            'comment on column ' ~ relation ~ '.' ~ adapter.quote(column.name) ~ ' is ' ~ postgres_escape_comment(column.description | trim)
+        ) -%}
+    {%- endfor -%}
+    {{ return(comments) }}
+{%- endmacro %}
+
+
+{#- Comments, and where given a view. It waits seconds for its lock: a reader who went for lunch in an open
+    transaction holds up nobody but this model, and is named. -#}
+{% macro define(relation, definition, comments, view_sql=none) -%}
+    do $define$
+    declare
+        holders text;
+    begin
+        perform pg_advisory_xact_lock(hashtext('{{ relation_name(relation) }}'));
+        set local lock_timeout = '5s';
+        {%- if view_sql %}
+        begin
+            execute $view$create or replace view {{ relation }} as ({{ view_sql }})$view$;
+        exception when invalid_table_definition then
+            -- other columns; what stands on it would go with it, so a view of others' stops this
+            execute $view$drop view {{ relation }}$view$;
+            execute $view$create view {{ relation }} as ({{ view_sql }})$view$;
+        end;
+        {%- endif %}
+        {% for comment in comments -%}
+        execute $comment${{ comment }}$comment$;
+        {% endfor -%}
+        set local lock_timeout to default;
+        insert into {{ bookkeeping('definitions') }} values (
+            '{{ relation_name(relation) }}',
+            '{{ definition }}',
+            {{ "md5(pg_get_viewdef(to_regclass('" ~ relation_name(relation) ~ "')))" if view_sql else 'null' }}
+        )
+        on conflict (relation) do update set definition = excluded.definition, stored = excluded.stored;
+    exception when lock_not_available then
+        select string_agg(
+            format('session %s of %s (%s, %s)', activity.pid, activity.usename, activity.application_name, activity.state), ', '
+        )
+        into holders
+        from pg_locks as locks
+        inner join pg_stat_activity as activity on activity.pid = locks.pid
+        where locks.relation = to_regclass('{{ relation_name(relation) }}')
+            and locks.granted
+            and locks.pid <> pg_backend_pid();
+        raise exception 'expected to change {{ relation_name(relation) }} within 5 s, it is in use by %; end that, then run dbt build again',
+            coalesce(holders, 'others');
+    end
+    $define$
+{%- endmacro %}
+
+
+{#- dbt truncates a seed, which waits for every reader; the rows are few. -#}
+{% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) -%}
+    {%- set sql = 'delete from ' ~ old_relation -%}
+    {%- do run_query(sql) -%}
+    {{ return(sql) }}
+{%- endmacro %}

@@ -1,0 +1,98 @@
+{{ config(materialized='hypertable', meta={'time_column': 'day', 'grain_minutes': 1440}) }}
+
+{%- set bucket = "interval '" ~ bucket_minutes() ~ " minutes'" %}
+{%- set threshold = "interval '" ~ var('fill_run_minutes') | int ~ " minutes'" %}
+
+with candles as (
+
+    select
+        *,
+        {{ bucket_open('timestamp', minutes=1440, anchor='00') }} as day_opens_at
+    from {{ ref('perpetuals_ohlcv') }}
+    where {{ in_range() }}
+
+),
+
+counted as (
+
+    select
+        instrument,
+        day_opens_at,
+        count(*)::integer as candles,
+        min(timestamp) as first_candle,
+        max(timestamp) as last_candle,
+        max(timestamp) filter (where volume > 0) as last_traded,
+        count(*) filter (where volume = 0)::integer as fills,
+        {{ count_violations() }}::integer as violations,
+        first(open, timestamp)::numeric(18, 8) as open,
+        max(high)::numeric(18, 8) as high,
+        min(low)::numeric(18, 8) as low,
+        last(close, timestamp)::numeric(18, 8) as close,
+        sum(volume)::numeric(38, 8) as volume,
+        first(volume, timestamp) = 0 or last(volume, timestamp) = 0 as is_filled
+    from candles
+    group by instrument, day_opens_at
+
+),
+
+-- a day without holes, long runs of fills or fills at its ends has nothing to detail
+odd_days as (
+
+    select
+        instrument,
+        day_opens_at
+    from counted
+    where candles * {{ bucket }} <> last_candle - first_candle + {{ bucket }}
+        or fills * {{ bucket }} >= {{ threshold }}
+        or is_filled
+
+),
+
+detailed as (
+
+    select
+        candles.instrument,
+        candles.day_opens_at,
+        range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) as present,
+        range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) filter (where candles.volume = 0) as filled
+    from candles
+    inner join odd_days
+        on odd_days.instrument = candles.instrument
+        and odd_days.day_opens_at = candles.day_opens_at
+    group by 1, 2
+
+),
+
+final as (
+
+    select
+        counted.instrument,
+        {{ utc_day('counted.day_opens_at') }} as day,
+        counted.candles,
+        counted.first_candle,
+        counted.last_candle,
+        counted.last_traded,
+        counted.fills,
+        counted.violations,
+        counted.open,
+        counted.high,
+        counted.low,
+        counted.close,
+        counted.volume,
+        tstzmultirange(tstzrange(counted.first_candle, counted.last_candle + {{ bucket }}))
+        - coalesce(detailed.present, tstzmultirange(tstzrange(counted.first_candle, counted.last_candle + {{ bucket }}))) as missing,
+        (
+            select coalesce(range_agg(run), '{}'::tstzmultirange)
+            from unnest(detailed.filled) as run
+            where upper(run) - lower(run) >= {{ threshold }}
+                or lower(run) = counted.first_candle
+                or upper(run) = counted.last_candle + {{ bucket }}
+        ) as fill_runs
+    from counted
+    left join detailed
+        on detailed.instrument = counted.instrument
+        and detailed.day_opens_at = counted.day_opens_at
+
+)
+
+select * from final

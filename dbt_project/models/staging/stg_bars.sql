@@ -1,0 +1,38 @@
+with candles as (
+
+    select * from {{ source('deribit_raw', 'candles') }}
+
+),
+
+unfinished_loads as (
+
+    select load_id
+    from {{ source('deribit_raw', '_dlt_loads') }}
+    where status <> 0
+
+),
+
+final as (
+
+    select
+        timestamp,
+        instrument::text as instrument,
+        resolution::text as resolution,
+        {{ exact_numeric('open') }} as open,
+        {{ exact_numeric('high') }} as high,
+        {{ exact_numeric('low') }} as low,
+        {{ exact_numeric('close') }} as close,
+        -- a day's volume of a small coin does not fit numeric(18,8)
+        volume::text::numeric(38, 8) as volume,
+        _dlt_load_id::text as load_id
+    from candles
+    where {{ resolution_minutes() }} > {{ bucket_minutes() }}
+        -- NaN sorts above every number
+        and greatest(abs(open), abs(high), abs(low), abs(close)) < 1e10::double precision
+        and abs(volume) < 1e30::double precision
+        and num_nulls(open, high, low, close, volume) = 0
+        and _dlt_load_id not in (select load_id from unfinished_loads)
+
+)
+
+select * from final
