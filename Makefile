@@ -14,7 +14,7 @@ help:
 	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
 	@echo "make bench-quick  the same at small sizes, to see that it runs"
 	@echo "make fuzz     replies, windows and upserts at random, MINUTES=5"
-	@echo "make lint     ruff check, ruff format --check, dbt parse"
+	@echo "make lint     ruff check, ruff format --check, dbt parse, sqlfluff"
 	@echo "make audit    bandit over the code, pip-audit over constraints.txt (asks a service for known vulnerabilities)"
 
 install: .venv/installed profiles.yml
@@ -44,7 +44,8 @@ soak: install
 lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@PGHOST=none PGUSER=none PGDATABASE=none $(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
+	@$(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
+	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models dbt_project/tests dbt_project/queries
 
 .venv-audit/installed:
 	@echo "installing into .venv-audit"
