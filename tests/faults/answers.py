@@ -39,6 +39,12 @@ ATTEMPTS = 3
 SLOW_S = 2.0
 GAPS = "select instrument, sum(gap_minutes)::int from quality.ohlcv_gaps group by 1"
 
+OTHER = """
+select
+    (select sum(rows)::int from deribit_raw.fetches where instrument = %s and _dlt_load_id::numeric > %s),
+    (select count(*) from deribit_raw.candles where instrument = %s)
+"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -47,12 +53,12 @@ class Seen:
     Attributes:
         code: how it ended.
         stderr: what it said.
-        other: candles landed of the healthy instrument.
+        other: of the healthy instrument, candles that the command was answered, and that have landed so far.
     """
 
     code: int
     stderr: str
-    other: int
+    other: tuple[int, int]
 
     @property
     def line(self) -> str:
@@ -142,16 +148,14 @@ def backfill(loader: Loader, names: list[str]) -> set[str]:
 
 def command(api: str, database: Connection, work: Path, instruments: list[str]) -> Seen:
     """Run `perps backfill` of instruments and a healthy one in this process."""
-    loads = {load for (load,) in rows(database, "select load_id from deribit_raw._dlt_loads")}
+    newest = rows(database, "select max(load_id::numeric) from deribit_raw._dlt_loads")[0][0]
     names = ("--instruments", *instruments, HEALTHY)
     times = ("--start", "2025-07-01T06:00", "--end", "2025-07-01T12:00")
     env = {"DERIBIT_API_URL": api, "PERPS_HOME": str(work), **database.env()}
     said = io.StringIO()
     with patch.dict(os.environ, env), redirect_stderr(said), redirect_stdout(io.StringIO()):
         code = cli.main(["backfill", *names, *times])
-    count = "select _dlt_load_id, count(*) from deribit_raw.candles where instrument = %s group by 1"
-    landed = rows(database, count, HEALTHY)
-    return Seen(code, said.getvalue(), sum(candles for load, candles in landed if load not in loads))
+    return Seen(code, said.getvalue(), rows(database, OTHER, HEALTHY, newest, HEALTHY)[0])
 
 
 def client(api: str) -> DeribitClient:

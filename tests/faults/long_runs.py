@@ -24,11 +24,15 @@ from tests.faults.ledger import judge
 from tests.integration.truth import control, rows, table, truth
 from tests.warm import WarmPerps
 
-NAMES = ("BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL")
 START, CLOCK = "2024-01-01T00:00:00Z", "2024-01-02T00:00:30Z"
+RATE = ("--requests-per-second", "10000")
+SIZE = """
+select coalesce(hypertable_size(to_regclass(name)), pg_total_relation_size(name)) / 1024
+from (values (%s)) as asked (name)
+"""
 TABLES = (
     *("deribit_raw.candles", "deribit_raw.fetches", "deribit_raw._dlt_loads"),
-    *("deribit_raw._dlt_pipeline_state", "quality.consumed_loads", "quality.loaded_days"),
+    *("deribit_raw._dlt_pipeline_state", "quality.watermarks"),
 )
 
 
@@ -36,23 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.long_runs")
     parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--every", type=int, default=50, help="runs between two lines")
+    parser.add_argument("--more", type=int, default=0, help="instruments beside the simulator's own")
     asked = parser.parse_args(arguments)
     home = Path(tempfile.mkdtemp(prefix="perps-runs-"))
     home.chmod(0o755)
     cluster = Cluster(home / "server", read_settings().cache)
     try:
         cluster.start()
-        run_again_and_again(cluster.create_database("runs"), home, asked.count, asked.every)
+        run_again_and_again(cluster.create_database("runs"), home, asked.count, asked.every, asked.more)
     finally:
         cluster.destroy()
         shutil.rmtree(home, ignore_errors=True)
 
 
-def run_again_and_again(database: Connection, home: Path, count: int, every: int) -> None:
+def run_again_and_again(database: Connection, home: Path, count: int, every: int, more: int) -> None:
     """Load a day, then a minute at a time."""
     variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
-    with running(SimulatorConfig(clock=CLOCK, requests_per_second=None)) as exchange:
+    with running(SimulatorConfig(clock=CLOCK, requests_per_second=None, extra_instruments=more)) as exchange:
         env = perps_environment(os.environ, database, exchange.base_url, variables)
         warm = WarmPerps()
 
@@ -60,13 +65,15 @@ def run_again_and_again(database: Connection, home: Path, count: int, every: int
             done = warm.run(typed, env, str(home), 600)
             assert done.returncode == 0, done.stderr + done.stdout
 
-        perps("backfill", "--instruments", *NAMES, "--start", START)
+        perps("backfill", "--instruments", "all", "--start", START, *RATE)
         perps("dbt", "--", "--quiet", "run")
-        print("run | seconds each | " + " | ".join(measure(database, home, warm.pid)))
+        counts = measure(database, home, warm.pid)
+        print("run | seconds each | " + " | ".join(counts))
+        print("0 | | " + " | ".join(map(str, counts.values())), flush=True)
         began = time.monotonic()
         for number in range(1, count + 1):
             control(exchange.base_url, "clock", {"advance_ms": 60_000})
-            perps("update")
+            perps("update", *RATE)
             perps("dbt", "--", "--quiet", "run")
             if number % every == 0 or number == count:
                 spent, began = time.monotonic() - began, time.monotonic()
@@ -75,9 +82,10 @@ def run_again_and_again(database: Connection, home: Path, count: int, every: int
         perps("audit")
         warm.stop()
         end = control(exchange.base_url, "clock", {"advance_ms": 0})["now_ms"]
-        for name in NAMES:
-            lost, invented = judge(table(database, name), truth(exchange.base_url, name, START, str(end)))
-            print(f"{name}: {lost} rows lost, {invented} rows invented")
+        names = [name for (name,) in rows(database, "select distinct instrument from perpetuals_ohlcv")]
+        true = [row for name in names for row in truth(exchange.base_url, name, START, str(end))]
+        lost, invented = judge(table(database), true)
+        print(f"{len(names)} instruments, {len(true)} candles: {lost} rows lost, {invented} rows invented")
 
 
 def measure(database: Connection, home: Path, process: int) -> dict[str, int]:
@@ -95,7 +103,8 @@ def measure(database: Connection, home: Path, process: int) -> dict[str, int]:
         "files": len(files),
         "MB in files": sum(path.stat().st_size for path in files) // 1_000_000,
     }
-    return found | {name: rows(database, f"select count(*) from {name}")[0][0] for name in TABLES}
+    found |= {name: rows(database, f"select count(*) from {name}")[0][0] for name in TABLES}
+    return found | {f"{name} kB": rows(database, SIZE, name)[0][0] for name in TABLES}
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_a_person_sees_one_clean_line_and_the_exit_code(bad: BadAnswer, played):
 
 @every
 def test_the_other_instrument_is_saved(bad: BadAnswer, played):
-    assert played.seen[bad.name].other == WINDOW, HEALTHY
+    assert played.seen[bad.name].other == (WINDOW, WINDOW), HEALTHY
 
 
 @every

@@ -33,20 +33,26 @@ select %s, '1', timestamptz '2024-01-01 00:00+00' + n * interval '1 minute', 1, 
 from generate_series(0, 59) as n where n not between 20 and 29
 """
 
+ASK = """
+insert into deribit_raw.fetches
+select %s, '1', opens, closes, 50, 50, 0, closes, 'simulator', '10.5'
+from (values (timestamptz '2024-01-01 00:00+00', timestamptz '2024-01-01 01:00+00')) as asked (opens, closes)
+"""
+
 
 @pytest.fixture(scope="module")
 def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     """A copy of the dbt project, whose seed can be spoilt, over candles of hostile instruments."""
     clone, work = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("dbt")
     shutil.copytree(REPOSITORY / "dbt_project", clone / "dbt_project")
-    for name in ("dbt_project.yml", "selectors.yml"):
-        shutil.copyfile(REPOSITORY / name, clone / name)
+    shutil.copyfile(REPOSITORY / "dbt_project.yml", clone / "dbt_project.yml")
     project = DbtProject(module_database, work, project=clone)
     project.create_raw_tables()
     opened = module_database.connect()
     with opened.cursor() as cursor:
         for name in NAMES:
             cursor.execute(LAND, [name])
+            cursor.execute(ASK, [name])
     opened.close()
     project.complete("10.5")
     return project

@@ -52,11 +52,13 @@ create table deribit_raw.fetches (
     window_start timestamptz,
     window_end timestamptz,
     rows bigint,
-    status varchar,
+    new_rows bigint,
+    changed_rows bigint,
     fetched_at timestamptz,
     source varchar,
     _dlt_load_id varchar
 );
+create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
 create table deribit_raw.instruments (
     instrument varchar,
     base_currency varchar,
@@ -78,6 +80,13 @@ create table deribit_raw._dlt_loads (
     inserted_at timestamptz,
     schema_version_hash varchar
 );
+create index loads_number on deribit_raw._dlt_loads ((load_id::numeric));
+create index loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
+"""
+
+SCHEMAS = """
+select nspname from pg_namespace
+where nspname in ('deribit_raw', 'staging', 'quality', 'test_failures') or nspname like 'dbt\\_%'
 """
 
 CHECKSUM = """
@@ -86,7 +95,7 @@ from public.perpetuals_ohlcv as ohlcv
 """
 
 
-WITHOUT_ROLLUPS = ("--exclude", "path:dbt_project/models/rollups", "tag:audit")
+WITHOUT_ROLLUPS = ("--exclude", "path:dbt_project/models/rollups")
 """Most tests are not about rollups, and six more models take a second of each build."""
 
 
@@ -149,6 +158,7 @@ class DbtProject:
     connection: Connection
     work: Path
     project: Path = field(default=REPOSITORY)
+    target: str = "default"
 
     def __post_init__(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
@@ -157,7 +167,14 @@ class DbtProject:
     def arguments(self, *command: str) -> list[str]:
         """Return a dbt command line without the program's name."""
         places = ["--project-dir", self.project, "--profiles-dir", self.work]
-        places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
+        places += [
+            "--target",
+            self.target,
+            "--target-path",
+            self.work / "target",
+            "--log-path",
+            self.work / "logs",
+        ]
         return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
 
     def environment(self) -> dict[str, str]:
@@ -183,7 +200,8 @@ class DbtProject:
             # nobody reads the console, and dbt would write each of its debug messages into it
             ended = dbt.invoke(["--log-level", "none", *self.arguments(*command)])
         results = [each for each in getattr(ended.result, "results", []) if hasattr(each, "node")]
-        statuses = {each.node.name: str(each.status) for each in results}
+        hook = "operation"
+        statuses = {each.node.name: str(each.status) for each in results if each.node.resource_type != hook}
         return Outcome(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
 
     def build(self, *arguments: str, rollups: bool = False) -> Outcome:
@@ -221,6 +239,13 @@ class DbtProject:
         """Return how many sessions wait for a lock of `kind`: relation or advisory."""
         return self.query(f"select count(*) from pg_locks where not granted and locktype = '{kind}'")[0][0]
 
+    def others(self) -> int:
+        """Return how many other sessions the database has: one hands its counts over as it ends."""
+        return self.query(
+            "select count(*) from pg_stat_activity where datname = current_database()"
+            " and backend_type = 'client backend' and pid <> pg_backend_pid()"
+        )[0][0]
+
     def create_raw_tables(self) -> None:
         """Create deribit_raw as dlt leaves it before the first row."""
         self.query(RAW_TABLES)
@@ -229,21 +254,39 @@ class DbtProject:
         """Return the database to what it was before the raw tables."""
         for rollup in ("", "_5m", "_15m", "_1h", "_4h", "_1d", "_1d_settlement"):
             self.query(f"drop table if exists public.perpetuals_ohlcv{rollup} cascade")
-        for schema in ("deribit_raw", "staging", "quality", "test_failures"):
-            self.query(f"drop schema if exists {schema} cascade")
+        self.query("drop view if exists public.perpetuals cascade")
+        for (schema,) in self.query(SCHEMAS):
+            self.query(f"drop schema {schema} cascade")
 
     def land(self, load_id: str, rows: list[Candle], *, complete: bool = True) -> None:
-        """Append `rows` as one load; an incomplete load is not in _dlt_loads yet."""
+        """Append `rows` as one load, with a fetch for each run; an incomplete one has status 1."""
         columns = ", ".join((*Candle._fields, "_dlt_load_id"))
         opened = self.connection.connect()
         try:
             with opened.cursor() as cursor:
+                cursor.execute('select instrument, resolution, "timestamp" from deribit_raw.candles')
+                known = set(cursor.fetchall())
+                for instrument, resolution, start, end, ticks in _runs(rows):
+                    changed = sum((instrument, resolution, tick) in known for tick in ticks)
+                    cursor.execute(
+                        "insert into deribit_raw.fetches"
+                        " values (%s, %s, %s, %s, %s, %s, %s, '1970-01-01Z', 'simulator', %s)",
+                        [
+                            instrument,
+                            resolution,
+                            start,
+                            end,
+                            len(ticks),
+                            len(ticks) - changed,
+                            changed,
+                            load_id,
+                        ],
+                    )
                 lines = io.StringIO("".join(_copy_line(row, load_id) for row in rows))
                 cursor.copy_expert(f"copy deribit_raw.candles ({columns}) from stdin", lines)
         finally:
             opened.close()
-        if complete:
-            self.complete(load_id)
+        self.complete(load_id, status=0 if complete else 1)
 
     def answered(
         self, first: datetime, last: datetime, load_id: str = "10.5", resolution: str = "1", rows: int = 0
@@ -251,14 +294,15 @@ class DbtProject:
         """Enter an answered request for [first, last) in deribit_raw.fetches; Deribit's clock said `last`."""
         self.query(
             "insert into deribit_raw.fetches values"
-            f" ('BTC-PERPETUAL', '{resolution}', '{first}', '{last}', {rows}, 'ok', '{last}', 'simulator',"
+            f" ('BTC-PERPETUAL', '{resolution}', '{first}', '{last}', {rows}, 0, 0, '{last}', 'simulator',"
             f" '{load_id}')"
         )
 
     def complete(self, load_id: str, status: int = 0) -> None:
         """Enter a load in _dlt_loads; status 0 is complete."""
         self.query(
-            "insert into deribit_raw._dlt_loads"
+            f"delete from deribit_raw._dlt_loads where load_id = '{load_id}';"
+            " insert into deribit_raw._dlt_loads"
             f" values ('{load_id}', 'deribit', {status}, to_timestamp({load_id}), 'hash')"
         )
 
@@ -280,6 +324,27 @@ def _run_as_a_process(arguments: list[str], environment: dict[str, str], said: P
     with said.open("w") as output, redirect_stdout(output), redirect_stderr(output):
         success = dbtRunner().invoke(arguments).success
     sys.exit(0 if success else 1)
+
+
+def _runs(rows: list[Candle]) -> Iterator[tuple[str, str, datetime, datetime, list[datetime]]]:
+    """Yield the windows that were answered with these candles: buckets that touch make one."""
+    last: tuple[str, str] | None = None
+    ticks: list[datetime] = []
+    start = end = START
+    for instrument, resolution, tick in sorted(
+        {(row.instrument, row.resolution, row.timestamp) for row in rows}
+    ):
+        step = timedelta(minutes=1440 if resolution == "1D" else int(resolution))
+        anchor = datetime(1970, 1, 1, 8 if step >= timedelta(hours=12) else 0, tzinfo=UTC)
+        opens = tick - (tick - anchor) % step
+        if (instrument, resolution) != last or opens > end:
+            if ticks and last:
+                yield *last, start, end, ticks
+            last, ticks, start = (instrument, resolution), [], opens
+        ticks.append(tick)
+        end = opens + step
+    if ticks and last:
+        yield *last, start, end, ticks
 
 
 def _copy_line(row: Candle, load_id: str) -> str:

@@ -9,7 +9,7 @@ create schema deribit_raw;
 create schema quality;
 create table deribit_raw.fetches (
     instrument text, resolution text, window_start timestamptz, window_end timestamptz, rows bigint,
-    status text, fetched_at timestamptz, source text, _dlt_load_id text
+    new_rows bigint, changed_rows bigint, fetched_at timestamptz, source text, _dlt_load_id text
 );
 create table deribit_raw._dlt_loads (load_id text, status bigint, inserted_at timestamptz);
 create table public.perpetuals_ohlcv (
@@ -18,12 +18,14 @@ create table public.perpetuals_ohlcv (
     close numeric(18, 8) not null, volume numeric(18, 8) not null, primary key ("timestamp", instrument)
 );
 select create_hypertable('public.perpetuals_ohlcv', by_range('timestamp', interval '7 days'));
-create table quality.consumed_loads (model text, resolution text, load_id text);
+create table quality.watermarks (
+    relation text, resolution text, read_after numeric, read_to numeric, read_at timestamptz, has_rows boolean
+);
 create table quality.ohlcv_days (
     instrument text, day date, candles int, expected int, first_candle timestamptz, last_candle timestamptz,
     largest_gap_minutes int default 0, fills int default 0, violations int default 0,
     open numeric, high numeric, low numeric, close numeric, volume numeric,
-    missing tstzmultirange default '{}', fill_runs tstzmultirange default '{}', last_load text,
+    missing tstzmultirange default '{}',
     primary key (instrument, day)
 );
 create table quality.ohlcv_gaps (
@@ -67,7 +69,8 @@ group by instrument;
 
 LOADED = """
 insert into deribit_raw._dlt_loads values ('1767225870.5', 0, '2026-01-01 00:05:00.123+00');
-insert into quality.consumed_loads values ('perpetuals_ohlcv', '1', '1767225870.5');
+insert into quality.watermarks
+values ('public.perpetuals_ohlcv', '1', 0, 1767225870.5, '2026-01-01 00:06+00', true);
 """
 
 # the newest candle of everything is 2025-12-31 23:59; prices walk as markets do, on a grid of half a dollar

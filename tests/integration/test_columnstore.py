@@ -1,4 +1,4 @@
-"""The server's settings follow dbt's variables; where there is a columnstore, it changes sizes alone.
+"""Upkeep has the server's settings follow dbt's variables; a columnstore changes sizes alone.
 
 Half of these tests need TimescaleDB's Community edition, and are skipped with the embedded server's packages;
 they ran with PERPS_CACHE naming others.
@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from extract import landing
+from extract import cleaning
 from extract.server.connection import Connection
 from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
 
 TABLES = ("deribit_raw.candles", "public.perpetuals_ohlcv")
-BUILD = ("build", "--resource-type", "model", "--select", "perpetuals_ohlcv", "stg_candles")
+MODELS = ("--select", "+perpetuals_ohlcv")
 WEEKS = 12
 
 INTERVALS = """
@@ -57,7 +57,8 @@ def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactor
     made = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
     made.create_raw_tables()
     made.land("900000000.5", history())
-    build(made)
+    made.build(*MODELS)
+    keep_up(made)
     yield made
 
 
@@ -74,10 +75,9 @@ def history() -> list[Candle]:
     return [one for number in range(WEEKS) for one in candles(number * week, number * week + 60)]
 
 
-def build(project: DbtProject, **variables: Any) -> str:
-    outcome = project.run(*BUILD, *(("--vars", str(variables)) if variables else ()))
-    unwell = {name: status for name, status in outcome.statuses.items() if status in ("error", "skipped")}
-    assert not unwell, outcome.output
+def keep_up(project: DbtProject, **variables: Any) -> str:
+    outcome = project.run("run-operation", "upkeep", *(("--vars", str(variables)) if variables else ()))
+    assert outcome.success, outcome.output
     return outcome.output
 
 
@@ -85,14 +85,14 @@ def statuses(project: DbtProject, table: str) -> list[int]:
     return [status for name, _, status, _ in project.query(CHUNKS) if name == table]
 
 
-def test_a_build_of_nothing_new_changes_no_row_no_chunk_and_no_setting(project):
-    build(project)
+def test_a_build_and_upkeep_of_nothing_new_change_no_row_no_chunk_and_no_setting(project):
     looks = [INTERVALS, OPTIONS, POLICIES, CHUNKS]
     if set(statuses(project, "perpetuals_ohlcv")) == {0}:
         looks.append(VERSIONS)  # a compressed row has none; it would leave its batch, and change its chunk
     before = [project.query(look) for look in looks]
     assert all(before[0::3])
-    build(project)
+    project.build(*MODELS)
+    keep_up(project)
     assert [project.query(look) for look in looks] == before
 
 
@@ -118,13 +118,13 @@ def test_options_and_policies_are_those_of_the_variables(columnstore):
 
 def test_changed_variables_change_policies_and_nothing_else(columnstore):
     before = columnstore.query(POLICIES)
-    build(columnstore, columnstore_after="21 days")
+    keep_up(columnstore, columnstore_after="21 days")
     changed = columnstore.query(POLICIES)
     assert {wait for *_, wait in changed} == {timedelta(days=21)}
     assert {job for _, job, _ in changed}.isdisjoint({job for _, job, _ in before})
-    build(columnstore, columnstore=False)
+    keep_up(columnstore, columnstore=False)
     assert columnstore.query(POLICIES) == []
-    build(columnstore)
+    keep_up(columnstore)
     assert [(table, wait) for table, _, wait in columnstore.query(POLICIES)] == [
         (table, wait) for table, _, wait in before
     ]
@@ -136,13 +136,13 @@ def test_old_chunks_are_compressed_in_order_and_merged_and_the_candles_stay(colu
     assert held == [(WEEKS * 60, minute(0), minute((WEEKS - 1) * 7 * 1440 + 59))]
 
 
-def test_a_late_candle_opens_one_batch_and_the_build_closes_it_again(columnstore):
+def test_a_late_candle_opens_one_batch_and_upkeep_closes_it_again(columnstore):
     late = [Candle(minute(3), close=99.0), Candle(minute(200), close=98.0)]
     columnstore.land("1700000000.5", late)
-    columnstore.build("--select", "perpetuals_ohlcv", "stg_candles")
+    columnstore.build(*MODELS)
     opened = [name for _, name, status, _ in columnstore.query(CHUNKS) if status != 1]
     assert len(opened) == 2, "one chunk of each table"
-    build(columnstore)
+    keep_up(columnstore)
     assert {status for *_, status, _ in columnstore.query(CHUNKS)} == {1}
     held = columnstore.query(
         "select timestamp, close from perpetuals_ohlcv"
@@ -153,35 +153,43 @@ def test_a_late_candle_opens_one_batch_and_the_build_closes_it_again(columnstore
 
 
 def test_what_a_killed_load_left_is_removed_without_opening_compressed_chunks(columnstore):
-    build(columnstore)
+    keep_up(columnstore)
     before = columnstore.query(CHUNKS)
     opened = columnstore.connection.connect()
-    assert landing.sweep(opened) == 0
+    assert cleaning.sweep(opened) == 0
     assert columnstore.query(CHUNKS) == before
     columnstore.land("9100000000.5", [Candle(minute(5), close=1.0)], complete=False)
-    assert landing.sweep(opened) == 1
+    assert cleaning.sweep(opened) == 2, "the candle and its fetch"
     opened.close()
     assert columnstore.query("select count(*) from deribit_raw.candles where close = 1") == [(0,)]
 
 
-def test_settings_of_a_table_that_somebody_holds_are_left_for_the_next_build(project):
+def test_settings_of_a_table_that_somebody_holds_are_left_for_the_next_upkeep(project):
     project.query("select set_chunk_time_interval('deribit_raw.candles', interval '5 days')")
     with project.holding("select set_chunk_time_interval('deribit_raw.candles', interval '6 days')"):
-        said = build(project)
-    assert "candles: in use, left for the next build: select set_chunk_time_interval" in said
+        said = keep_up(project)
+    assert "in use, left for the next upkeep: select set_chunk_time_interval('deribit_raw.candles'" in said
     assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=5)
-    assert "left for" not in build(project)
+    assert "left for" not in keep_up(project)
     assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=30)
 
 
-def test_a_build_beside_a_copy_does_not_wait_for_it(columnstore):
+def test_upkeep_beside_a_copy_does_not_wait_for_it(columnstore):
     with columnstore.holding("lock table deribit_raw.candles in row exclusive mode"):
-        said = build(columnstore, raw_retention="90 days")
-    assert "candles: in use, left for the next build: alter table" in said
-    assert "left for" not in build(columnstore)
+        said = keep_up(columnstore, columnstore_merge="840 days")
+    assert "in use, left for the next upkeep: alter table deribit_raw.candles" in said
+    assert "left for" not in keep_up(columnstore)
+
+
+def test_another_target_leaves_raw_alone(project):
+    project.query("select set_chunk_time_interval('deribit_raw.candles', interval '5 days')")
+    keep_up(DbtProject(project.connection, project.work / "dev", target="dev"))
+    assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=5)
+    keep_up(project)
+    assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=30)
 
 
 def test_chunk_intervals_follow_the_variables(project):
     """The last one, because it leaves the server changed."""
-    build(project, chunk_interval="14 days", columnstore_chunk_interval="14 days")
+    keep_up(project, chunk_interval="14 days", columnstore_chunk_interval="14 days")
     assert dict(project.query(INTERVALS))["public.perpetuals_ohlcv"] == timedelta(days=14)

@@ -5,14 +5,29 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tests.integration.dbt_harness import Candle, DbtProject, candles, minute, wait_until
 
+DAY = 1440
 MODEL = ("--select", "perpetuals_ohlcv")
 MODEL_AND_PARENTS = ("--select", "+perpetuals_ohlcv")
 TABLES = ("--select", "perpetuals_ohlcv", "rejected_candles")
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+
+WRITTEN = """
+select relid::regclass::text, n_tup_ins, n_tup_upd, n_tup_del
+from pg_stat_user_tables
+where schemaname <> 'test_failures'
+union all
+-- a view that is made again has another row here, and so has a table that is altered
+select oid::regclass::text, xmin::text::bigint, 0, 0
+from pg_class
+where relkind in ('v', 'r') and relnamespace::regnamespace::text in ('public', 'quality', 'staging')
+order by 1, 2
+"""
 
 
 def closes(project: DbtProject) -> list[Decimal]:
@@ -28,13 +43,23 @@ def versions(project: DbtProject) -> list[tuple[str, ...]]:
     )
 
 
+def marks(project: DbtProject) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return which loads each relation has read: after the first, up to the second."""
+    read = project.query("select relation, read_after, read_to from quality.watermarks")
+    return {relation: (after, to) for relation, after, to in read}
+
+
+def written(project: DbtProject) -> list[tuple[Any, ...]]:
+    """Return how often rows of each table were written, and which transaction made each view and table."""
+    # a session hands its counts over when it ends
+    wait_until(lambda: project.others() == 0, "the sessions of dbt to end")
+    return project.query(WRITTEN)
+
+
 def test_later_builds_write_what_differs_and_nothing_else(project: DbtProject) -> None:
     project.land("10.5", [*candles(0, 20), Candle(minute(30), open=None)])
     project.build()
     before = versions(project)
-
-    project.build()
-    assert versions(project) == before
 
     project.land("11.5", [Candle(minute(7), close=101.0), Candle(minute(8)), Candle(minute(20))])
     project.build(*TABLES)
@@ -46,33 +71,31 @@ def test_later_builds_write_what_differs_and_nothing_else(project: DbtProject) -
     assert versions(project) == after
     assert project.query("select count(*) from quality.rejected_candles") == [(1,)]
 
-    project.query(f"update perpetuals_ohlcv set close = 1 where timestamp = '{minute(3)}'")
-    project.query(f"delete from perpetuals_ohlcv where timestamp = '{minute(4)}'")
-    project.build(*TABLES)
-    assert closes(project)[3] == Decimal(1), "loads that were consumed were read again"
-    for model in ("perpetuals_ohlcv", "rejected_candles"):
-        assert project.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}").success
-    project.build(*TABLES)
-    assert closes(project) == [Decimal(101 if at == 7 else 105) for at in range(21)]
-    assert project.query("select count(*) from quality.rejected_candles") == [(1,)]
+
+def test_a_build_of_nothing_new_writes_nothing(project: DbtProject) -> None:
+    project.land("10.5", [*candles(0, DAY + 20), Candle(minute(2000), open=None)])
+    project.land("11.5", [Candle(minute(7), close=101.0), Candle(minute(60), resolution="60")])
+    for _ in range(2):
+        project.run(*BUILD)
+    before = written(project)
+    assert {"perpetuals_ohlcv_1d", "quality.ohlcv_gaps", "quality.watermarks"} < {row[0] for row in before}
+    project.run(*BUILD)
+    assert written(project) == before
 
 
-def test_a_load_that_completes_late_does_not_overrule_a_newer_one(project: DbtProject) -> None:
-    project.land("10.5", [Candle(minute(0), close=91.0), Candle(minute(1), close=91.0)], complete=False)
-    project.land("11.5", [Candle(minute(0), close=92.0)])
-    project.build(*MODEL_AND_PARENTS)
-    project.complete("10.5")
+def test_the_mark_moves_with_the_rows_and_a_follower_reads_no_further(project: DbtProject) -> None:
+    project.land("9.5", candles(0, 5))
+    project.build("--select", "+ohlcv_candle_days")
+    project.land("10.5", candles(5, 10))
+    project.build("--select", "ohlcv_candle_days")
+    assert project.query("select candles from quality.ohlcv_candle_days") == [(5,)]
     project.build(*MODEL)
-    assert closes(project) == [Decimal(92), Decimal(91)]
-
-
-def test_a_dropped_table_is_built_again_from_all_loads(project: DbtProject) -> None:
-    project.land("10.5", candles(0, 5))
-    project.build()
-    before = project.checksum()
-    project.query("drop table perpetuals_ohlcv cascade")
-    project.build()
-    assert project.checksum() == before
+    zero, nine, ten = Decimal(0), Decimal("9.5"), Decimal("10.5")
+    assert marks(project)["public.perpetuals_ohlcv"] == (nine, ten)
+    assert marks(project)["quality.ohlcv_candle_days"] == (zero, nine)
+    project.build("--select", "ohlcv_candle_days")
+    assert marks(project)["quality.ohlcv_candle_days"] == (nine, ten)
+    assert project.query("select candles from quality.ohlcv_candle_days") == [(10,)]
 
 
 def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject) -> None:
@@ -95,73 +118,59 @@ def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject)
 
 
 def test_what_surrounds_stored_candles_is_added_and_what_overlaps_them_compared(project: DbtProject) -> None:
-    """One load that is large enough to be inserted in parts: older than all, among them, newer than all."""
-    day = 1440
-    project.land("10.5", [*candles(5 * day, 5 * day + 100), *candles(9 * day, 9 * day + 3)])
+    """One load with all kinds of ranges: older than all, among them, newer, of another instrument."""
+    project.land("10.5", [*candles(5 * DAY, 5 * DAY + 100), *candles(9 * DAY, 9 * DAY + 3)])
     project.build(*MODEL_AND_PARENTS)
     before = versions(project)
-    load = candles(0, 16 * day)
-    load[5 * day + 7] = load[5 * day + 7]._replace(close=101.0)
-    project.land("11.5", [*load, *candles(2 * day, 3 * day, instrument="ETH-PERPETUAL")])
+    load = candles(0, 16 * DAY)
+    load[5 * DAY + 7] = load[5 * DAY + 7]._replace(close=101.0)
+    project.land("11.5", [*load, *candles(2 * DAY, 3 * DAY, instrument="ETH-PERPETUAL")])
     project.build(*MODEL)
     assert len(set(before) - set(versions(project))) == 1, "an unchanged candle was written again"
     assert closes(project).count(Decimal(101)) == 1
     after = project.checksum()
-    assert after[0] == 17 * day
+    assert after[0] == 17 * DAY
     project.query("drop table perpetuals_ohlcv cascade")
     project.build(*MODEL)
     assert project.checksum() == after
 
 
-def test_a_database_of_an_earlier_version_is_counted_once(project: DbtProject) -> None:
-    project.land("10.5", [*candles(0, 5), Candle(minute(7), resolution="60"), Candle(minute(8), open=None)])
+def test_a_table_that_nobody_has_analyzed_is_compared_in_seconds(project: DbtProject) -> None:
+    """One row is expected of it: a loop in a loop over these would take an hour."""
+    project.land("10.5", [*candles(0, 10 * DAY), *candles(0, 10 * DAY, instrument="ETH-PERPETUAL")])
+    project.build("--select", "+ohlcv_candle_days")
+    assert project.run("run-operation", "reread_loads", "--args", "{model: perpetuals_ohlcv}").success
+    project.query(f"alter database {project.connection.dbname} set statement_timeout = '30s'")
+    try:
+        project.build("--select", "+ohlcv_candle_days")
+    finally:
+        project.query(f"alter database {project.connection.dbname} reset statement_timeout")
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(20 * DAY,)]
+
+
+def test_a_mark_older_than_the_answers_that_are_kept_takes_its_ranges_from_raw(project: DbtProject) -> None:
+    """Full answers are deleted after three days; a target left alone for longer still misses nothing."""
+    start, month = 1_704_067_200, 30 * 86_400
+    project.land(f"{start}.5", candles(0, 3 * DAY))
     project.build()
-    counted = "select load_id, resolution, candles, rejected from quality.loaded_days order by 1, 2"
-    before = project.query(counted)
-    assert before == [("10.5", "1", 6, 1), ("10.5", "60", 1, 0)]
-    written = versions(project)
-    project.query("drop table quality.loaded_days")
-    project.query("delete from quality.consumed_loads where model = 'loaded_days'")
-    project.land("11.5", [Candle(minute(4), close=106.0)])
+    project.land(f"{start + 60}.5", [Candle(minute(7), close=101.0)])  # a revision
+    project.land(f"{start + 120}.5", candles(40 * DAY, 40 * DAY + 10))  # history of another month
+    bar = Candle(minute(60), resolution="60", volume=150.0)
+    project.land(f"{start + 180}.5", [bar])
+    # nothing came of it, which is why it is kept; no candle of these loads is near
+    project.answered(minute(2 * DAY), minute(2 * DAY + 60), f"{start + 180}.5", "60")
+    project.query("delete from deribit_raw.fetches where rows > 0")
+    project.land(f"{start + month}.5", candles(3 * DAY, 3 * DAY + 5))
     project.build()
-    assert project.query(counted) == [*before, ("11.5", "1", 1, 0)]
-    assert len(set(written) - set(versions(project))) == 1
-    assert project.query("select load_id from quality.ohlcv_revisions") == [("11.5",)]
-
-
-def test_counting_loads_again_takes_nothing_from_a_build_under_way(project: DbtProject) -> None:
-    project.land("10.5", candles(0, 5))
-    project.build(*MODEL_AND_PARENTS)
-    project.land("11.5", candles(3, 8, close=99.0))
-    with project.locked("public.perpetuals_ohlcv"):
-        running = project.start("run", *MODEL)
-        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
-        assert project.run("run-operation", "reread_loads", "--args", "{model: loaded_days}").success
-    assert running.wait() == 0, running.said.read_text()
-    assert closes(project) == [Decimal(105)] * 3 + [Decimal(99)] * 5
-    project.build(*MODEL)
-    assert project.query("select load_id, candles from quality.loaded_days order by 1") == [
-        ("10.5", 5),
-        ("11.5", 5),
-    ]
-
-
-@pytest.mark.parametrize("asked", ["all", "some", "none"])
-def test_loads_are_counted_within_the_windows_asked_for_if_all_have_some(
-    project: DbtProject, asked: str
-) -> None:
-    project.land("10.5", candles(0, 5))
-    project.land("11.5", candles(60 * 1440, 60 * 1440 + 5))
-    if asked != "none":
-        project.answered(minute(0), minute(5), load_id="10.5")
-    if asked == "all":
-        project.answered(minute(60 * 1440), minute(60 * 1440 + 5), load_id="11.5")
-    project.build(*MODEL_AND_PARENTS)
-    assert project.query("select load_id, candles from quality.loaded_days order by 1") == [
-        ("10.5", 5),
-        ("11.5", 5),
-    ]
-    assert len(closes(project)) == 10
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(3 * DAY + 15,)]
+    assert closes(project)[7] == Decimal(101)
+    assert project.query("select timestamp, new_close from quality.ohlcv_revisions") == [(minute(7), 101)]
+    compared = "select timestamp, status from quality.ohlcv_reconciliation order by 1"
+    assert project.query(compared) == [(minute(60), "identical"), (minute(2 * DAY), "missing_at_deribit")]
+    days = "select day::text, candles from quality.ohlcv_candle_days order by 1 desc limit 2"
+    assert project.query(days) == [("2024-02-10", 10), ("2024-01-04", 5)]
+    read = {to for _, to in marks(project).values()}
+    assert read == {Decimal(f"{start + month}.5")}
 
 
 def test_a_load_completed_while_a_build_runs_waits_for_the_next_build(project: DbtProject) -> None:
@@ -179,47 +188,23 @@ def test_a_load_completed_while_a_build_runs_waits_for_the_next_build(project: D
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["first build", "increment"])
-def test_two_builds_at_once_leave_the_right_table(project: DbtProject, cold: bool) -> None:
+def test_two_builds_at_once_queue_and_the_second_finds_nothing_left_to_do(
+    project: DbtProject, cold: bool
+) -> None:
     project.land("10.5", candles(0, 5))
-    project.build("--select", "stg_candles" if cold else "+perpetuals_ohlcv")
+    project.build("--select", "+stg_candles" if cold else "+perpetuals_ohlcv")
     project.land("11.5", candles(4, 8, close=99.0))
     with project.locked("deribit_raw.candles" if cold else "public.perpetuals_ohlcv"):
         running = [project.start("run", *MODEL)]
         wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
         running.append(project.start("run", *MODEL))
-        wait_until(
-            lambda: project.waiting("advisory") == 1 or project.waiting("relation") == 2,
-            "a second build that waits",
-        )
+        wait_until(lambda: project.waiting("transactionid") == 1, "a second build that waits for the mark")
     assert [each.wait() for each in running] == [0, 0], [each.said.read_text() for each in running]
     assert closes(project) == [Decimal(105)] * 4 + [Decimal(99)] * 4
-
-
-def test_a_second_first_build_of_the_days_counts_every_load_again(project: DbtProject) -> None:
-    """Both began without a table; the second finds that of the first, and one load that the first had not."""
-    project.land("10.5", candles(0, 5))
-    project.build("--select", "+perpetuals_ohlcv")
-    days = ("run", "--select", "ohlcv_days")
-    landing = project.connection.connect(autocommit=False)
-    with landing.cursor() as cursor:
-        cursor.execute("lock table public.perpetuals_ohlcv in access exclusive mode")
-        running = [project.start(*days)]
-        wait_until(lambda: project.waiting("relation") == 1, "a build that waits for the table")
-        running.append(project.start(*days))
-        wait_until(lambda: project.waiting("advisory") == 1, "a build that waits for the first one")
-        cursor.execute(
-            "insert into perpetuals_ohlcv select timestamp + interval '1 day', instrument, open, high, low,"
-            " close, volume from perpetuals_ohlcv limit 1;"
-            "insert into quality.loaded_days select '11.5', instrument, resolution, day + 1, 1, 0,"
-            " first_at + interval '1 day', first_at + interval '1 day' from quality.loaded_days;"
-            "insert into quality.consumed_loads (model, resolution, load_id)"
-            " select model, resolution, '11.5' from quality.consumed_loads where model <> 'ohlcv_days'"
-        )
-        landing.commit()
-    landing.close()
-    assert [each.wait() for each in running] == [0, 0], [each.said.read_text() for each in running]
-    loads = "select day::text, candles, last_load from quality.ohlcv_days order by 1"
-    assert project.query(loads) == [("2024-01-01", 5, "10.5"), ("2024-01-02", 1, "11.5")]
+    assert "UPSERT 0" in running[1].said.read_text()
+    before = versions(project)
+    project.build(*MODEL)
+    assert versions(project) == before
 
 
 def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> None:
@@ -228,28 +213,52 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     project.land("10.5", [*days, *midnight, *candles(0, 5)])
     # a target folder of its own: dbt parses everything again when the variables change
     daily = DbtProject(project.connection, project.work / "daily")
-    daily.build("--vars", "{base_resolution: 1D}")
+    variables = ("--vars", "{base_resolution: 1D, gap_threshold_minutes: 1440}")
+    daily.build(*variables)
     assert project.query("select timestamp from perpetuals_ohlcv order by 1") == [
         (day.timestamp,) for day in days
     ]
     assert project.query("select gap_minutes from quality.ohlcv_gaps") == [(1440,)]
     assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
     assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
+    project.land("11.5", [days[0]._replace(close=106.0), days[0]._replace(timestamp=days[1].timestamp)])
+    daily.build(*variables)
+    assert closes(project) == [Decimal(106), Decimal(105), Decimal(105)]
+    tested = daily.run("test", "--select", "candles_match_days", *variables)
+    assert tested.statuses == {"candles_match_days": "pass"}
 
+    before = project.checksum()
     outcome = project.run("run")
     assert not outcome.success
-    assert "expected base_resolution 1D, which this database was built with, got 1; " in outcome.output
-    assert project.query("select count(*) from perpetuals_ohlcv") == [(3,)]
-    assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
-    assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
+    assert (
+        "expected base_resolution 1D, which public.perpetuals_ohlcv was built with, got 1; " in outcome.output
+    )
+    assert project.checksum() == before
+
+    project.query("drop table perpetuals_ohlcv cascade")
+    project.build()
+    assert project.query("select count(*) from perpetuals_ohlcv") == [(5,)]
+    for of_the_other in ("ohlcv_revisions", "rejected_candles"):
+        assert project.query(f"select count(*) from quality.{of_the_other}") == [(0,)]
+    assert project.query("select candles, expected from quality.ohlcv_days") == [(5, 5)]
 
 
 def test_a_plain_table_in_the_way_is_named(project: DbtProject) -> None:
     project.query("create table public.perpetuals_ohlcv (kept boolean)")
-    outcome = project.run("run", "--select", "stg_candles", "perpetuals_ohlcv")
+    outcome = project.run("run", "--select", "stg_loads", "stg_candles", "perpetuals_ohlcv")
     assert not outcome.success
-    assert 'expected "public"."perpetuals_ohlcv" to be a hypertable, got a plain table; ' in outcome.output
+    assert "expected public.perpetuals_ohlcv to be a hypertable, got a plain table; " in outcome.output
     assert project.query("select * from public.perpetuals_ohlcv") == []
+
+
+def test_a_column_that_somebody_dropped_is_named(project: DbtProject) -> None:
+    project.land("10.5", candles(0, 5))
+    project.build(*MODEL_AND_PARENTS)
+    project.query("alter table public.perpetuals_ohlcv drop column volume")
+    project.query("update quality.definitions set definition = '' where relation = 'public.perpetuals_ohlcv'")
+    outcome = project.run("run", *MODEL)
+    assert not outcome.success
+    assert "expected public.perpetuals_ohlcv to have the columns of its contract" in outcome.output
 
 
 def test_an_empty_run_is_refused_before_it_counts_loads_as_read(project: DbtProject) -> None:

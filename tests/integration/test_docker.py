@@ -130,7 +130,7 @@ def test_storage_adds_up_to_the_relations_of_the_database(built, market):
     answer = {row[0]: row[1:] for row in rows(built.reader, QUERIES[9].read_text())}
     hypertables = {name for name, row in answer.items() if row[0]}
     assert hypertables >= {"public.perpetuals_ohlcv", "deribit_raw.candles"}
-    assert answer["quality.ohlcv_days"][0] is False
+    assert answer["quality.watermarks"][0] is False
     of_tables = rows(
         built.superuser,
         "select sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and ("

@@ -24,7 +24,7 @@ DAY = 1440
 BTC = "BTC-PERPETUAL"
 SEED = "dbt_project/seeds/known_gaps.csv"
 HEADER = "instrument,gap_start,gap_end,reason,evidence\n"
-TESTED = ("build", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
+TESTED = ("build", "--store-failures", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,7 @@ def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) 
     work = tmp_path_factory.mktemp("dbt")
     copy = work / "project"
     shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")
-    for name in ("dbt_project.yml", "selectors.yml"):
-        shutil.copyfile(REPOSITORY / name, copy / name)
+    shutil.copyfile(REPOSITORY / "dbt_project.yml", copy / "dbt_project.yml")
     return DbtProject(module_database, work, copy)
 
 
@@ -129,13 +128,13 @@ def test_tests_fail_while_the_days_are_behind_the_table(project: DbtProject) -> 
     project.build()
     project.land("11.5", [*candles(200, 300), Candle(minute(300), volume=-1.0)])
     project.build("--select", "perpetuals_ohlcv")
-    left_out = ("--exclude", "tag:audit", "--exclude-resource-type", "unit_test")
-    tested = project.run("test", "--select", "perpetuals_ohlcv", *left_out).statuses
+    left_out = ("--exclude", "test_name:rollup_sanity", "--exclude-resource-type", "unit_test")
+    tested = project.run("test", "--store-failures", "--select", "perpetuals_ohlcv", *left_out).statuses
     verdicts = {name: verdict for name, verdict in tested.items() if name.startswith("perpetuals_ohlcv_")}
     assert len(verdicts) == 6
     assert set(verdicts.values()) == {"fail", "warn"}
     problems = project.query("select problem from test_failures.perpetuals_ohlcv_sanity")
-    assert problems == [("ohlcv_days is behind the table",)]
+    assert problems == [("ohlcv_candle_days is behind the table",)]
     assert project.run(*TESTED).statuses["perpetuals_ohlcv_coverage_99"] == "fail"
     problems = project.query("select problem from test_failures.perpetuals_ohlcv_sanity")
     assert problems == [("volume_negative",)]
@@ -186,6 +185,7 @@ def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed
     assert project.run("seed").success
     assert project.run(*asked).statuses["perpetuals_ohlcv_no_gaps"] == "pass"
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
+    assert project.run("seed").success
     project.build()
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
 
@@ -245,28 +245,6 @@ def test_a_first_build_finds_the_revisions_of_all_loads(project: DbtProject) -> 
     project.query("drop table quality.ohlcv_revisions")
     project.build()
     assert [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)] == changes
-
-
-def test_a_late_load_leaves_only_true_revisions(project: DbtProject) -> None:
-    project.land("10.5", candles(0, 10))
-    project.land("11.5", [Candle(minute(3), close=106.0)], complete=False)
-    project.land("12.5", [Candle(minute(3), close=106.0)])
-    project.build()
-    assert [row[5:] for row in project.query(REVISIONS)] == [("10.5", "12.5")]
-    project.complete("11.5")
-    project.build()
-    assert [row[5:] for row in project.query(REVISIONS)] == [("10.5", "11.5")]
-
-
-def test_revisions_built_before_the_days_miss_nothing(project: DbtProject) -> None:
-    project.land("10.5", candles(0, 10))
-    project.build()
-    project.query("drop table quality.ohlcv_revisions")
-    project.land("11.5", candles(DAY, DAY + 10))
-    project.land("12.5", [Candle(minute(DAY), close=106.0)])
-    project.build("--select", "perpetuals_ohlcv", "ohlcv_revisions")
-    project.build()
-    assert [row[5:] for row in project.query(REVISIONS)] == [("11.5", "12.5")]
 
 
 RECONCILED = """

@@ -46,8 +46,8 @@ def test_an_update_of_the_minutes_goes_on_as_before(loaded, exchange, perps):
     control(exchange.base_url, "clock", {"now": "2024-01-06T01:00:30Z"})
     result = perps("update", "--lookback", "10", database=loaded, api=exchange.base_url)
     assert result.returncode == 0, result.stderr
-    assert f"{BTC}: 70 candles landed" in result.stdout
-    assert f"{ETH}: 70 candles landed" in result.stdout
+    assert f"{BTC}: 60 candles landed" in result.stdout
+    assert f"{ETH}: 60 candles landed" in result.stdout
     built = perps(*BUILD, database=loaded)
     assert built.returncode == 0, built.stdout
     assert rows(loaded, "select count(*) from perpetuals_ohlcv") == [(2 * (5 * 1440 + 60),)]
@@ -99,7 +99,7 @@ def test_an_audit_passes_until_something_differs(loaded, perps):
     assert passed.stdout.endswith("audit passed\n")
     opened = loaded.connect()
     with opened.cursor() as cursor:
-        cursor.execute("update quality.ohlcv_days set candles = candles - 1 where day = '2024-01-02'")
+        cursor.execute("update quality.ohlcv_candle_days set candles = candles - 1 where day = '2024-01-02'")
     opened.close()
     failed = perps("audit", database=loaded)
     assert failed.returncode == 1

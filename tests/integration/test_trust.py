@@ -112,7 +112,7 @@ def story(
     clone = tmp_path_factory.mktemp("clone")
     for name in ("extract", "dbt_project"):
         shutil.copytree(PROJECT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dbt_project.yml", "selectors.yml", "profiles.yml.example"):
+    for name in ("dbt_project.yml", "profiles.yml.example"):
         shutil.copyfile(PROJECT / name, clone / name)
     with (clone / "dbt_project/seeds/known_gaps.csv").open("a") as seed:
         seed.write(KNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -85,18 +86,35 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
     assert lines[4].startswith(f"{BTC} 2024-01-01 04:00:00Z unusable at deribit: close ")
     assert lines[4].endswith(" in the table, nan at deribit")
     assert lines[5] == "1 windows, 1,440 candles compared, 5 differences"
-    command = f"perps backfill --instruments {BTC} --start 2024-01-01T01:00:00Z --end 2024-01-01T02:01:00Z"
+    command = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
     assert lines[6:] == [command]
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "got 5 differences" in errors[0]
 
     control(exchange.base_url, "faults", [])
-    loading = perps(*command.split()[1:], database=loaded, api=exchange.base_url)
-    assert loading.returncode == 0, loading.stderr
+    reading = perps(*shlex.split(command)[1:], database=loaded, api=exchange.base_url)
+    assert reading.returncode == 0, reading.stdout
     assert perps(*BUILD, database=loaded).returncode == 0
     mended = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
     assert mended.returncode == 0, mended.stdout
+
+
+def test_what_deribit_tells_differently_is_loaded_by_the_command_that_is_named(loaded, exchange, perps):
+    values = {"close": 40_000.5, "low": 1.0}
+    revised = {"kind": "revision", "instrument": BTC, "at": "2024-01-01T05:00", "values": values, "since": 0}
+    control(exchange.base_url, "faults", [revised])
+    result = perps("verify", *RANGE, "--instruments", BTC, database=loaded, api=exchange.base_url)
+    command = f"perps backfill --instruments {BTC} --start 2024-01-01T05:00:00Z --end 2024-01-01T05:01:00Z"
+    assert result.stdout.splitlines()[-1] == command
+    for again in (command, None):
+        typed = again.split()[1:] if again else BUILD
+        assert perps(*typed, database=loaded, api=exchange.base_url).returncode == 0
+    mended = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
+    assert mended.returncode == 0, mended.stdout
+    control(exchange.base_url, "faults", [])
+    assert perps(*command.split()[1:], database=loaded, api=exchange.base_url).returncode == 0
+    assert perps(*BUILD, database=loaded).returncode == 0
 
 
 def test_many_differences_are_counted_and_the_first_are_shown(loaded, exchange, perps):

@@ -51,7 +51,7 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
         results.note("This edition has no columnstore: everything stays as rows.")
         return
     _queries(results, database, "as rows")
-    _build(stage, results, database, "compressing build")
+    _keep_up(stage, results, database, "upkeep that compresses")
     _sizes(results, database, "compressed", goal=GOAL_MB)
     _queries(results, database, "compressed")
     _late(stage, results, plan, database)
@@ -77,7 +77,7 @@ def _late(stage: Stage, results: Results, plan: Plan, database: Connection) -> N
     held = f"select volume from perpetuals_ohlcv where instrument = '{BTC}' and timestamp = '{iso(at)}'"
     if float(_value(database, held)) != 7.5:
         results.note("WRONG: the late candle is not in the table")
-    _build(stage, results, database, "build after the late candle")
+    _keep_up(stage, results, database, "upkeep after the late candle")
     _sizes(results, database, "after the late candle", goal=GOAL_MB)
     control(exchange.base_url, "faults", [])
 
@@ -92,9 +92,9 @@ def _idle(stage: Stage, results: Results, database: Connection) -> None:
     results.add("build of nothing", "chunks, sizes and policies changed", changed, goal="0")
 
 
-def _build(stage: Stage, results: Results, database: Connection, case: str) -> None:
-    cost = stage.perps(*BUILD, database=database)
-    results.add(case, "seconds without start-up", cost.seconds - cost.dbt.startup, "s")
+def _keep_up(stage: Stage, results: Results, database: Connection, case: str) -> None:
+    cost = stage.perps("dbt", "--", "run-operation", "upkeep", database=database)
+    results.add(case, "seconds, process", cost.seconds, "s")
 
 
 def _sizes(results: Results, database: Connection, case: str, goal: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Looks into the database: raw tables, cursors, claims, the table and its gaps."""
+"""Looks into the database: raw tables, cursors, watermarks, the table and its gaps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlt.common.versioned_state import decompress_state
 
 from extract.resolution import parse_resolution
 from extract.server.connection import Connection
-from extract.source import read_cursor
+from extract.state import read_cursor
 from extract.windows import Cursor, Interval
 from tests.faults.promise.checks import Candles
 from tests.integration.truth import rows
@@ -32,7 +32,7 @@ where instrument = %s and _dlt_load_id in (select load_id from deribit_raw._dlt_
 """
 TABLE = """
 select instrument, (extract(epoch from "timestamp") * 1000)::bigint, open, high, low, close, volume
-from perpetuals_ohlcv
+from {}.perpetuals_ohlcv
 """
 GAPS = """
 select
@@ -41,23 +41,34 @@ select
     (extract(epoch from gap_end) * 1000)::bigint
 from quality.ohlcv_gaps
 """
-INCOMPLETE_CLAIMS = """
-select count(*) from quality.consumed_loads
-where load_id not in (select load_id from deribit_raw._dlt_loads where status = 0)
+AHEAD = """
+select relation || ' has read up to ' || read_to || ', the newest complete load is ' || coalesce(newest, 0)
+from {quality}.watermarks
+cross join (select max(load_id::numeric) as newest from deribit_raw._dlt_loads where status = 0) as loads
+where read_to > coalesce(newest, 0)
 """
 UNBUILT = """
-with claims as (
-    select load_id from quality.consumed_loads where model = 'perpetuals_ohlcv' and claimed_by is not null
+with versions as (
+    select *, load_id::numeric > coalesce(read_to, 0) as is_later
+    from {staging}.stg_candles
+    left join {quality}.watermarks on relation = '{schema}.perpetuals_ohlcv'
 ),
 newest as (
     select distinct on (instrument, "timestamp") instrument, "timestamp", open, high, low, close, volume
-    from staging.stg_candles where load_id in (select load_id from claims)
+    from versions where not is_later
     order by instrument, "timestamp", load_id::numeric desc, volume desc, high desc, low, close, open
 )
-select count(*) from newest full join perpetuals_ohlcv as stored using (instrument, "timestamp")
+select count(*) from newest full join {schema}.perpetuals_ohlcv as stored using (instrument, "timestamp")
 where (newest.open, newest.high, newest.low, newest.close, newest.volume)
     is distinct from (stored.open, stored.high, stored.low, stored.close, stored.volume)
+    and (instrument, "timestamp") not in (select instrument, "timestamp" from versions where is_later)
 """
+"""A load that completes while a model is built may be read before the mark says so, never the other way."""
+
+TARGETS = (
+    {"schema": "public", "quality": "quality", "staging": "staging"},
+    {"schema": "dbt_dev", "quality": "dbt_dev_quality", "staging": "dbt_dev_staging"},
+)
 
 
 @dataclass(frozen=True)
@@ -68,60 +79,53 @@ class Seen:
         cursors: per instrument, from the newest state of a complete load.
         landed: per instrument the ticks in complete loads.
         answered: per instrument what answered requests of complete loads spoke for.
-        wrong_claims: claims of loads that are not complete, and candles that differ from their claimed loads.
+        wrong_marks: watermarks beyond the newest complete load, and candles that differ from the loads read.
     """
 
     cursors: Mapping[str, Cursor]
     landed: Mapping[str, set[int]]
     answered: Mapping[str, list[Interval]]
-    wrong_claims: list[str] = field(default_factory=list)
+    wrong_marks: list[str] = field(default_factory=list)
 
 
 def look(database: Connection, names: Sequence[str]) -> Seen:
-    """Look at raw tables, cursors and claims."""
-    if not _exists(database, "deribit_raw._dlt_loads"):
+    """Look at raw tables, cursors and watermarks."""
+    if not exists(database, "deribit_raw._dlt_loads"):
         return Seen({}, {}, {})
     state = {}
-    if _exists(database, "deribit_raw._dlt_pipeline_state"):
+    if exists(database, "deribit_raw._dlt_pipeline_state"):
         state = next((decompress_state(row[0]) for row in rows(database, STATE)), {})
-    has_candles = _exists(database, "deribit_raw.candles")
-    has_fetches = _exists(database, "deribit_raw.fetches")
+    has_candles = exists(database, "deribit_raw.candles")
+    has_fetches = exists(database, "deribit_raw.fetches")
     return Seen(
         {name: read_cursor(state, name, MINUTE) for name in names},
         {name: {row[0] for row in rows(database, LANDED, name)} if has_candles else set() for name in names},
         {name: rows(database, ANSWERED, name) if has_fetches else [] for name in names},
-        _wrong_claims(database),
+        [wrong for target in TARGETS for wrong in _wrong_marks(database, target)],
     )
 
 
-def _wrong_claims(database: Connection) -> list[str]:
-    if not _exists(database, "quality.consumed_loads"):
+def _wrong_marks(database: Connection, target: Mapping[str, str]) -> list[str]:
+    table, view = "{schema}.perpetuals_ohlcv".format(**target), "{staging}.stg_candles".format(**target)
+    if not exists(database, "{quality}.watermarks".format(**target)):
         return []
-    wrong = [
-        f"{count} claims of loads that are not complete"
-        for (count,) in rows(database, INCOMPLETE_CLAIMS)
-        if count
-    ]
-    if _exists(database, "perpetuals_ohlcv") and _exists(database, "staging.stg_candles"):
+    wrong = [said for (said,) in rows(database, AHEAD.format(**target))]
+    if exists(database, table) and exists(database, view):
         wrong += [
-            f"{count} candles are not what the claimed loads make of them"
-            for (count,) in rows(database, UNBUILT)
+            f"{count} candles of {table} are not what the loads that were read make of them"
+            for (count,) in rows(database, UNBUILT.format(**target))
             if count
         ]
-    elif rows(database, "select count(*) from quality.consumed_loads where model = 'perpetuals_ohlcv'") != [
-        (0,)
-    ]:
-        wrong.append("loads are claimed and there is no table")
     return wrong
 
 
-def _exists(database: Connection, table: str) -> bool:
+def exists(database: Connection, table: str) -> bool:
     return rows(database, "select to_regclass(%s) is not null", table)[0][0]
 
 
-def read_table(database: Connection) -> tuple[Candles, int]:
+def read_table(database: Connection, schema: str = "public") -> tuple[Candles, int]:
     """Return perpetuals_ohlcv by key, and how many of its rows have a key that another one has."""
-    found = rows(database, TABLE)
+    found = rows(database, TABLE.format(schema))
     held = {(row[0], row[1]): tuple(row[2:]) for row in found}
     return held, len(found) - len(held)
 

@@ -18,17 +18,21 @@ from typing import Any
 
 import psycopg2
 
+STATEMENT = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
 POINTS: Mapping[str, Mapping[str, str]] = {
     "fetch": {
         "window": "extract.pipeline:answer",
         "plan": "extract.pipeline:read_cursor",
+        "compare": "extract.pipeline:mark",
         "state": "dlt.pipeline.pipeline:Pipeline.sync_destination",
-        "sweep": "extract.landing:sweep",
+        "sweep": "extract.cleaning:sweep",
+        "swept": "extract.cleaning:_delete",
     },
     "extract": {
         "extract": "dlt.pipeline.pipeline:Pipeline.extract",
         "resource": "extract.source:_candles",
         "owed": "extract.source:owed_after",
+        "landed": "extract.source:landed_after",
     },
     "normalize": {
         "normalize": "dlt.pipeline.pipeline:Pipeline.normalize",
@@ -36,6 +40,7 @@ POINTS: Mapping[str, Mapping[str, str]] = {
         "hypertable": "extract.landing:prepare",
     },
     "load": {
+        "announce": "extract.landing:announce",
         "load": "dlt.pipeline.pipeline:Pipeline.load",
         "copy": "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run",
         "commit": "adbc_driver_manager.dbapi:Connection.commit",
@@ -45,14 +50,20 @@ POINTS: Mapping[str, Mapping[str, str]] = {
         "complete": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
         "count": "extract.landing:candles_in_load",
         "summary": "extract.landing:summarize",
+        "prune": "extract.cleaning:prune",
     },
     "dbt": {
-        "statement": "dbt.adapters.sql.connections:SQLConnectionManager.add_query",
+        "statement": STATEMENT,
         "commit": "dbt.adapters.postgres.connections:PostgresConnectionManager.commit",
         "begin": "dbt.adapters.postgres.connections:PostgresConnectionManager.begin",
+        "mark": f"{STATEMENT}?for update",
+        "range": f"{STATEMENT}?) as built",
+        "keys": f"{STATEMENT}?add primary key",
+        "moved": f"{STATEMENT}?read_at = now()",
     },
 }
-"""By the part of a command that they belong to: a name and where the function is."""
+"""By the part of a command that they belong to: a name and where the function is, and after a question mark
+what is in the arguments of the passes that count."""
 
 BEFORE, AFTER = "before", "after"
 KILL, CRASH, TERMINATE = "kill", "crash", "terminate"
@@ -100,21 +111,25 @@ class Victims:
 
 def install(hit: Hit, victims: Victims) -> None:
     """Wrap the function of a hit's point, in this process, so that its nth pass does what the hit says."""
-    where, _, qualified = POINTS[hit.part][hit.point].partition(":")
+    place, _, text = POINTS[hit.part][hit.point].partition("?")
+    where, _, qualified = place.partition(":")
     *path, name = qualified.split(".")
     owner: Any = importlib.import_module(where)
     for step in path:
         owner = getattr(owner, step)
-    setattr(owner, name, hooked(getattr(owner, name), hit, lambda: act(hit.action, victims)))
+    setattr(owner, name, hooked(getattr(owner, name), hit, lambda: act(hit.action, victims), text))
 
 
-def hooked(function: Callable[..., Any], hit: Hit, do: Callable[[], None]) -> Callable[..., Any]:
-    """Return a function that calls `do` before or after its nth call, and is the same otherwise."""
+def hooked(
+    function: Callable[..., Any], hit: Hit, do: Callable[[], None], text: str = ""
+) -> Callable[..., Any]:
+    """Return a function that calls `do` at its nth call, of those with `text`, and is the same otherwise."""
     passes = itertools.count(1)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        due = next(passes) == hit.nth
+        counts = not text or any(text in given for given in args if isinstance(given, str))
+        due = counts and next(passes) == hit.nth
         if due and hit.moment == BEFORE:
             do()
         result = function(*args, **kwargs)

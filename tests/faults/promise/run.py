@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from extract.server.connection import Connection
 from tests.faults.promise.checks import Difference, compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.exchange import Exchange, open_exchange
-from tests.faults.promise.looks import Seen, look, read_gaps, read_table
+from tests.faults.promise.looks import Seen, exists, look, read_gaps, read_table
 from tests.faults.promise.points import CRASH, KILL, TERMINATE
-from tests.faults.promise.scenario import BUILD, LYING, SPOILING, Scenario, Step, iso
+from tests.faults.promise.scenario import BUILD, DBT, DEV, LYING, SPOILING, UPKEEP, Scenario, Step, iso
 from tests.faults.promise.stage import Stage
 from tests.faults.promise.zygote import Ended
 
@@ -101,6 +102,8 @@ class _Play:
         self._begin(step.command, step.wanted)
         victims = self.stage.victims()
         hit = step.hit
+        can_build = has_raw_tables(self.stage.connection)
+        beside = self.stage.start_beside(self._plain(step.beside), self.exchange.url) if step.beside else None
         running = self.stage.start(
             self._arguments(step.command, step.wanted),
             self.exchange.url,
@@ -115,19 +118,30 @@ class _Play:
         ended = running.wait()
         disturbed = disturbed or Path(victims.reached).exists()
         self._note(step, ended, hit if hit else step.outside, disturbed=disturbed)
+        if beside:
+            self._expect_beside(step, beside.wait(), disturbed=disturbed, can_build=can_build)
         self._revive(step, disturbed=disturbed)
         expected = {0, 1, -9} if disturbed else {0, 1}
         assert ended.code in expected, f"step {number}: expected exit code 0 or 1, got {ended}"
         if ended.code == 1:
-            assert "error: " in ended.err or (step.command == BUILD and "Error in " in ended.out), (
+            assert "error: " in ended.err or (step.command in DBT and "rror" in ended.out), (
                 f"step {number}: expected a line that says why, got {ended}"
             )
         if not step.at_once:
             self.check(f"after step {number}")
 
+    def _expect_beside(self, step: Step, ended: Ended, *, disturbed: bool, can_build: bool) -> None:
+        """A build beside a command that is killed goes on; one whose server or sessions are hit may fail."""
+        self.result.steps.append(
+            f"beside it {step.beside}: exit {ended.code} in {ended.took_s:.1f} s {_last_line(ended.out)}"
+        )
+        self.result.faults.append(("people", f"plain dbt {step.beside} beside {_name(step.command)}"))
+        may_fail = not can_build or (disturbed and _action(step) in (CRASH, TERMINATE))
+        assert ended.code == 0 or may_fail, f"expected dbt beside {step.command} to succeed, got {ended}"
+        self.built = self.built or (step.beside == BUILD and ended.code == 0)
+
     def _revive(self, step: Step, *, disturbed: bool) -> None:
-        action = step.hit.action if step.hit else step.outside.action if step.outside else None
-        if disturbed and action == CRASH:
+        if disturbed and _action(step) == CRASH:
             self.stage.revive()
 
     def _note(self, step: Step, ended: Ended, what: Any, *, disturbed: bool) -> None:
@@ -144,12 +158,12 @@ class _Play:
             self.built = True
 
     def check(self, when: str) -> None:
-        """Check what holds at any time: cursors are not ahead of data, and claims are built."""
+        """Check what holds at any time: cursors are not ahead of data, and what was read is built."""
         self.stage.wait_until_quiet()
         names = list(self.scenario.created_ms)
         self.seen = look(self.stage.connection, names)
         truth = self.exchange.truth()
-        wrong = list(self.seen.wrong_claims)
+        wrong = list(self.seen.wrong_marks)
         for name, cursor in self.seen.cursors.items():
             if cursor.last_ms is not None:
                 wrong += wrong_cursor(
@@ -186,7 +200,13 @@ class _Play:
             "update": ["update", *everything, *lookback, *load],
             "repair": ["repair", "--again", *load],
             BUILD: ["dbt", "--", "run"],
+            DEV: self._plain(DEV),
+            UPKEEP: ["dbt", "--", "run-operation", "upkeep"],
         }[command]
+
+    @staticmethod
+    def _plain(target: str) -> list[str]:
+        return ["plain", "run", *(["--target", "dev"] if target == DEV else [])]
 
     def quiet(self) -> None:
         """Let undisturbed commands run until the table is the truth, and check that they suffice."""
@@ -210,6 +230,12 @@ class _Play:
         self.result.invented = len(difference.invented) + len(difference.wrong)
         left = remaining(difference)
         assert not left, "after the quiet run: " + "; ".join(left)
+        if self.scenario.has_dev:
+            self._run(DEV)
+            held, twice = read_table(self.stage.connection, "dbt_dev")
+            left = remaining(compare(held, self.exchange.truth()))
+            assert not left, "of the second target: " + "; ".join(left)
+            assert twice == 0, f"expected each candle of the second target once, got {twice} twice"
         self.check("after the quiet run")
         if self.scenario.audited:
             self._succeed(["audit"])
@@ -256,12 +282,27 @@ def buckets_too(ticks: set[int]) -> set[int]:
     return ticks | {tick // 60_000 * 60_000 for tick in ticks}
 
 
+def has_raw_tables(database: Connection) -> bool:
+    """Tell whether dbt can build: a load has made every raw table, and all of candles."""
+    wanted = ("candles_load", "fetches", "instruments", "_dlt_loads")
+    return all(exists(database, f"deribit_raw.{table}") for table in wanted)
+
+
+def _action(step: Step) -> str | None:
+    return step.hit.action if step.hit else step.outside.action if step.outside else None
+
+
+def _name(command: str) -> str:
+    return {BUILD: "dbt", DEV: "dbt of a second target", UPKEEP: "upkeep"}.get(command, "the load")
+
+
 def _fault(step: Step, *, built: bool) -> tuple[str, str]:
     """Return group and name of what hit a command, as the ledger's table has them."""
-    action = step.hit.action if step.hit else step.outside.action if step.outside else KILL
-    what = "dbt" if step.command == BUILD else "the load"
+    action, what = _action(step), _name(step.command)
     if step.command == BUILD:
         where = "during an increment" if built else "during the first build"
+    elif step.command in DBT:
+        where = "at any time"
     elif step.hit:
         where = "between COPY and bookkeeping" if _after_copy(step) else f"in {step.hit.part}"
     else:

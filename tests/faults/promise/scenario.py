@@ -15,7 +15,11 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 EARLIEST_MS = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp() * 1000)
 NAMES = ("BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL")
 LOADING = ("backfill", "update", "repair")
-BUILD = "build"
+BUILD, DEV, UPKEEP = "build", "dev", "upkeep"
+DBT = (BUILD, DEV, UPKEEP)
+"""Of perps; by plain dbt for a second target in the same database; and what `perps run` does at its end."""
+PLAIN = (BUILD, DEV)
+"""What plain dbt may build beside another command, which takes no lock of perps."""
 Fault = dict[str, Any]
 
 LYING = frozenset({"empty", "drop_first"})
@@ -26,13 +30,18 @@ MOST_PASSES: Mapping[str, int] = {
     "window": 6,
     "state": 1,
     "sweep": 1,
+    "swept": 1,
     "hypertable": 1,
     "tables": 1,
     "copy": 6,
     "commit": 6,
     "job": 6,
-    "statement": 70,
-    "begin": 8,
+    "statement": 150,
+    "begin": 20,
+    "mark": 12,
+    "range": 12,
+    "moved": 10,
+    "keys": 10,
 }
 """Up to which pass of a point something may happen; 2 where nothing else is said."""
 
@@ -53,7 +62,7 @@ class Step:
     """A disturbed command.
 
     Attributes:
-        command: backfill, update, repair or build.
+        command: backfill, update, repair, build, dev or upkeep.
         wanted: of a backfill: minutes since the origin, end exclusive.
         faults: of the API while it runs, as the simulator's JSON.
         hit: what is done to it at a point, if anything.
@@ -61,6 +70,7 @@ class Step:
         advance_ms: how far the exchange's clock moves before it.
         lost: whether the working folder is lost before it.
         at_once: whether the next command starts without a look at what this one left.
+        beside: of which target plain dbt builds meanwhile, BUILD or DEV, if any.
     """
 
     command: str
@@ -71,6 +81,7 @@ class Step:
     advance_ms: int
     lost: bool
     at_once: bool
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,11 @@ class Scenario:
     def kinds(self) -> set[str]:
         """Which faults of the API there are."""
         return {fault["kind"] for step in self.steps for fault in step.faults}
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there is a second target."""
+        return any(DEV in (step.command, step.beside) for step in self.steps)
 
     def __str__(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -186,7 +202,7 @@ def _step(rng: Random, number: int, length: int, *, calm: bool) -> Step:
     command = (
         rng.choice(("backfill", "update"))
         if number == 0
-        else rng.choice(("backfill", "update", "update", "repair", BUILD, BUILD, BUILD))
+        else rng.choice(("backfill", "update", "update", "repair", BUILD, BUILD, BUILD, DEV, UPKEEP))
     )
     if command == "repair" and not calm:  # there is no list of gaps to repair yet
         command = "update"
@@ -196,12 +212,13 @@ def _step(rng: Random, number: int, length: int, *, calm: bool) -> Step:
     return Step(
         command,
         wanted=(start, rng.randint(start + 1, minutes + 300)),
-        faults=() if command == BUILD else tuple(_reply_fault(rng) for _ in range(rng.randint(0, 3))),
+        faults=() if command in DBT else tuple(_reply_fault(rng) for _ in range(rng.randint(0, 3))),
         hit=hit,
         outside=outside,
         advance_ms=rng.choice((0, rng.randrange(20 * MINUTE_MS), rng.randrange(4 * HOUR_MS))),
         lost=rng.random() < 0.2,
         at_once=rng.random() < 0.25,
+        beside=rng.choice(PLAIN) if command != UPKEEP and rng.random() < 0.25 else None,
     )
 
 
@@ -212,11 +229,10 @@ def _disturbance(rng: Random, command: str) -> tuple[Hit | None, Outside | None]
     action = rng.choices((KILL, CRASH, TERMINATE), (7, 2, 1))[0]
     if chance < 0.35:
         return None, Outside(action, round(rng.uniform(0.1, 2.0), 2))
-    part = "dbt" if command == BUILD else rng.choice([name for name in POINTS if name != "dbt"])
-    point = rng.choice(list(POINTS[part]))
-    return Hit(
-        part, point, rng.choice((BEFORE, AFTER)), rng.randint(1, MOST_PASSES.get(point, 2)), action
-    ), None
+    part = "dbt" if command in DBT else rng.choice([name for name in POINTS if name != "dbt"])
+    point = "statement" if command == UPKEEP else rng.choice(list(POINTS[part]))
+    passes = 4 if command == UPKEEP else MOST_PASSES.get(point, 2)
+    return Hit(part, point, rng.choice((BEFORE, AFTER)), rng.randint(1, passes), action), None
 
 
 def _reply_fault(rng: Random) -> Fault:

@@ -38,11 +38,13 @@ class Stage:
         home: PERPS_HOME of the commands.
         cluster: the server.
         zygote: starts commands.
+        beside: starts commands beside those, once there have been some.
     """
 
     home: Path
     cluster: Cluster
     zygote: Zygote
+    beside: Zygote | None = None
 
     @property
     def connection(self) -> Connection:
@@ -93,16 +95,23 @@ class Stage:
         hit: Hit | None = None,
         victims: Victims | None = None,
     ) -> Running:
+        return self.zygote.start(arguments, self._environment(api, "dbt"), hit, victims, buckets)
+
+    def start_beside(self, arguments: Sequence[str], api: str) -> Running:
+        """Start a command that may run while another one does."""
+        self.beside = self.beside or Zygote(self.home, DATABASE)
+        return self.beside.start(arguments, self._environment(api, "dbt-beside"))
+
+    def _environment(self, api: str, files: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        env = kept | {
+        return kept | {
             **self.connection.env(),
             "DERIBIT_API_URL": api,
             "PERPS_HOME": str(self.home),
-            "DBT_TARGET_PATH": str(self.home / "target"),
-            "DBT_LOG_PATH": str(self.home / "dbt-logs"),
+            "DBT_TARGET_PATH": str(self.home / files / "target"),
+            "DBT_LOG_PATH": str(self.home / files / "logs"),
             "DBT_WRITE_JSON": "false",
         }
-        return self.zygote.start(arguments, env, hit, victims, buckets)
 
     def disturb(self, running: Running, action: str, victims: Victims) -> None:
         """Do to a running command from the outside what a hit does from the inside."""
@@ -122,9 +131,10 @@ def open_stage(cache: Path | None = None) -> Iterator[Stage]:
     cluster = Cluster(home / "server", cache or read_settings().cache)
     try:
         cluster.start()
-        zygote = Zygote(home, DATABASE)
-        yield Stage(home, cluster, zygote)
-        zygote.stop()
+        stage = Stage(home, cluster, Zygote(home, DATABASE))
+        yield stage
+        for zygote in filter(None, (stage.zygote, stage.beside)):
+            zygote.stop()
     finally:
         cluster.destroy()
         shutil.rmtree(home, ignore_errors=True)

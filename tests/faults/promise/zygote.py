@@ -26,6 +26,9 @@ from typing import Any
 from tests.faults.promise.points import Hit, Victims, install
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+TARGETS = ("default", "dev")
+MANIFESTS: dict[str, Any] = {}
+"""By target the dbt project that was read."""
 LONGEST_S = 240.0
 LONGEST_RETRY_S = 0.02
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -64,6 +67,7 @@ class Zygote:
             text=True,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **ONE_THREAD},
         )
+        self._line()  # when everything is imported and read
 
     def start(
         self,
@@ -85,7 +89,7 @@ class Zygote:
         }
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
-        pid = json.loads(self._line())["pid"]  # the first one comes when everything is imported
+        pid = json.loads(self._line())["pid"]
         return Running(self, pid, said, time.monotonic())
 
     def _line(self, seconds: float | None = None) -> str:
@@ -142,6 +146,7 @@ def serve() -> None:
     """Read commands, one a line; fork for each, say its number, wait, and say how it ended."""
     import_everything()
     read_project(Path(sys.argv[1]), sys.argv[2])
+    answer("ready")
     for line in sys.stdin:
         told = json.loads(line)
         expect_one_thread()
@@ -173,24 +178,35 @@ def import_everything() -> None:
 
 
 def read_project(folder: Path, database: str) -> None:
-    """Have a child read the dbt project once, as `perps run` does: it takes longer than most commands.
+    """Have children read the dbt project once a target, which takes longer than most commands.
 
-    Reading starts threads; what was read comes back as a file.
+    Reading starts threads; what was read comes back as a file. Audits are among it, for `perps audit`.
     """
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
+    from dbt.parser import manifest as formats  # noqa: PLC0415
 
     from extract import transform  # noqa: PLC0415
     from extract.server.connection import Connection  # noqa: PLC0415
 
-    file = folder / "manifest.msgpack"
-    if not (child := os.fork()):
-        os.environ.update(DBT_TARGET_PATH=str(folder / "target"), DBT_LOG_PATH=str(folder / "dbt-logs"))
-        with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), REPOSITORY) as dbt:
-            dbt.parse()
-        file.write_bytes(dbt.manifest.to_msgpack())
-        os._exit(0)
-    os.waitpid(child, 0)
-    transform.Dbt = partial(transform.Dbt, manifest=Manifest.from_msgpack(file.read_bytes()))
+    files = {target: folder / f"{target}.msgpack" for target in TARGETS}
+    children = []
+    for target, file in files.items():
+        if file.exists():
+            continue
+        if not (child := os.fork()):
+            os.environ.update(
+                DBT_TARGET_PATH=str(folder / target), DBT_LOG_PATH=str(folder / target / "logs")
+            )
+            with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), REPOSITORY) as dbt:
+                dbt.parse(["--target", target, *transform.base_variables("1", audit=True)])
+            file.write_bytes(dbt.manifest.to_msgpack(formats.extended_mashumaro_encoder))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    for target, file in files.items():
+        MANIFESTS[target] = Manifest.from_msgpack(file.read_bytes(), formats.extended_mashumuro_decoder)
+    transform.Dbt = partial(transform.Dbt, manifest=MANIFESTS["default"])
 
 
 def expect_one_thread() -> None:
@@ -226,19 +242,31 @@ def become(told: Mapping[str, Any]) -> None:
 def run(arguments: Sequence[str]) -> int:
     from extract.cli import main  # noqa: PLC0415
 
+    if arguments[0] == "plain":
+        return plain_dbt(arguments[1:])
     try:
         return main(arguments)
     except SystemExit as exit:
         return int(exit.code or 0)
 
 
+def plain_dbt(arguments: Sequence[str]) -> int:
+    """Run dbt as people do who do not use `perps`: it takes none of its locks."""
+    from extract import transform  # noqa: PLC0415
+    from extract.commands.shared import database  # noqa: PLC0415
+    from extract.settings import read_settings  # noqa: PLC0415
+
+    with transform.open_dbt(database(read_settings()), REPOSITORY) as dbt:
+        dbt.manifest = MANIFESTS["dev" if "dev" in arguments else "default"]
+        return 0 if dbt._invoke(arguments).success else 1
+
+
 def tweak(buckets: int) -> None:
-    """Make windows of `buckets` candles, so that short histories have many, hurry retries, merge early."""
-    from extract import pipeline, windows  # noqa: PLC0415
+    """Make windows of `buckets` candles, so that short histories have many, hurry retries."""
+    from extract import windows  # noqa: PLC0415
     from extract.commands import shared  # noqa: PLC0415
 
     windows.BUCKETS_PER_WINDOW = buckets
-    pipeline.merge_loads = partial(pipeline.merge_loads, keep=1, worth=1)
     shared.DeribitClient = partial(
         shared.DeribitClient, sleep=lambda seconds: time.sleep(min(seconds, LONGEST_RETRY_S))
     )
