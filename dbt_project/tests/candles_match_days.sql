@@ -34,9 +34,14 @@ ends as (
 
 ),
 
+checked_candles as (
+
+    {{ rows_in(spans, ref('perpetuals_ohlcv')) }}
+
+),
+
 counted as (
 
-    {% for span in spans -%}
     select
         instrument,
         {{ utc_day('timestamp') }} as day,
@@ -46,33 +51,14 @@ counted as (
         max(high) as high,
         min(low) as low,
         sum(volume) as volume
-    from {{ ref('perpetuals_ohlcv') }}
-    where timestamp >= '{{ span.starts_at }}'
-        and timestamp < '{{ span.ends_at }}'
+    from checked_candles
     group by 1, 2
-    {{ 'union all' if not loop.last }}
-    {% else -%}
-    select
-        null::text as instrument,
-        null::date as day,
-        0 as candles,
-        null::timestamptz as first_candle,
-        null::timestamptz as last_candle,
-        null::numeric as high,
-        null::numeric as low,
-        null::numeric as volume
-    where false
-    {%- endfor %}
 
 ),
 
 checked_days as (
 
-    select * from days
-    where false
-        {% for span in spans -%}
-        or (day >= '{{ span.starts_at }}' and day < '{{ span.ends_at }}')
-        {% endfor %}
+    {{ rows_in(spans, ref('ohlcv_candle_days'), 'day') }}
 
 ),
 

@@ -40,3 +40,17 @@
     {%- endset -%}
     {{ return(run_query(query).rows | list) }}
 {%- endmacro %}
+
+
+{#- Not one where with or: a compressed chunk would be read whole. -#}
+{% macro rows_in(spans, relation, time='timestamp') -%}
+    {% for span in spans -%}
+    select * from {{ relation }}
+    where {{ time }} >= '{{ span.starts_at }}'
+        and {{ time }} < '{{ span.ends_at }}'
+    {{ 'union all' if not loop.last }}
+    {% else -%}
+    select * from {{ relation }}
+    where false
+    {% endfor -%}
+{%- endmacro %}

@@ -54,7 +54,6 @@
         'index': none,
     } -%}
     {%- do options.update((node.config if node else config).get('meta') or {}) -%}
-    {%- do options.update({'chunk': chunk_interval_of(options)}) -%}
     {{ return(options) }}
 {%- endmacro %}
 
@@ -80,7 +79,7 @@
             alter table {{ table }} drop constraint {{ table.identifier }}_pkey;
             select create_hypertable(
                 '{{ relation_name(table) }}',
-                by_range('{{ options.time_column }}', interval '{{ options.chunk }}'),
+                by_range('{{ options.time_column }}', interval '{{ chunk_interval_of(options) }}'),
                 create_default_indexes => false
             );
         {%- endcall -%}

@@ -45,7 +45,7 @@
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'hypertable' -%}
         {%- set options = hypertable_options(node) -%}
         {%- do found.append({
-            'name': node.schema ~ '.' ~ node.alias, 'chunk': options.chunk, 'columnstore': options.columnstore,
+            'name': node.schema ~ '.' ~ node.alias, 'chunk': chunk_interval_of(options), 'columnstore': options.columnstore,
             'segment_by': 'instrument', 'order_by': '"' ~ options.time_column ~ '"',
         }) -%}
     {%- endfor -%}

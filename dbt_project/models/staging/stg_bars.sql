@@ -4,14 +4,6 @@ with candles as (
 
 ),
 
-unfinished_loads as (
-
-    select load_id
-    from {{ source('deribit_raw', '_dlt_loads') }}
-    where status <> 0
-
-),
-
 final as (
 
     select
@@ -31,7 +23,7 @@ final as (
         and greatest(abs(open), abs(high), abs(low), abs(close)) < 1e10::double precision
         and abs(volume) < 1e30::double precision
         and num_nulls(open, high, low, close, volume) = 0
-        and _dlt_load_id not in (select load_id from unfinished_loads)
+        and {{ load_is_complete() }}
 
 )
 

@@ -4,14 +4,6 @@ with candles as (
 
 ),
 
-unfinished_loads as (
-
-    select load_id
-    from {{ source('deribit_raw', '_dlt_loads') }}
-    where status <> 0
-
-),
-
 final as (
 
     select
@@ -27,7 +19,7 @@ final as (
     from candles
     where resolution = '{{ base_resolution() }}'
         and {{ is_usable() }}
-        and _dlt_load_id not in (select load_id from unfinished_loads)
+        and {{ load_is_complete() }}
 
 )
 

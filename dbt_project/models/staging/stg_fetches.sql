@@ -4,14 +4,6 @@ with fetches as (
 
 ),
 
-unfinished_loads as (
-
-    select load_id
-    from {{ source('deribit_raw', '_dlt_loads') }}
-    where status <> 0
-
-),
-
 final as (
 
     select
@@ -27,7 +19,7 @@ final as (
         _dlt_load_id::text as load_id,
         _dlt_load_id::numeric as load_number
     from fetches
-    where _dlt_load_id not in (select load_id from unfinished_loads)
+    where {{ load_is_complete() }}
 
 )
 

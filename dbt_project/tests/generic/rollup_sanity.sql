@@ -11,16 +11,19 @@ with rollup as (
 
 ),
 
-{% for span in spans -%}
-stored_{{ loop.index }} as (
+stored as (
 
-    select * from {{ model }}
-    where timestamp >= '{{ span.starts_at }}'
-        and timestamp < '{{ span.ends_at }}'
+    {{ rows_in(spans, model) }}
 
 ),
 
-rolled_{{ loop.index }} as (
+rolled_rows as (
+
+    {{ rows_in(spans, ref(upstream.model)) }}
+
+),
+
+rolled as (
 
     select
         {{ bucket_open('timestamp', minutes, anchor) }} as timestamp,
@@ -29,14 +32,11 @@ rolled_{{ loop.index }} as (
         min(low) as low,
         sum(volume) as volume,
         {{ 'count(*)' if upstream.model == 'perpetuals_ohlcv' else 'sum(candles)' }} as candles
-    from {{ ref(upstream.model) }}
-    where timestamp >= '{{ span.starts_at }}'
-        and timestamp < '{{ span.ends_at }}'
+    from rolled_rows
     group by 1, 2
 
 ),
 
-{% endfor -%}
 final as (
 
     select
@@ -51,7 +51,6 @@ final as (
         or candles not between 1 and {{ minutes // bucket_minutes() }}
         or complete <> (candles = {{ minutes // bucket_minutes() }})
 
-    {% for span in spans -%}
     union all
 
     select
@@ -59,13 +58,12 @@ final as (
         coalesce(stored.instrument, rolled.instrument),
         stored.candles,
         'not what {{ upstream.model }} makes of it'
-    from stored_{{ loop.index }} as stored
-    full join rolled_{{ loop.index }} as rolled
+    from stored
+    full join rolled
         on rolled.timestamp = stored.timestamp
         and rolled.instrument = stored.instrument
     where (stored.high, stored.low, stored.volume, stored.candles) is distinct from (rolled.high, rolled.low, rolled.volume, rolled.candles)
 
-    {% endfor -%}
     union all
 
     select null, null, null, 'no rows'
