@@ -19,7 +19,7 @@ create table public.perpetuals_ohlcv (
 );
 select create_hypertable('public.perpetuals_ohlcv', by_range('timestamp', interval '7 days'));
 create table quality.watermarks (
-    relation text, resolution text, read_after numeric, read_to numeric, read_at timestamptz, has_rows boolean
+    relation text, resolution text, read_to numeric, changed_to numeric, read_at timestamptz, has_rows boolean
 );
 create table quality.ohlcv_days (
     instrument text, day date, candles int, expected int, first_candle timestamptz, last_candle timestamptz,
@@ -70,7 +70,7 @@ group by instrument;
 LOADED = """
 insert into deribit_raw._dlt_loads values ('1767225870.5', 0, '2026-01-01 00:05:00.123+00');
 insert into quality.watermarks
-values ('public.perpetuals_ohlcv', '1', 0, 1767225870.5, '2026-01-01 00:06+00', true);
+values ('public.perpetuals_ohlcv', '1', 1767225870.5, 1767225870.5, '2026-01-01 00:06+00', true);
 """
 
 # the newest candle of everything is 2025-12-31 23:59; prices walk as markets do, on a grid of half a dollar

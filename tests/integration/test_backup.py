@@ -65,7 +65,7 @@ SHAPE = {
     """,
 }
 SCHEMAS = ["public", "quality", "deribit_raw", "staging"]
-MARKS = "select relation, read_after, read_to, has_rows from quality.watermarks order by 1"
+MARKS = "select relation, read_to, changed_to, has_rows from quality.watermarks order by 1"
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,9 @@ def versions(project: DbtProject) -> list[tuple[str, ...]]:
 
 
 def marks(project: DbtProject) -> dict[str, tuple[Decimal, Decimal]]:
-    """Return which loads each relation has read: after the first, up to the second."""
-    read = project.query("select relation, read_after, read_to from quality.watermarks")
-    return {relation: (after, to) for relation, after, to in read}
+    """Return up to which load each relation has read, and had read when it last had something to build."""
+    read = project.query("select relation, read_to, changed_to from quality.watermarks")
+    return {relation: (to, changed_to) for relation, to, changed_to in read}
 
 
 def written(project: DbtProject) -> list[tuple[Any, ...]]:
@@ -90,11 +90,11 @@ def test_the_mark_moves_with_the_rows_and_a_follower_reads_no_further(project: D
     project.build("--select", "ohlcv_candle_days")
     assert project.query("select candles from quality.ohlcv_candle_days") == [(5,)]
     project.build(*MODEL)
-    zero, nine, ten = Decimal(0), Decimal("9.5"), Decimal("10.5")
-    assert marks(project)["public.perpetuals_ohlcv"] == (nine, ten)
-    assert marks(project)["quality.ohlcv_candle_days"] == (zero, nine)
+    nine, ten = Decimal("9.5"), Decimal("10.5")
+    assert marks(project)["public.perpetuals_ohlcv"] == (ten, ten)
+    assert marks(project)["quality.ohlcv_candle_days"] == (nine, nine)
     project.build("--select", "ohlcv_candle_days")
-    assert marks(project)["quality.ohlcv_candle_days"] == (nine, ten)
+    assert marks(project)["quality.ohlcv_candle_days"] == (ten, ten)
     assert project.query("select candles from quality.ohlcv_candle_days") == [(10,)]
 
 
@@ -169,7 +169,7 @@ def test_a_mark_older_than_the_answers_that_are_kept_takes_its_ranges_from_raw(p
     assert project.query(compared) == [(minute(60), "identical"), (minute(2 * DAY), "missing_at_deribit")]
     days = "select day::text, candles from quality.ohlcv_candle_days order by 1 desc limit 2"
     assert project.query(days) == [("2024-02-10", 10), ("2024-01-04", 5)]
-    read = {to for _, to in marks(project).values()}
+    read = {to for to, _ in marks(project).values()}
     assert read == {Decimal(f"{start + month}.5")}
 
 

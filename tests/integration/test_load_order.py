@@ -33,7 +33,7 @@ UNFINISHED = "select count(*) from deribit_raw._dlt_loads where status <> 0"
 WATERMARKS = """
 create schema {schema};
 create table {schema}.watermarks (
-    relation text primary key, resolution text, read_after numeric, read_to numeric, read_at timestamptz,
+    relation text primary key, resolution text, read_to numeric, changed_to numeric, read_at timestamptz,
     has_rows boolean
 );
 insert into {schema}.watermarks (relation, resolution, read_to)

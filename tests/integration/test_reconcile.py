@@ -42,6 +42,12 @@ def test_hours_of_one_instrument_and_range(loaded, exchange, perps):
     assert [(entry.instrument, entry.resolution) for entry in asked] == [(ETH, "60")]
 
 
+def test_bars_do_not_make_what_stands_on_minutes_look_behind(loaded, exchange, perps):
+    assert perps("reconcile", database=loaded, api=exchange.base_url).returncode == 0
+    tested = perps("dbt", "--", "test", "--exclude-resource-type", "unit_test", database=loaded)
+    assert tested.returncode == 0, tested.stdout
+
+
 def test_an_update_of_the_minutes_goes_on_as_before(loaded, exchange, perps):
     control(exchange.base_url, "clock", {"now": "2024-01-06T01:00:30Z"})
     result = perps("update", "--lookback", "10", database=loaded, api=exchange.base_url)

@@ -17,10 +17,11 @@
     {%- endif -%}
 
     {%- if mark.read_to | float > mark.read_after | float -%}
-        {%- for range in touched_ranges(mark, options) -%}
+        {%- set ranges = touched_ranges(mark, options) -%}
+        {%- for range in ranges -%}
             {%- do build_range(table, range, mark, options, statements, written) -%}
         {%- endfor -%}
-        {%- do run_query(move_watermark(table, mark)) -%}
+        {%- do run_query(move_watermark(table, mark, ranges | length > 0)) -%}
     {%- endif -%}
     {%- if mark.is_new -%}
         {%- do run_query(keys_of(table, options)) -%}

@@ -72,8 +72,8 @@
     create table if not exists {{ bookkeeping('watermarks') }} (
         relation text primary key,
         resolution text not null,
-        read_after numeric not null,
         read_to numeric not null,
+        changed_to numeric not null,
         read_at timestamptz not null,
         has_rows boolean not null
     );

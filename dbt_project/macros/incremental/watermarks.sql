@@ -94,17 +94,17 @@
 
 {% macro start_again(relations) -%}
     update {{ bookkeeping('watermarks') }}
-    set read_after = 0, read_to = 0
+    set read_to = 0
     where relation in ('{{ relations | join("', '") }}')
 {%- endmacro %}
 
 
-{% macro move_watermark(table, mark) -%}
+{% macro move_watermark(table, mark, has_changes) -%}
     update {{ bookkeeping('watermarks') }}
     set
         resolution = '{{ base_resolution() }}',
-        read_after = {{ mark.read_after }},
         read_to = {{ mark.read_to }},
+        {{ 'changed_to = ' ~ mark.read_to ~ ',' if has_changes }}
         read_at = now(),
         has_rows = exists (select from {{ table }})
     where relation = '{{ relation_name(table) }}'
@@ -112,9 +112,9 @@
 
 
 {#- For SQL of models and tests: up to which load a model has read; 0 when it has read none. -#}
-{% macro read_to(model_name) -%}
+{% macro read_to(model_name, column='read_to') -%}
     coalesce((
-        select read_to from {{ bookkeeping('watermarks') }}
+        select {{ column }} from {{ bookkeeping('watermarks') }}
         where relation = '{{ relation_of(model_name) }}'
     ), 0)
 {%- endmacro %}
@@ -144,7 +144,7 @@
 {%- endmacro %}
 
 
-{#- For tests of models on models: whether a model has not read all that another one has. -#}
+{#- For tests of models on models: whether a model has not read all that has changed another one. -#}
 {% macro is_behind(follower, upstream='perpetuals_ohlcv') -%}
-    {{ read_to(follower) }} < {{ read_to(upstream) }}
+    {{ read_to(follower) }} < {{ read_to(upstream, 'changed_to') }}
 {%- endmacro %}

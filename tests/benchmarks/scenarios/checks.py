@@ -1,20 +1,32 @@
-"""Every dbt test and the full audit over the large table."""
+"""Bars compared with the table, every dbt test, and the full audit over all of it."""
 
 from __future__ import annotations
 
 from tests.benchmarks.costs import add_costs, add_peaks
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
-from tests.benchmarks.scenarios.base import repaired
+from tests.benchmarks.scenarios.base import DAY_MS, repaired
+from tests.benchmarks.spans import iso, newest
 from tests.benchmarks.stage import Stage
 
 TESTS = ("dbt", "--", "test", "--exclude-resource-type", "unit_test")
 SLOWEST = 5
+BARS = (("1D", "a year of daily bars", 365), ("60", "a month of hourly bars", 30))
 
 
 def run(stage: Stage, results: Results, plan: Plan) -> None:
-    """Run the tests, then the audit."""
-    database = repaired(stage, results, plan, plan.full)
+    """Load and compare bars, then run the tests and the audit beside them."""
+    database, span = repaired(stage, results, plan, plan.full), newest(plan.full)
+    for resolution, case, days in BARS:
+        results.progress(f"perps reconcile, {case}")
+        start = max(span.start_ms, span.end_ms - days * DAY_MS)
+        cost = stage.perps(
+            *("reconcile", "--resolution", resolution, "--start", iso(start), "--end", iso(span.end_ms)),
+            database=database,
+            exchange=stage.unlimited(span.end_ms + DAY_MS),
+        )
+        results.add(f"perps reconcile, {case}", "seconds, process", cost.seconds, "s")
+        add_costs(results, f"perps reconcile, {case}", cost)
     for number in range(plan.runs):
         for case, command, goal in (
             ("all dbt tests", TESTS, "below 15"),
