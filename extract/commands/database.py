@@ -167,6 +167,6 @@ def describe_edition(edition: str | None) -> str:
     """
     known = {
         "apache": "Apache edition: no columnstore, tables stay as rows; everything else is the same",
-        "timescale": "Community edition: dbt build compresses chunks that are a week old, see README",
+        "timescale": "Community edition: perps run compresses chunks that are a week old, see README",
     }
     return known.get(edition or "", "edition of TimescaleDB unknown")

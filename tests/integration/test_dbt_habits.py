@@ -16,6 +16,7 @@ from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
 
 DAY = 1440
 DBT = "from dbt.cli.main import cli; cli()"
+KEY = " constraints: [{type: primary_key, columns: [timestamp, instrument]}],"
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +115,17 @@ def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tm
     )
     (folder / "closes.yml").write_text(
         "models: [{name: closes, description: Closes., config: {contract: {enforced: true}},"
-        " constraints: [{type: primary_key, columns: [timestamp, instrument]}],"
-        " columns: [{name: timestamp, data_type: timestamptz, description: At.},"
+        + KEY
+        + " columns: [{name: timestamp, data_type: timestamptz, description: At.},"
         " {name: instrument, data_type: text, description: Of.},"
         " {name: close, data_type: 'numeric(18,8)', description: Last.}]}]"
     )
     project = DbtProject(built.connection, tmp_path / "work", copy)
+    described = (folder / "closes.yml").read_text()
+    (folder / "closes.yml").write_text(described.replace(KEY, ""))
+    refused = project.run("run", "--select", "closes").output
+    assert "expected a primary key among the constraints of closes in its .yml, got none" in refused
+    (folder / "closes.yml").write_text(described)
     project.build("--select", "closes")
     same = "select count(*) from closes natural join perpetuals_ohlcv"
     assert project.query(same) == [(2 * DAY,)]

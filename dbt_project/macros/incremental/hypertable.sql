@@ -11,6 +11,7 @@
 
     {%- set mark = lock_watermark(table) -%}
     {%- do expect_hypertable(table, mark) -%}
+    {%- do primary_key() -%}
     {%- do define_hypertable(table, mark, options) -%}
     {%- if starts_again(table, mark) -%}
         {%- do mark.update({'read_after': '0'}) -%}
@@ -132,5 +133,12 @@
 
 
 {% macro primary_key() -%}
-    {{ return((model.constraints | selectattr('type', 'equalto', 'primary_key') | first).columns) }}
+    {%- set keys = model.constraints | selectattr('type', 'equalto', 'primary_key') | list -%}
+    {%- if not keys -%}
+        {{ exceptions.raise_compiler_error(
+            "expected a primary key among the constraints of " ~ model.name ~ " in its .yml, got none; for example "
+            ~ "constraints: [{type: primary_key, columns: [timestamp, instrument]}]"
+        ) }}
+    {%- endif -%}
+    {{ return(keys[0].columns) }}
 {%- endmacro %}

@@ -27,6 +27,7 @@
         {%- call statement('main') -%}
             {{ define(view, definition, comments_of(view), sql) }}
         {%- endcall -%}
+        {%- do store_raw_result('main', message='CREATE VIEW', code='CREATE VIEW', rows_affected=0) -%}
     {%- endif -%}
     {%- do apply_grants(view, config.get('grants'), should_revoke=false) -%}
 
