@@ -63,7 +63,7 @@ begin
     end if;
     delete from deribit_raw._dlt_loads where load_id = new.load_id and status <> 0;
     if not found then
-        raise exception 'load % was never announced, or a later run gave it up', new.load_id using errcode = 'PERP1';
+        raise exception 'load % is not announced, or was given up', new.load_id using errcode = 'PERP1';
     end if;
     return new;
 end $$;

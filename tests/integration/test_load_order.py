@@ -206,7 +206,7 @@ def test_a_killed_run_that_still_commits_completes_nothing_that_was_swept(load, 
     run(database, ENTER.format(now, 1))
     sweeping, late = database.connect(), database.connect()
     cleaning.sweep(sweeping)
-    with late.cursor() as cursor, pytest.raises(psycopg2.Error, match="a later run gave it up"):
+    with late.cursor() as cursor, pytest.raises(psycopg2.Error, match="is not announced, or was given up"):
         cursor.execute(ENTER.format(now, 0))
     sweeping.close()
     late.close()
