@@ -17,6 +17,7 @@ from types import FrameType
 from extract.arguments import build_parser
 from extract.errors import PerpsError
 from extract.messages import LineFormatter, one_line
+from extract.own_settings import shut_out
 from extract.server.files import make_folder
 from extract.settings import Settings, read_settings
 
@@ -33,6 +34,7 @@ class TerminatedError(KeyboardInterrupt):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     args = build_parser().parse_args(arguments)
+    shut_out(os.environ)
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe

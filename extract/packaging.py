@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,23 +25,12 @@ from psycopg2.extensions import connection as PgConnection
 
 from extract import cleaning, landing
 from extract.errors import PerpsError
+from extract.own_settings import dlt_settings
 from extract.server.connection import PATIENCE, Connection
 from extract.state import SOURCE
 from extract.windows import Interval
 
 log = logging.getLogger(__name__)
-
-DLT_SETTINGS = {
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "CRITICAL",  # failures come back as exceptions, and go to the log file as such
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    # with more (or WORKERS in the environment) it forks, and forks of a killed run hold its lock for ever
-    "NORMALIZE__WORKERS": "1",
-    "DATA_WRITER__DISABLE_COMPRESSION": "true",  # gzip was 70 % of normalize
-    "DATA_WRITER__COMPRESSION": "none",  # of parquet; the files live for seconds
-}
-"""dlt takes these from the environment only; they are set before its first pipeline is made."""
-
 
 M_ARENA_MAX, ARENAS = -8, 2
 """glibc's option, see mallopt(3), and how many arenas the threads share."""
@@ -73,23 +61,23 @@ def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> 
     """
     share_memory()
     folder = workdir / landing.database_key(locked)
-    os.environ.update(DLT_SETTINGS | {"DLT_DATA_DIR": str(folder)})
     cleaning.sweep(locked)
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
     # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
     password = database.password or locked.info.password or "none"
     _expect_no_spaces(database.user, password)
-    pipeline = dlt.pipeline(
-        SOURCE,
-        pipelines_dir=str(folder),
-        destination=postgres(replace(database, password=password).url(PATIENCE), create_indexes=False),
-        dataset_name=landing.DATASET,
-    )
-    with one_line_errors("read the state of earlier loads"):
-        pipeline.sync_destination()
-    yield pipeline
-    pipeline.deactivate()
+    with dlt_settings(folder):
+        pipeline = dlt.pipeline(
+            SOURCE,
+            pipelines_dir=str(folder),
+            destination=postgres(replace(database, password=password).url(PATIENCE), create_indexes=False),
+            dataset_name=landing.DATASET,
+        )
+        with one_line_errors("read the state of earlier loads"):
+            pipeline.sync_destination()
+        yield pipeline
+        pipeline.deactivate()
     shutil.rmtree(folder, ignore_errors=True)
 
 

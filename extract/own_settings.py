@@ -1,0 +1,54 @@
+"""dlt and dbt with the settings of this project, and with none that they find for themselves.
+
+dlt reads settings from the environment, where `REFRESH` or `WORKERS` may well be somebody else's, and from
+`.dlt` in the current folder and at home; dbt reads `DBT_*`. A few of these delete what was loaded, or load it
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LET_IN = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WRITE_JSON"})
+"""Where dbt writes what, and how it looks: nothing that changes a table."""
+
+DLT_SETTINGS: dict[str, Any] = {
+    # failures come back as exceptions, and go to the log file as such
+    "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL"},
+    "providers": {"enable_airflow_secrets": False},
+    # with more workers it forks, and forks of a killed run hold its lock for ever
+    "normalize": {"workers": 1, "parquet_normalizer": {"add_dlt_load_id": True}},
+    # gzip was 70 % of normalize; the files live for seconds
+    "data_writer": {"disable_compression": True, "compression": "none"},
+}
+
+
+def shut_out(environment: MutableMapping[str, str]) -> None:
+    """Take dlt's and dbt's own variables out of an environment. dlt reads some while it is imported."""
+    for name in [name for name in environment if name.startswith(("DLT_", "DBT_")) and name not in LET_IN]:
+        del environment[name]
+
+
+@contextmanager
+def dlt_settings(folder: Path) -> Iterator[None]:
+    """Let dlt know `DLT_SETTINGS` and nothing else as long as this lasts, and write to one folder.
+
+    Args:
+        folder: need not exist; no settings are read from it.
+    """
+    from dlt.common.configuration.container import Container  # noqa: PLC0415  # see shut_out
+    from dlt.common.configuration.providers.doc import CustomLoaderDocProvider  # noqa: PLC0415
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext  # noqa: PLC0415
+    from dlt.common.runtime.run_context import RunContext  # noqa: PLC0415
+
+    class OwnContext(RunContext):
+        run_dir = local_dir = data_dir = global_dir = property(lambda _: str(folder))
+
+        def initial_providers(self) -> list[Any]:
+            return [CustomLoaderDocProvider("perps", lambda: DLT_SETTINGS)]
+
+    with Container().injectable_context(PluggableRunContext(OwnContext(None))):
+        yield
