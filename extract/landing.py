@@ -1,10 +1,9 @@
-"""The raw tables in TimescaleDB: the run lock, what they need beside dlt's columns, what arrived."""
+"""The raw tables in TimescaleDB: what they need beside dlt's columns, and what arrived."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 
 import psycopg2
 from psycopg2 import sql
@@ -12,7 +11,6 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.errors import PerpsError
-from extract.server.connection import Connection, DatabaseError
 from extract.times import format_time
 from extract.windows import Interval
 
@@ -20,7 +18,6 @@ log = logging.getLogger(__name__)
 
 DATASET = "deribit_raw"
 READER = "perps_reader"
-LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
 REFUSED = "PERP1"
 """SQLSTATE of a load that must not become complete any more."""
 
@@ -74,78 +71,6 @@ create trigger loads_in_order before insert on deribit_raw._dlt_loads
 complete: what is unfinished is a short list, whatever the number of loads, and no guess. What has read all
 loads up to the newest complete one never misses an older one that completes later; and a session of a killed
 run that commits late completes nothing that a later run has swept."""
-
-
-class BusyError(PerpsError):
-    """Another run holds the lock."""
-
-
-@contextmanager
-def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgConnection]:
-    """Hold one of the database's locks, on a connection of its own that ends with it.
-
-    Args:
-        database: whose lock.
-        lock: `LOCK` for runs that load, `BUILD_LOCK` for dbt commands that write.
-
-    Raises:
-        BusyError: another run holds it.
-        DatabaseError: the database cannot be reached, or its connection is lost meanwhile.
-    """
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
-            if not cursor.fetchone()[0]:
-                raise BusyError(
-                    f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
-                    f"{database.dbname}, found another at work{_holder(cursor, lock)}; wait for it, or stop "
-                    "it, then run the same command again"
-                )
-        try:
-            yield opened
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise DatabaseError(
-                f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
-                "what was loaded before is safe, run the same command again"
-            ) from error
-        finally:
-            _let_go(opened, lock)
-    finally:
-        opened.close()
-
-
-def _holder(cursor: PgCursor, lock: tuple[int, int]) -> str:
-    """Say which session holds a lock: of a machine that is gone, nobody knows but the server."""
-    cursor.execute(
-        "select format(' since %%s (session %%s%%s)',"
-        """ to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr))"""
-        " from pg_locks join pg_stat_activity using (pid)"
-        " where locktype = 'advisory' and granted and classid::bigint = %s and objid = %s"
-        " and pg_locks.database = (select oid from pg_database where datname = current_database())",
-        lock,
-    )
-    found = cursor.fetchone()
-    return found[0] if found else ""
-
-
-def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
-    """Give a lock back at once: the server notices a closed connection only some time later.
-
-    A lost connection has lost its lock.
-    """
-    with suppress(psycopg2.Error), opened.cursor() as cursor:
-        cursor.execute("select pg_advisory_unlock(%s, %s)", lock)
-
-
-def expect_lock(opened: PgConnection) -> None:
-    """Make sure that a run still holds its lock: the server gives it to others when the connection is lost.
-
-    Raises:
-        psycopg2.Error: the connection is lost.
-    """
-    with opened.cursor() as cursor:
-        cursor.execute("select 1")
 
 
 def prepare(opened: PgConnection) -> bool:

@@ -25,6 +25,7 @@ from psycopg2.extensions import connection as PgConnection
 
 from extract import cleaning, landing
 from extract.errors import PerpsError
+from extract.locks import expect_lock
 from extract.own_settings import dlt_settings
 from extract.server.connection import PATIENCE, Connection
 from extract.state import SOURCE
@@ -128,7 +129,7 @@ class Packages:
             if not self.prepared:
                 self.pipeline.sync_schema()
                 self.prepared = landing.prepare(self.locked)
-            landing.expect_lock(self.locked)
+            expect_lock(self.locked)
             info = self._load()
             landed = sum(landing.candles_in_load(self.locked, load_id, within) for load_id in info.loads_ids)
         pa.default_memory_pool().release_unused()

@@ -12,6 +12,7 @@ from extract.compare import mark
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer, Prefetcher, answer
+from extract.locks import run_lock
 from extract.outcome import Outcome, raise_incomplete
 from extract.packaging import Packages, one_line_errors, open_pipeline
 from extract.progress import RunProgress, Silent
@@ -143,7 +144,7 @@ class Loader:
         reach_ms: int | None = None,
         loaded_at: Resolution | None = None,
     ) -> Outcome:
-        with landing.run_lock(self.database) as locked:
+        with run_lock(self.database) as locked:
             check_server(locked)
             landing.check_clock(locked, time.time())
             clock, (listed, refused) = self.client.server_time(), self.client.instruments()

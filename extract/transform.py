@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from extract.errors import PerpsError
-from extract.landing import BUILD_LOCK, run_lock
+from extract.locks import BUILD_LOCK, run_lock
 from extract.server.connection import Connection
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})

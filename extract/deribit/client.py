@@ -18,6 +18,7 @@ from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
 from extract.deribit.candles import Chart, parse_chart
 from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.instruments import Listed, parse_instruments
+from extract.deribit.network import open_session, unreachable
 from extract.deribit.replies import Reply, check_time, decode
 from extract.resolution import Resolution
 
@@ -52,19 +53,19 @@ class DeribitClient:
         self._budget, self._attempts, self._sleep = budget, attempts, sleep
         self._threads = threading.local()
         self._stopping = threading.Event()
+        self._reached = threading.Event()
 
     def stop(self) -> None:
         """Give up every wait for another try: the run is over."""
         self._stopping.set()
 
     def server_time(self) -> Reply:
-        """Return the server's clock, UTC ms, as the reply's result. Gives up soon: it is the first contact.
+        """Return the server's clock, UTC ms, as the reply's result.
 
         Raises:
             DeribitError: the API cannot be reached.
         """
-        attempts = min(self._attempts, FIRST_CONTACT_ATTEMPTS)
-        return self._retrying(lambda: check_time(self._once("get_time", {})), attempts)
+        return self._retrying(lambda: check_time(self._once("get_time", {})))
 
     def instruments(self) -> Listed:
         """Return every listed perpetual, and say which ones cannot be used.
@@ -74,7 +75,7 @@ class DeribitClient:
         """
         params = {"currency": "any", "kind": "future", "expired": "false"}
         listed: Listed = self._retrying(
-            lambda: parse_instruments(self._once("get_instruments", params).result), self._attempts
+            lambda: parse_instruments(self._once("get_instruments", params).result)
         )
         for reason in listed.refused:
             log.warning("%s; that perpetual is left out", reason)
@@ -102,15 +103,22 @@ class DeribitClient:
             reply = self._once("get_tradingview_chart_data", params)
             return parse_chart(reply.result, resolution, start_ms, end_ms), reply
 
-        chart, reply = self._retrying(ask, self._attempts)
+        chart, reply = self._retrying(ask)
         for _ in range(REASK_OFF_GRID):
             if not chart.off_grid:
                 break
             log.warning("%s: %d ticks off the bucket grid, asking again", instrument, chart.off_grid)
-            chart, reply = self._retrying(ask, self._attempts)
+            chart, reply = self._retrying(ask)
         return chart, reply
 
-    def _retrying(self, ask: Callable[[], Any], attempts: int) -> Any:
+    def _retrying(self, ask: Callable[[], Any]) -> Any:
+        """Ask until there is an answer, patiently once the API has answered anything, and not long before."""
+
+        def enough(state: tenacity.RetryCallState) -> bool:
+            patient = self._reached.is_set()
+            most = self._attempts if patient else min(self._attempts, FIRST_CONTACT_ATTEMPTS)
+            return state.attempt_number >= most
+
         backoff = tenacity.wait_exponential(0.5, max=LONGEST_WAIT_S) + tenacity.wait_random(0, 0.5)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -120,7 +128,7 @@ class DeribitClient:
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(self._stopping),
+            stop=tenacity.stop_any(enough, tenacity.stop_when_event_set(self._stopping)),
             wait=wait,
             sleep=self._sleep or self._stopping.wait,
             before_sleep=_log_retry,
@@ -140,13 +148,12 @@ class DeribitClient:
             )
             body = self._read(response, began)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            kind = type(error).__name__
-            raise PermanentError(f"expected an http address in DERIBIT_API_URL, got {kind}") from None
+            raise PermanentError(unreachable(self.api_url, error)) from None
         except BodyError as error:
             raise TransientError(f"{error}; check DERIBIT_API_URL") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             self._forget_session()
-            raise TransientError(self._unreachable(error)) from None
+            raise TransientError(unreachable(self.api_url, error)) from None
         try:
             reply = decode(response.status_code, response.headers, body, self._host)
         except TransientError as error:
@@ -154,6 +161,7 @@ class DeribitClient:
                 self._budget.too_fast(error.retry_after)
             raise
         self._budget.answered()
+        self._reached.set()
         return reply
 
     def _read(self, response: requests.Response, began: float) -> bytes:
@@ -165,9 +173,7 @@ class DeribitClient:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
-            self._threads.session = requests.Session()
-            # else requests sends what ~/.netrc has for the host; proxies of the environment stay in use
-            self._threads.session.auth = lambda request: request
+            self._threads.session = open_session(self.api_url)
         return self._threads.session
 
     def _forget_session(self) -> None:
@@ -178,13 +184,6 @@ class DeribitClient:
     @property
     def _host(self) -> str:
         return urlsplit(self.api_url).hostname or ""
-
-    def _unreachable(self, error: Exception) -> str:
-        kind = type(error).__name__
-        return (
-            f"expected the deribit api at {self.api_url}, got {kind}; check the network and DERIBIT_API_URL, "
-            "then run the same command again"
-        )
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import landing
+from extract import locks
 from extract.server.cluster import Cluster
 from extract.server.connection import Connection
 from tests.faults.flow import BACKFILL, BUILD, Flow, empty, one_error
@@ -118,7 +118,7 @@ def test_a_full_disk_of_logs_neither_stops_a_load_nor_hides_an_error(flow: Flow,
     home = place / "home"
     with mounted(home / "logs", "64k") as disk:
         disk.fill(but=0)
-        with landing.run_lock(flow.database):
+        with locks.run_lock(flow.database):
             refused = flow.command(*BACKFILL, PERPS_HOME=str(home))
         loaded = flow.command(*BACKFILL, PERPS_HOME=str(home))
     assert "found another at work" in one_error(refused)

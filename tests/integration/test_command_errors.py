@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import landing
+from extract import locks
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 
@@ -97,7 +97,7 @@ def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
 
 
 def test_a_second_run_exits_with_1(perps, database, exchange):
-    with landing.run_lock(database):
+    with locks.run_lock(database):
         result = perps("backfill", *BTC, *RANGE, database=database, api=exchange.base_url)
     assert result.returncode == 1
     assert "found another at work" in one_line(result)

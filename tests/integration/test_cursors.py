@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from dlt.common.runtime import anon_tracker
 
-from extract import cleaning, landing
+from extract import cleaning, landing, locks
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Listed
@@ -327,7 +327,7 @@ def test_a_minute_of_more_perpetuals_than_a_byte_can_number_lands_in_one_package
 
 
 def test_a_second_run_at_the_same_time_is_refused(load, database):
-    with landing.run_lock(database), pytest.raises(PerpsError, match="found another at work"):
+    with locks.run_lock(database), pytest.raises(PerpsError, match="found another at work"):
         load().backfill([BTC], ONE, days(29, 30))
     load().backfill([BTC], ONE, days(29, 30))
 
@@ -343,9 +343,9 @@ def test_the_lock_is_free_before_the_server_notices_that_a_connection_closed(dat
     monkeypatch.setattr(
         "psycopg2.connect", lambda **arguments: connect(connection_factory=Lingering, **arguments)
     )
-    with landing.run_lock(database):
+    with locks.run_lock(database):
         pass
-    with landing.run_lock(database):
+    with locks.run_lock(database):
         assert len(unnoticed) == 1
     for opened in unnoticed:
         psycopg2.extensions.connection.close(opened)

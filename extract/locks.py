@@ -1,0 +1,132 @@
+"""One load at a time, and one build: advisory locks of the database, which end with their session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg2
+from psycopg2.extensions import connection as PgConnection
+from psycopg2.extensions import cursor as PgCursor
+
+from extract.errors import PerpsError
+from extract.server.connection import Connection, DatabaseError
+
+LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
+
+POOLED = (
+    "expected a session of its own in database {dbname}, got one that a pooler shares between clients "
+    "(PgBouncer in transaction mode, for example), where a second load would run beside this one; "
+    "name the server itself in PGHOST and PGPORT, or a pool in session mode"
+)
+
+HOLDS = """
+select exists (
+    select from pg_locks
+    where pid = pg_backend_pid() and locktype = 'advisory' and granted
+        and classid::bigint = %s and objid::bigint = %s
+)
+"""
+
+
+class BusyError(PerpsError):
+    """Another run holds the lock."""
+
+
+@contextmanager
+def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgConnection]:
+    """Hold one of the database's locks, on a connection of its own that ends with it.
+
+    Args:
+        database: whose lock.
+        lock: `LOCK` for runs that load, `BUILD_LOCK` for dbt commands that write.
+
+    Raises:
+        BusyError: another run holds it.
+        DatabaseError: the database cannot be reached, a pooler shares its sessions, or the connection is lost
+            meanwhile.
+    """
+    opened = database.connect()
+    try:
+        expect_own_session(database, opened)
+        with opened.cursor() as cursor:
+            cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
+            if not cursor.fetchone()[0]:
+                raise BusyError(
+                    f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
+                    f"{database.dbname}, found another at work{_holder(cursor, lock)}; wait for it, or stop "
+                    "it, then run the same command again"
+                )
+        try:
+            yield opened
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise DatabaseError(
+                f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
+                "what was loaded before is safe, run the same command again"
+            ) from error
+        finally:
+            _let_go(opened, lock)
+    finally:
+        opened.close()
+
+
+def _holder(cursor: PgCursor, lock: tuple[int, int]) -> str:
+    """Say which session holds a lock: of a machine that is gone, nobody knows but the server."""
+    cursor.execute(
+        "select format(' since %%s (session %%s%%s)',"
+        """ to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr))"""
+        " from pg_locks join pg_stat_activity using (pid)"
+        " where locktype = 'advisory' and granted and classid::bigint = %s and objid = %s"
+        " and pg_locks.database = (select oid from pg_database where datname = current_database())",
+        lock,
+    )
+    found = cursor.fetchone()
+    return found[0] if found else ""
+
+
+def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
+    """Give a lock back at once: the server notices a closed connection only some time later.
+
+    A lost connection has lost its lock.
+    """
+    with suppress(psycopg2.Error), opened.cursor() as cursor:
+        cursor.execute("select pg_advisory_unlock(%s, %s)", lock)
+
+
+def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
+    """Make sure that a run still holds its lock: it is looked up, not believed.
+
+    Raises:
+        psycopg2.Error: the connection is lost.
+        DatabaseError: the session is another one than that which took the lock.
+    """
+    with opened.cursor() as cursor:
+        cursor.execute(HOLDS, lock)
+        if not cursor.fetchone()[0]:
+            raise DatabaseError(POOLED.format(dbname=opened.info.dbname))
+
+
+def expect_own_session(database: Connection, opened: PgConnection) -> None:
+    """Make sure that no pooler gives a connection another session for each transaction.
+
+    Such a one tells a process id that is not the session's, and gives a session that is idle to the next
+    client that asks; a direct connection, or a pool in session mode, keeps it.
+
+    Raises:
+        DatabaseError: the session is shared.
+    """
+    own = _backend(opened)
+    if own == opened.info.backend_pid:
+        return
+    second = database.connect(autocommit=False)
+    try:
+        if _backend(second) == own or _backend(opened) != own:
+            raise DatabaseError(POOLED.format(dbname=database.dbname))
+    finally:
+        second.close()
+
+
+def _backend(opened: PgConnection) -> int:
+    with opened.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return int(cursor.fetchone()[0])

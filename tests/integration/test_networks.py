@@ -1,0 +1,264 @@
+"""Proxies and certificates: each right one is used, each wrong one is named by its own variable."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from extract.deribit import network
+from extract.errors import UsageError
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import perps_command
+
+ELSEWHERE = "http://perps.invalid/api/v2"  # only a proxy knows where that is
+NOWHERE = "127.0.0.1:9"
+SECRET = "s3cret"
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *network.CERTIFICATES)
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    with running(SimulatorConfig(clock="2024-01-01T00:10:30Z", requests_per_second=None)) as simulated:
+        yield simulated
+
+
+class Ask:
+    """`perps instruments` as a person runs it, with nothing set but what a test sets."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        unset = {name for known in VARIABLES for name in (known, known.lower())}
+        self.environment = {name: value for name, value in environment.items() if name not in unset}
+        self.folder = folder
+
+    def __call__(self, api: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            perps_command("instruments"),
+            env=self.environment | {"DERIBIT_API_URL": api, "DERIBIT_ALLOW_HTTP": "1"} | variables,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def ask(environment: dict[str, str], tmp_path: Path) -> Ask:
+    return Ask(environment, tmp_path)
+
+
+@contextlib.contextmanager
+def serving(server: socketserver.TCPServer) -> Iterator[int]:
+    """Serve in a thread; yield the port."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def proxy(exchange: RunningSimulator) -> Iterator[tuple[str, list[str]]]:
+    """An http proxy that takes every host for the simulator: its address, and what it was asked."""
+    asked: list[str] = []
+    behind = urlsplit(exchange.base_url).netloc
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # named by http.server
+            asked.append(self.path)
+            connection = http.client.HTTPConnection(behind, timeout=10)
+            connection.request("GET", self.path.partition("perps.invalid")[2])
+            answer = connection.getresponse()
+            body = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            connection.close()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"127.0.0.1:{port}", asked
+
+
+@pytest.fixture
+def socks(exchange: RunningSimulator) -> Iterator[tuple[str, list[str]]]:
+    """A socks5 proxy that takes every host for the simulator: its address, and what it was asked."""
+    asked: list[str] = []
+    behind = urlsplit(exchange.base_url)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            near: socket.socket = self.request
+            near.recv(2 + near.recv(2, socket.MSG_PEEK)[1])
+            near.sendall(b"\5\0")
+            host = near.recv(near.recv(5, socket.MSG_PEEK)[4] + 7)[5:-2]
+            asked.append(host.decode())
+            near.sendall(b"\5\0\0\1\0\0\0\0\0\0")
+            with socket.create_connection((behind.hostname, behind.port), 10) as far:
+                back = threading.Thread(target=copy, args=(far, near))
+                back.start()
+                copy(near, far)
+                back.join()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with serving(Server(("127.0.0.1", 0), Handler)) as port:
+        yield f"socks5h://127.0.0.1:{port}", asked
+
+
+def copy(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what comes, and that nothing more comes."""
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65_536):
+            sink.sendall(chunk)
+        sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_an_http_proxy_is_used_for_another_machine(
+    variable: str, ask: Ask, proxy: tuple[str, list[str]]
+) -> None:
+    address, asked = proxy
+    assert "BTC-PERPETUAL" in ask(ELSEWHERE, **{variable: f"http://{address}"}).stdout
+    assert asked
+    assert all(path.startswith(ELSEWHERE) for path in asked)
+
+
+def test_a_socks_proxy_is_used_for_another_machine(ask: Ask, socks: tuple[str, list[str]]) -> None:
+    address, asked = socks
+    assert "BTC-PERPETUAL" in ask(ELSEWHERE, ALL_PROXY=address).stdout
+    assert set(asked) == {"perps.invalid"}
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"])
+def test_this_machine_is_asked_directly(variable: str, ask: Ask, exchange: RunningSimulator) -> None:
+    done = ask(exchange.base_url, **{variable: f"http://{NOWHERE}"})
+    assert "BTC-PERPETUAL" in done.stdout, done.stderr
+
+
+def test_no_proxy_is_honoured(ask: Ask, proxy: tuple[str, list[str]]) -> None:
+    done = ask(ELSEWHERE, HTTP_PROXY=f"http://{proxy[0]}", NO_PROXY="perps.invalid")
+    assert (done.returncode, proxy[1]) == (1, [])
+    assert f"expected the deribit api at {ELSEWHERE}, got ConnectionError; check the network" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value", ["ftp://proxy:1", "http://", "http://proxy:99999", "socks6://proxy:1", f"x://a:{SECRET}@proxy"]
+)
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
+def test_a_proxy_that_cannot_be_one_is_named_by_its_variable(variable: str, value: str, ask: Ask) -> None:
+    done = ask(ELSEWHERE, **{variable: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: expected the address of a proxy in {variable}, ")
+    assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "scheme"), [("HTTP_PROXY", "http"), ("ALL_PROXY", "http"), ("ALL_PROXY", "socks5")]
+)
+def test_a_proxy_that_is_not_there_is_named_within_seconds(variable: str, scheme: str, ask: Ask) -> None:
+    began = time.monotonic()
+    done = ask(ELSEWHERE, **{variable: f"{scheme}://ada:{SECRET}@{NOWHERE}"})
+    assert done.returncode == 1
+    assert f"through the proxy in {variable}, got " in done.stderr
+    assert SECRET not in done.stderr
+    assert time.monotonic() - began < 30
+
+
+def test_a_socks_proxy_without_pysocks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(UsageError, match="expected PySocks for the proxy in ALL_PROXY, found none; run: pip"):
+        network.open_session(ELSEWHERE, {"ALL_PROXY": "socks5://127.0.0.1:9"})
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    exchange: RunningSimulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The simulator behind TLS: its address, and the certificate that nobody else trusts."""
+    folder = tmp_path_factory.mktemp("certificate")
+    held, key = folder / "held.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(held)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl here to make a certificate with")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(held, key)
+    behind = urlsplit(exchange.base_url)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(ssl.SSLError, OSError):
+                near = context.wrap_socket(self.request, server_side=True)
+                with socket.create_connection((behind.hostname, behind.port), 10) as far:
+                    back = threading.Thread(target=copy, args=(far, near))
+                    back.start()
+                    copy(near, far)
+                    back.join()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with serving(Server(("127.0.0.1", 0), Handler)) as port:
+        yield f"https://localhost:{port}/api/v2", held
+
+
+@pytest.mark.parametrize("variable", network.CERTIFICATES)
+def test_certificates_of_ones_own_are_trusted(variable: str, ask: Ask, encrypted: tuple[str, Path]) -> None:
+    done = ask(encrypted[0], **{variable: str(encrypted[1])})
+    assert "BTC-PERPETUAL" in done.stdout, done.stderr
+
+
+def test_an_unknown_certificate_says_which_variable_to_set(ask: Ask, encrypted: tuple[str, Path]) -> None:
+    done = ask(encrypted[0])
+    assert done.returncode == 1
+    assert "got SSLError; set REQUESTS_CA_BUNDLE to the certificates of your network" in done.stderr
+    done = ask(encrypted[0], SSL_CERT_FILE=requests.certs.where())
+    assert "got SSLError; check SSL_CERT_FILE" in done.stderr
+
+
+@pytest.mark.parametrize("variable", network.CERTIFICATES)
+def test_certificates_that_are_none_are_named_by_their_variable(
+    variable: str, ask: Ask, tmp_path: Path
+) -> None:
+    done = ask("https://www.deribit.invalid/api/v2", **{variable: "/nowhere.pem"})
+    assert done.returncode == 2
+    assert f"expected a file of certificates in {variable}, found none at /nowhere.pem" in done.stderr
+    (tmp_path / "empty.pem").write_text("none")
+    done = ask("https://www.deribit.invalid/api/v2", **{variable: str(tmp_path / "empty.pem")})
+    assert f"expected certificates (PEM) in the file of {variable}, found none in " in done.stderr
