@@ -99,7 +99,6 @@ def _whole_run(table: Table) -> None:
     case = f"perps run, {MINUTE} on {table.size:,}"
     table.results.add(case, "seconds", whole.seconds, "s", "below 12")
     add_costs(table.results, case, *whole.costs)
-    add_dbt(table.results, case, whole.costs[-1])
     table.results.note(whole.how)
 
 
