@@ -20,13 +20,21 @@ POOLED = (
     "name the server itself in PGHOST and PGPORT, or a pool in session mode"
 )
 
-HOLDS = """
-select exists (
-    select from pg_locks
-    where pid = pg_backend_pid() and locktype = 'advisory' and granted
-        and classid::bigint = %s and objid::bigint = %s
-)
+HOLDER = """
+select
+    pid = pg_backend_pid(),
+    format(
+        ' since %%s (session %%s%%s)',
+        to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr)
+    )
+from pg_locks
+join pg_stat_activity using (pid)
+where locktype = 'advisory' and granted
+    and classid::bigint = %s and objid::bigint = %s
+    and pg_locks.database = (select oid from pg_database where datname = current_database())
 """
+"""Whether it is this session, and which one in words: of a machine that is gone, nobody knows but the
+server."""
 
 
 class BusyError(PerpsError):
@@ -54,8 +62,8 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
             if not cursor.fetchone()[0]:
                 raise BusyError(
                     f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
-                    f"{database.dbname}, found another at work{_holder(cursor, lock)}; wait for it, or stop "
-                    "it, then run the same command again"
+                    f"{database.dbname}, found another at work{_holder(cursor, lock)[1]}; wait for it, or "
+                    "stop it, then run the same command again"
                 )
         try:
             yield opened
@@ -70,18 +78,10 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgC
         opened.close()
 
 
-def _holder(cursor: PgCursor, lock: tuple[int, int]) -> str:
-    """Say which session holds a lock: of a machine that is gone, nobody knows but the server."""
-    cursor.execute(
-        "select format(' since %%s (session %%s%%s)',"
-        """ to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr))"""
-        " from pg_locks join pg_stat_activity using (pid)"
-        " where locktype = 'advisory' and granted and classid::bigint = %s and objid = %s"
-        " and pg_locks.database = (select oid from pg_database where datname = current_database())",
-        lock,
-    )
-    found = cursor.fetchone()
-    return found[0] if found else ""
+def _holder(cursor: PgCursor, lock: tuple[int, int]) -> tuple[bool, str]:
+    """Return whether this session holds a lock, and which one does, in words."""
+    cursor.execute(HOLDER, lock)
+    return cursor.fetchone() or (False, "")
 
 
 def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
@@ -101,8 +101,7 @@ def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
         DatabaseError: the session is another one than that which took the lock.
     """
     with opened.cursor() as cursor:
-        cursor.execute(HOLDS, lock)
-        if not cursor.fetchone()[0]:
+        if not _holder(cursor, lock)[0]:
             raise DatabaseError(POOLED.format(dbname=opened.info.dbname))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,29 +19,28 @@ CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
-def open_session(url: str, environment: Mapping[str, str] = os.environ) -> requests.Session:
+def open_session(url: str) -> requests.Session:
     """Return a session for an API, with the proxy and the certificates that the environment names.
 
     This machine is asked directly: a proxy would ask itself.
 
     Args:
         url: base address of the API.
-        environment: read for the variables.
 
     Raises:
         UsageError: one of them cannot be used; it is named, and what it holds is not repeated.
     """
-    _check_proxy(url, environment)
+    _check_proxy(url)
     session = requests.Session()
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.auth = lambda request: request  # else requests sends what ~/.netrc has for the host
-    if variable := certificates_variable(environment):
-        _check_certificates(variable, environment[variable])
-        session.verify = environment[variable]
+    if variable := certificates_variable():
+        _check_certificates(variable, os.environ[variable])
+        session.verify = os.environ[variable]
     return session
 
 
-def proxy_variable(url: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def proxy_variable(url: str) -> str | None:
     """Return the variable whose proxy stands before an address, None where it is asked directly."""
     parts = urlsplit(url)
     if is_loopback(parts.hostname or "") or should_bypass_proxies(url, no_proxy=None):
@@ -50,20 +48,20 @@ def proxy_variable(url: str, environment: Mapping[str, str] = os.environ) -> str
     names = (
         name for scheme in (parts.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper())
     )
-    return next((name for name in names if environment.get(name)), None)
+    return next((name for name in names if os.environ.get(name)), None)
 
 
-def certificates_variable(environment: Mapping[str, str] = os.environ) -> str | None:
+def certificates_variable() -> str | None:
     """Return the variable that names the certificates to trust, None for those that requests brings."""
-    return next((name for name in CERTIFICATES if environment.get(name)), None)
+    return next((name for name in CERTIFICATES if os.environ.get(name)), None)
 
 
-def unreachable(url: str, error: Exception, environment: Mapping[str, str] = os.environ) -> str:
+def unreachable(url: str, error: Exception) -> str:
     """Return the line for an API that did not answer, with the variables that stand between."""
-    kind, proxy = type(error).__name__, proxy_variable(url, environment)
+    kind, proxy = type(error).__name__, proxy_variable(url)
     through = f" through the proxy in {proxy}" if proxy else ""
     if isinstance(error, requests.exceptions.SSLError):
-        held = certificates_variable(environment)
+        held = certificates_variable()
         advice = f"check {held}" if held else "set REQUESTS_CA_BUNDLE to the certificates of your network"
     else:
         advice = f"check {proxy}, or set NO_PROXY" if proxy else "check the network and DERIBIT_API_URL"
@@ -72,11 +70,11 @@ def unreachable(url: str, error: Exception, environment: Mapping[str, str] = os.
     )
 
 
-def _check_proxy(url: str, environment: Mapping[str, str]) -> None:
-    variable = proxy_variable(url, environment)
+def _check_proxy(url: str) -> None:
+    variable = proxy_variable(url)
     if variable is None:
         return
-    proxy = environment[variable]
+    proxy = os.environ[variable]
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         usable = parts.scheme in PROXY_SCHEMES and parts.hostname and parts.port != 0

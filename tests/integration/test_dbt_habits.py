@@ -113,7 +113,7 @@ def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tm
         "{{ config(materialized='hypertable') }}\n"
         "select timestamp, instrument, close from {{ ref('perpetuals_ohlcv') }} where {{ in_range() }}\n"
     )
-    (folder / "closes.yml").write_text(
+    described = (
         "models: [{name: closes, description: Closes., config: {contract: {enforced: true}},"
         + KEY
         + " columns: [{name: timestamp, data_type: timestamptz, description: At.},"
@@ -121,7 +121,6 @@ def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tm
         " {name: close, data_type: 'numeric(18,8)', description: Last.}]}]"
     )
     project = DbtProject(built.connection, tmp_path / "work", copy)
-    described = (folder / "closes.yml").read_text()
     (folder / "closes.yml").write_text(described.replace(KEY, ""))
     refused = project.run("run", "--select", "closes").output
     assert "expected a primary key among the constraints of closes in its .yml, got none" in refused

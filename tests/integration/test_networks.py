@@ -7,7 +7,6 @@ import http.client
 import http.server
 import socket
 import socketserver
-import ssl
 import subprocess
 import threading
 import time
@@ -22,6 +21,7 @@ from extract.deribit import network
 from extract.errors import UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import perps_command
+from tests.tls import self_signed
 
 ELSEWHERE = "http://perps.invalid/api/v2"  # only a proxy knows where that is
 NOWHERE = "127.0.0.1:9"
@@ -104,7 +104,6 @@ def proxy(exchange: RunningSimulator) -> Iterator[tuple[str, list[str]]]:
 def socks(exchange: RunningSimulator) -> Iterator[tuple[str, list[str]]]:
     """A socks5 proxy that takes every host for the simulator: its address, and what it was asked."""
     asked: list[str] = []
-    behind = urlsplit(exchange.base_url)
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -114,17 +113,20 @@ def socks(exchange: RunningSimulator) -> Iterator[tuple[str, list[str]]]:
             host = near.recv(near.recv(5, socket.MSG_PEEK)[4] + 7)[5:-2]
             asked.append(host.decode())
             near.sendall(b"\5\0\0\1\0\0\0\0\0\0")
-            with socket.create_connection((behind.hostname, behind.port), 10) as far:
-                back = threading.Thread(target=copy, args=(far, near))
-                back.start()
-                copy(near, far)
-                back.join()
+            relay(near, exchange.base_url)
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-    with serving(Server(("127.0.0.1", 0), Handler)) as port:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"socks5h://127.0.0.1:{port}", asked
+
+
+def relay(near: socket.socket, api: str) -> None:
+    """Connect a client that has been accepted with an API, until both have said all."""
+    behind = urlsplit(api)
+    with socket.create_connection((behind.hostname, behind.port), 10) as far:
+        back = threading.Thread(target=copy, args=(far, near))
+        back.start()
+        copy(near, far)
+        back.join()
 
 
 def copy(source: socket.socket, sink: socket.socket) -> None:
@@ -188,9 +190,12 @@ def test_a_proxy_that_is_not_there_is_named_within_seconds(variable: str, scheme
 
 def test_a_socks_proxy_without_pysocks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(UsageError, match="expected PySocks for the proxy in ALL_PROXY, found none; run: pip"):
-        network.open_session(ELSEWHERE, {"ALL_PROXY": "socks5://127.0.0.1:9"})
+        network.open_session(ELSEWHERE)
 
 
 @pytest.fixture(scope="module")
@@ -198,44 +203,15 @@ def encrypted(
     exchange: RunningSimulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
     """The simulator behind TLS: its address, and the certificate that nobody else trusts."""
-    folder = tmp_path_factory.mktemp("certificate")
-    held, key = folder / "held.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(held)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl here to make a certificate with")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(held, key)
-    behind = urlsplit(exchange.base_url)
+    context, certificate = self_signed(tmp_path_factory.mktemp("certificate"), "DNS:localhost")
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with contextlib.suppress(ssl.SSLError, OSError):
-                near = context.wrap_socket(self.request, server_side=True)
-                with socket.create_connection((behind.hostname, behind.port), 10) as far:
-                    back = threading.Thread(target=copy, args=(far, near))
-                    back.start()
-                    copy(near, far)
-                    back.join()
+            with contextlib.suppress(OSError):  # of a client that does not trust it
+                relay(context.wrap_socket(self.request, server_side=True), exchange.base_url)
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-    with serving(Server(("127.0.0.1", 0), Handler)) as port:
-        yield f"https://localhost:{port}/api/v2", held
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"https://localhost:{port}/api/v2", certificate
 
 
 @pytest.mark.parametrize("variable", network.CERTIFICATES)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +12,7 @@ import pytest
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import TransientError
+from tests.tls import self_signed
 
 NOW_MS = 1_700_000_000_000
 ANSWER = b'{"result": 1700000000000, "usOut": 1700000000000000}'
@@ -73,9 +71,13 @@ def test_passwords_of_netrc_are_not_sent(listener, tmp_path, monkeypatch):
     netrc.write_text("machine 127.0.0.1 login ada password s3cret\ndefault login ada password s3cret\n")
     monkeypatch.setenv("NETRC", str(netrc))
     assert client(listener.url()).server_time().result == NOW_MS
-    ((_, headers),) = listener.asked
-    assert "authorization" not in headers
-    assert "cookie" not in headers
+    # of this machine's API nothing is read from the environment anyway
+    monkeypatch.setenv("http_proxy", listener.url())
+    assert client("http://deribit.invalid/api").server_time().result == NOW_MS
+    assert len(listener.asked) == 2
+    for _, headers in listener.asked:
+        assert "authorization" not in headers
+        assert "cookie" not in headers
 
 
 def test_a_proxy_of_the_environment_is_used(listener, monkeypatch):
@@ -84,31 +86,10 @@ def test_a_proxy_of_the_environment_is_used(listener, monkeypatch):
     assert [path for path, _ in listener.asked] == ["http://deribit.invalid/api/public/get_time"]
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
 def test_a_certificate_that_nobody_vouches_for_is_refused_whatever_the_environment_says(
     listener, tmp_path: Path, monkeypatch
 ):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = self_signed(tmp_path, "IP:127.0.0.1")
     listener.socket = context.wrap_socket(listener.socket, server_side=True)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, "")
