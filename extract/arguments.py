@@ -93,7 +93,18 @@ def _load_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most candles in one load package, which bounds memory (default: %(default)s)",
     )
+    _wait_flag(parser)
     _api_flags(parser)
+
+
+def _wait_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="how long to wait for another load or build to end (default: not at all)",
+    )
 
 
 def _out_flag(parser: argparse.ArgumentParser) -> None:
@@ -179,12 +190,13 @@ def _add_checking(subparsers: Subparsers) -> None:
     _times_flags(reconcile, "the first candle of the table", "its last")
     _instruments_flag(reconcile, "one in the table", "the default")
     _load_flags(reconcile)
-    _command(
+    audit = _command(
         subparsers,
         "audit",
         "checking:audit",
         "recompute every checked model from all candles and compare; reads everything",
     )
+    _wait_flag(audit)
 
 
 def _add_reading(subparsers: Subparsers) -> None:
@@ -202,6 +214,7 @@ def _add_reading(subparsers: Subparsers) -> None:
     dbt = _command(
         subparsers, "dbt", "reading:dbt", "run dbt with the connection filled in, such as: perps dbt -- build"
     )
+    _wait_flag(dbt)
     dbt.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="what to pass to dbt"
     )

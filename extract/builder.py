@@ -37,6 +37,7 @@ class Builder:
         database: where the raw tables are and the models go.
         project: folder of dbt_project.yml.
         variables: dbt's arguments about variables, the same for each command. See `base_variables`.
+        wait_s: how long a command waits for another build to end, which is not this one's.
         build_every: landed candles after which a build begins while a load goes on.
     """
 
@@ -45,6 +46,7 @@ class Builder:
         database: Connection,
         project: Path,
         variables: Sequence[str] = (),
+        wait_s: float = 0,
         build_every: int = BUILD_EVERY,
     ) -> None:
         self._project, self._variables, self._build_every = project, list(variables), build_every
@@ -52,7 +54,7 @@ class Builder:
         self._pipe, theirs = spawn.Pipe()
         self._theirs = theirs
         self._process = spawn.Process(
-            target=_serve, args=(theirs, database, project, self._variables), name="dbt", daemon=True
+            target=_serve, args=(theirs, database, project, self._variables, wait_s), name="dbt", daemon=True
         )
         self._busy = False
         self._landed = 0
@@ -154,7 +156,11 @@ class Builder:
 
 
 def _serve(
-    pipe: connection.Connection, database: Connection, project: Path, variables: Sequence[str]
+    pipe: connection.Connection,
+    database: Connection,
+    project: Path,
+    variables: Sequence[str],
+    wait_s: float,
 ) -> None:
     """Run the commands that come through the pipe until it closes."""
     os.setsid()  # a terminal's interrupt is not for this process
@@ -164,7 +170,7 @@ def _serve(
         signal.signal(signal.SIGINT, _interrupted)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-        with open_dbt(database, project) as dbt:
+        with open_dbt(database, project, wait_s) as dbt:
             dbt.parse(variables)
             while True:
                 arguments = pipe.recv()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -12,7 +14,11 @@ from psycopg2.extensions import cursor as PgCursor
 from extract.errors import PerpsError
 from extract.server.connection import Connection, DatabaseError
 
+log = logging.getLogger(__name__)
+
 LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks of loads and of builds
+
+LOOK_EVERY_S = 0.5
 
 POOLED = (
     "expected a session of its own in database {dbname}, got one that a pooler shares between clients "
@@ -42,40 +48,58 @@ class BusyError(PerpsError):
 
 
 @contextmanager
-def run_lock(database: Connection, lock: tuple[int, int] = LOCK) -> Iterator[PgConnection]:
+def run_lock(database: Connection, lock: tuple[int, int] = LOCK, wait_s: float = 0) -> Iterator[PgConnection]:
     """Hold one of the database's locks, on a connection of its own that ends with it.
 
     Args:
         database: whose lock.
         lock: `LOCK` for runs that load, `BUILD_LOCK` for dbt commands that write.
+        wait_s: how long to wait for it, in seconds; who waits longest has no claim to be next.
 
     Raises:
-        BusyError: another run holds it.
+        BusyError: another run holds it, all that time.
         DatabaseError: the database cannot be reached, a pooler shares its sessions, or the connection is lost
             meanwhile.
     """
     opened = database.connect()
     try:
         expect_own_session(database, opened)
-        with opened.cursor() as cursor:
-            cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
-            if not cursor.fetchone()[0]:
-                raise BusyError(
-                    f"expected to be the only {'load' if lock == LOCK else 'build'} on database "
-                    f"{database.dbname}, found another at work{_holder(cursor, lock)[1]}; wait for it, or "
-                    "stop it, then run the same command again"
-                )
+        _take(opened, lock, wait_s)
         try:
             yield opened
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise DatabaseError(
-                f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
-                "what was loaded before is safe, run the same command again"
-            ) from error
         finally:
             _let_go(opened, lock)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise DatabaseError(
+            f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
+            "what was loaded before is safe, run the same command again"
+        ) from error
     finally:
         opened.close()
+
+
+def _take(opened: PgConnection, lock: tuple[int, int], wait_s: float) -> None:
+    """Take a lock. It is asked for again and again: a call that waits in libpq hears no signal."""
+    kind, give_up, told = "load" if lock == LOCK else "build", time.monotonic() + wait_s, False
+    with opened.cursor() as cursor:
+        while not _is_free(cursor, lock):
+            left, holder = give_up - time.monotonic(), _holder(cursor, lock)[1]
+            if left <= 0:
+                raise BusyError(
+                    f"expected to be the only {kind} on database {opened.info.dbname}, found another at "
+                    f"work{holder}; wait for it, as --wait SECONDS does, or stop it, then run the same "
+                    "command again"
+                )
+            if not told:
+                log.warning("waiting up to %.0f s for another %s at work%s", wait_s, kind, holder)
+                told = True
+            time.sleep(min(LOOK_EVERY_S, left))
+
+
+def _is_free(cursor: PgCursor, lock: tuple[int, int]) -> bool:
+    """Take a lock if nobody has it."""
+    cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
+    return bool(cursor.fetchone()[0])
 
 
 def _holder(cursor: PgCursor, lock: tuple[int, int]) -> tuple[bool, str]:

@@ -50,6 +50,7 @@ class Loader:
         lookback: buckets asked again before each cursor.
         progress: told after every window and every package.
         package_candles: most candles in one load package; it bounds memory and what a killed run loses.
+        wait_s: how long to wait for another load to end.
         landed: called with the number of new or changed candles of each package once it is complete in the
             database.
     """
@@ -60,6 +61,7 @@ class Loader:
     lookback: int = DEFAULT_LOOKBACK
     progress: RunProgress = field(default_factory=Silent)
     package_candles: int = DEFAULT_PACKAGE
+    wait_s: float = 0
     landed: Callable[[int], None] = lambda _candles: None
 
     def backfill(self, names: Sequence[str], resolution: Resolution, wanted: Interval) -> Outcome:
@@ -144,7 +146,7 @@ class Loader:
         reach_ms: int | None = None,
         loaded_at: Resolution | None = None,
     ) -> Outcome:
-        with run_lock(self.database) as locked:
+        with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
             landing.check_clock(locked, time.time())
             clock, (listed, refused) = self.client.server_time(), self.client.instruments()

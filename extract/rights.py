@@ -18,6 +18,18 @@ select
     current_database(),
     current_user,
     exists (select from pg_extension where extname = 'timescaledb'),
+    (
+        select nspname
+        from pg_extension
+        join pg_namespace on pg_namespace.oid = extnamespace
+        where extname = 'timescaledb' and not exists (
+            select from pg_proc
+            where proname = 'create_hypertable'
+                and pronamespace = extnamespace
+                and pg_function_is_visible(oid)
+        )
+    ),
+    current_setting('search_path'),
     -- the preloaded part of timescaledb alone knows it
     coalesce(current_setting('timescaledb.max_background_workers', true), '') <> '',
     has_database_privilege(current_database(), 'temporary'),
@@ -36,11 +48,16 @@ select
 
 @dataclass(frozen=True)
 class Given:
-    """What the role has in the database that it is connected to."""
+    """What the role has in the database that it is connected to.
+
+    `hidden_in` is the extension's schema where `search_path`, as SQL, does not lead to its functions.
+    """
 
     database: str
     role: str
     extension: bool
+    hidden_in: str | None
+    search_path: str
     preloaded: bool
     temporary: bool
     schemas: bool
@@ -56,9 +73,19 @@ def read_given(opened: PgConnection) -> Given:
 
 def missing(given: Given, opened: PgConnection) -> list[str]:
     """Return the statements that an administrator must run in the database, all of them; none when ready."""
-    named = {"database": sql.Identifier(given.database), "role": sql.Identifier(given.role)}
+    named = {
+        "database": sql.Identifier(given.database),
+        "role": sql.Identifier(given.role),
+        "schema": sql.Identifier(given.hidden_in or ""),
+        "path": sql.SQL(given.search_path),
+    }
     wanted = (
         (given.extension, "create extension timescaledb"),
+        (not given.hidden_in, "grant usage on schema {schema} to {role}"),
+        (
+            not given.hidden_in,
+            "alter role {role} in database {database} set search_path = {path}, {schema}",
+        ),
         (given.schemas, "grant create on database {database} to {role}"),
         (given.temporary, "grant temporary on database {database} to {role}"),
         (given.public, "grant usage, create on schema public to {role}"),
@@ -84,6 +111,8 @@ def lack(given: Given) -> str:
         return "a server that loads timescaledb, got one that does not"
     if not given.extension:
         return f"the timescaledb extension in database {given.database}, got a database without it"
+    if given.hidden_in:
+        return f"timescaledb in the search_path of {given.role}, got it in schema {given.hidden_in}"
     return f"a role that may make tables in database {given.database}, got {given.role}, which may not"
 
 

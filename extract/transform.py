@@ -25,9 +25,9 @@ SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
 
 
-def run_dbt(arguments: Sequence[str], database: Connection, project: Path) -> bool:
+def run_dbt(arguments: Sequence[str], database: Connection, project: Path, wait_s: float = 0) -> bool:
     """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
-    with open_dbt(database, project) as dbt:
+    with open_dbt(database, project, wait_s) as dbt:
         return dbt.run(arguments)
 
 
@@ -37,10 +37,12 @@ class Dbt:
 
     Attributes:
         database: where the raw tables are and the models go.
+        wait_s: how long a command that writes waits for another one to end.
         manifest: of the last `parse`, with its variables; commands after it start from it.
     """
 
     database: Connection
+    wait_s: float = 0
     manifest: Any = None
 
     def parse(self, arguments: Sequence[str] = ()) -> None:
@@ -56,8 +58,8 @@ class Dbt:
         Raises:
             PerpsError: another build is at work, or dbt broke before it could run.
         """
-        alone = run_lock(self.database, BUILD_LOCK) if WRITING.intersection(arguments) else nullcontext()
-        with alone:
+        writes = WRITING.intersection(arguments)
+        with run_lock(self.database, BUILD_LOCK, self.wait_s) if writes else nullcontext():
             result = self._invoke(arguments)
         if result.exception is not None:
             reason = " ".join(str(result.exception).split())[:300]
@@ -83,7 +85,7 @@ def expect_project(project: Path) -> None:
 
 
 @contextmanager
-def open_dbt(database: Connection, project: Path) -> Iterator[Dbt]:
+def open_dbt(database: Connection, project: Path, wait_s: float = 0) -> Iterator[Dbt]:
     """Yield dbt for a project and a database.
 
     The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
@@ -91,6 +93,7 @@ def open_dbt(database: Connection, project: Path) -> Iterator[Dbt]:
     Args:
         database: where the raw tables are and the models go.
         project: folder of dbt_project.yml.
+        wait_s: see `Dbt`.
 
     Raises:
         PerpsError: there is no dbt project.
@@ -102,7 +105,7 @@ def open_dbt(database: Connection, project: Path) -> Iterator[Dbt]:
         # the last one counts: a user's own options win
         options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
         with _environment({**database.env(), **places, **options}):
-            yield Dbt(database)
+            yield Dbt(database, wait_s)
 
 
 def base_variables(resolution: str, *, audit: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from extract.built import pick, read_histories, read_resolution, read_source
 from extract.commands.loading import loading
-from extract.commands.shared import client, database, split_names
+from extract.commands.shared import client, database, split_names, waiting
 from extract.errors import PerpsError, UsageError
 from extract.reconciliation import bars_to_ask, count_buckets, parse_coarser, read_buckets
 from extract.resolution import Resolution
@@ -130,7 +130,7 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
-    built = run_dbt(command, reached, settings.project)
+    built = run_dbt(command, reached, settings.project, waiting(args))
     compared = read_buckets(reached, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
@@ -143,7 +143,7 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def audit(_args: argparse.Namespace, settings: Settings) -> int:
+def audit(args: argparse.Namespace, settings: Settings) -> int:
     """Have dbt recompute everything from all candles and compare.
 
     Raises:
@@ -152,7 +152,7 @@ def audit(_args: argparse.Namespace, settings: Settings) -> int:
     reached = database(settings)
     base = read_resolution(reached)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    if not run_dbt(command, reached, settings.project):
+    if not run_dbt(command, reached, settings.project, waiting(args)):
         raise PerpsError(
             "expected the models to be what all candles make of them, got differences above; run: "
             f"{REREAD}, then: perps dbt -- build"

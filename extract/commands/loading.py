@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from extract.commands.shared import candles_within, client, database, split_names
+from extract.commands.shared import candles_within, client, database, split_names, waiting
 from extract.errors import UsageError
 from extract.outcome import Outcome
 from extract.pipeline import Loader
@@ -55,7 +55,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
-        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package)
+        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, waiting(args))
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from extract.commands.shared import client, database, without_dashes
+from extract.commands.shared import client, database, waiting, without_dashes
 from extract.errors import UsageError
 from extract.report.evidence import Evidence, write_report
 from extract.report.findings import KINDS
@@ -38,7 +38,7 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("expected dbt arguments after --, such as: perps dbt -- build")
     reached = database(settings)
     with watched(reached):
-        return 0 if run_dbt(arguments, reached, settings.project) else 1
+        return 0 if run_dbt(arguments, reached, settings.project, waiting(args)) else 1
 
 
 def print_report(evidence: Evidence) -> None:

@@ -11,7 +11,7 @@ from extract.builder import Builder
 from extract.commands.loading import loading, update
 from extract.commands.mending import repair_gaps
 from extract.commands.reading import print_report
-from extract.commands.shared import database
+from extract.commands.shared import database, waiting
 from extract.demo import run_demo
 from extract.errors import PerpsError, UsageError
 from extract.messages import one_line
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    with Builder(reached, settings.project, base_variables(args.resolution)) as builder:
+    with Builder(reached, settings.project, base_variables(args.resolution), waiting(args)) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
         attempt("build", lambda: _build(builder, reached))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import UsageError
@@ -41,6 +43,17 @@ def candles_within(least: int, most: int, given: int, flag: str) -> int:
     if given > most:
         raise UsageError(f"expected {flag} of at most {most} candles, got {given}")
     return given
+
+
+def waiting(args: argparse.Namespace) -> int:
+    """Return how long to wait for another load or build, in seconds.
+
+    Raises:
+        UsageError: it is below zero.
+    """
+    if args.wait < 0:
+        raise UsageError(f"expected --wait of at least 0 seconds, got {args.wait}")
+    return int(args.wait)
 
 
 def without_dashes(arguments: list[str]) -> list[str]:

@@ -19,12 +19,13 @@ from extract.server.cluster import Cluster
 from extract.server.connection import Connection
 from extract.settings import read_settings
 from extract.simulator import SimulatorConfig, running
+from extract.simulator.listings import DEFAULT
 from tests.conftest import perps_environment
 from tests.faults.ledger import judge
 from tests.integration.truth import control, rows, table, truth
 from tests.warm import WarmPerps
 
-START, CLOCK = "2024-01-01T00:00:00Z", "2024-01-02T00:00:30Z"
+START, CLOCK = "2026-08-01T00:00:00Z", "2026-08-02T00:00:30Z"  # all are listed by then
 RATE = ("--requests-per-second", "10000")
 SIZE = """
 select coalesce(hypertable_size(to_regclass(name)), pg_total_relation_size(name)) / 1024
@@ -40,24 +41,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.long_runs")
     parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--every", type=int, default=50, help="runs between two lines")
-    parser.add_argument("--more", type=int, default=0, help="instruments beside the simulator's own")
+    parser.add_argument("--instruments", type=int, default=len(DEFAULT), help="default: the simulator's own")
     asked = parser.parse_args(arguments)
     home = Path(tempfile.mkdtemp(prefix="perps-runs-"))
     home.chmod(0o755)
     cluster = Cluster(home / "server", read_settings().cache)
     try:
         cluster.start()
-        run_again_and_again(cluster.create_database("runs"), home, asked.count, asked.every, asked.more)
+        run_again_and_again(
+            cluster.create_database("runs"), home, asked.count, asked.every, asked.instruments
+        )
     finally:
         cluster.destroy()
         shutil.rmtree(home, ignore_errors=True)
 
 
-def run_again_and_again(database: Connection, home: Path, count: int, every: int, more: int) -> None:
+def run_again_and_again(database: Connection, home: Path, count: int, every: int, instruments: int) -> None:
     """Load a day, then a minute at a time."""
     variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
-    with running(SimulatorConfig(clock=CLOCK, requests_per_second=None, extra_instruments=more)) as exchange:
+    config = SimulatorConfig(
+        clock=CLOCK, requests_per_second=None, extra_instruments=instruments - len(DEFAULT)
+    )
+    with running(config) as exchange:
         env = perps_environment(os.environ, database, exchange.base_url, variables)
         warm = WarmPerps()
 

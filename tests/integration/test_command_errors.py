@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from extract import locks
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
+from tests.integration.truth import rows
 
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 BTC = ("--instruments", "BTC-PERPETUAL")
@@ -46,6 +50,7 @@ def one_line(result) -> str:
         (("backfill", *BTC, *RANGE, "--package-candles", "0"), "expected --package-candles of at least 1"),
         (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "expected a number above 0"),
         (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http address"),
+        (("backfill", *BTC, *RANGE, "--wait", "-1"), "expected --wait of at least 0 seconds"),
         (("dbt",), "expected dbt arguments after --"),
         (("db", "destroy"), "expected --yes"),
     ],
@@ -101,6 +106,35 @@ def test_a_second_run_exits_with_1(perps, database, exchange):
         result = perps("backfill", *BTC, *RANGE, database=database, api=exchange.base_url)
     assert result.returncode == 1
     assert "found another at work" in one_line(result)
+
+
+def test_a_run_that_waits_begins_when_the_other_ends(perps, database, exchange):
+    waits = "select count(*) from pg_stat_activity where query like '%pg_locks%' and pid <> pg_backend_pid()"
+    with ExitStack() as other:
+        other.enter_context(locks.run_lock(database))
+
+        def end_once_awaited() -> None:
+            while rows(database, waits) == [(0,)]:
+                time.sleep(0.05)
+            other.close()
+
+        threading.Thread(target=end_once_awaited, daemon=True).start()
+        result = perps("backfill", *BTC, *RANGE, "--wait", "100", database=database, api=exchange.base_url)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("waiting up to 100 s for another load at work since 20") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "lock"),
+    [(("update", "--wait", "1"), locks.LOCK), (("dbt", "--wait", "1", "--", "build"), locks.BUILD_LOCK)],
+    ids=["load", "build"],
+)
+def test_a_run_that_waited_in_vain_exits_with_1(command, lock, perps, database, exchange):
+    with locks.run_lock(database, lock):
+        result = perps(*command, database=database, api=exchange.base_url)
+    assert result.returncode == 1
+    assert "waiting up to 1 s for another" in result.stderr
+    assert "found another at work since 20" in one_line(result)
 
 
 def test_a_report_before_the_models_exits_with_1(perps, database, tmp_path):

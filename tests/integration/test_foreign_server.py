@@ -20,7 +20,10 @@ from extract.rights import Given, check_server, lack, steps
 from extract.server.cluster import Cluster
 from extract.server.connection import PATIENCE, Connection, DatabaseError
 from extract.settings import PROJECT
+from extract.simulator import SimulatorConfig, running
 from extract.transform import open_dbt
+from tests.conftest import Perps
+from tests.integration.truth import rows
 
 PASSWORD = "of-alice"
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
@@ -100,16 +103,56 @@ def test_a_database_prepared_by_the_file_that_docker_runs_lacks_nothing(
     opened.close()
 
 
+def test_an_extension_in_another_schema_is_found_after_what_is_told(
+    perps: Perps, bare: tuple[Connection, Connection]
+) -> None:
+    administrator, alice = bare
+    execute(administrator, 'create schema "Ext"; create extension timescaledb schema "Ext"')
+    execute(administrator, "grant all on database bare to alice; grant all on schema public to alice")
+    with running(SimulatorConfig(clock="2024-01-02T00:00:30Z", requests_per_second=None)) as exchange:
+        backfill = (
+            "backfill",
+            "--instruments",
+            "BTC-PERPETUAL",
+            "--start",
+            "2024-01-01",
+            "--end",
+            "2024-01-02",
+        )
+        refused = perps(*backfill, database=alice, api=exchange.base_url)
+        assert refused.returncode == 1
+        assert "expected timescaledb in the search_path of alice, got it in schema Ext; " in refused.stderr
+        told = refused.stderr.strip().partition("run there: ")[2]
+        assert told == (
+            'grant usage on schema "Ext" to "alice"; '
+            'alter role "alice" in database "bare" set search_path = "$user", public, "Ext"'
+        )
+        assert rows(administrator, "select to_regnamespace('deribit_raw')") == [(None,)]
+        execute(administrator, told)
+        loaded = perps(*backfill, database=alice, api=exchange.base_url)
+        assert loaded.returncode == 0, loaded.stderr
+    build = ("dbt", "--", "--quiet", "build", "--exclude-resource-type", "unit_test")
+    built = perps(*build, database=alice)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert rows(administrator, "select count(*) from perpetuals_ohlcv") == [(1440,)]
+    execute(administrator, "alter role alice in database bare reset search_path")
+    built = perps(*build, database=alice)
+    assert built.returncode == 1
+    assert 'set search_path to "$user", public, "Ext"' in " ".join(built.stdout.split())
+
+
 def test_what_is_missing_first_is_named() -> None:
     said = {
-        lack(Given("market", "alice", extension, preloaded, True, False, True)).partition(", got ")[2]
+        lack(Given("market", "alice", extension, None, "public", preloaded, True, False, True)).partition(
+            ", got "
+        )[2]
         for extension, preloaded in ((True, False), (False, True), (True, True))
     }
     assert said == {"one that does not", "a database without it", "alice, which may not"}
 
 
 def test_a_server_without_the_library_is_told_to_load_it_first() -> None:
-    given = Given("market", "alice", False, False, True, True, True)
+    given = Given("market", "alice", False, None, "public", False, True, True, True)
     assert steps(given, ["create extension timescaledb"]) == (
         "add timescaledb to shared_preload_libraries and restart the server, "
         "then run there: create extension timescaledb"

@@ -8,6 +8,12 @@
             {{ exceptions.raise_compiler_error(
                 "expected the extension timescaledb in database " ~ target.dbname ~ ", got none; create extension timescaledb there"
             ) }}
+        {%- elif found.hidden_in -%}
+            {{ exceptions.raise_compiler_error(
+                "expected the functions of timescaledb in the search path of " ~ target.user ~ ", got the extension in schema "
+                ~ found.hidden_in ~ "; alter role " ~ adapter.quote(target.user) ~ " in database " ~ adapter.quote(target.dbname)
+                ~ " set search_path to " ~ found.search_path ~ ", " ~ found.hidden_in
+            ) }}
         {%- elif found.missing_raw_tables -%}
             {{ exceptions.raise_compiler_error(
                 "expected the raw tables in schema deribit_raw of database " ~ target.dbname ~ ", got none named "
@@ -50,6 +56,16 @@
 {% macro what_is_there() -%}
     select
         exists (select from pg_extension where extname = 'timescaledb') as has_extension,
+        (
+            select quote_ident(nspname)
+            from pg_extension
+            join pg_namespace on pg_namespace.oid = extnamespace
+            where extname = 'timescaledb' and not exists (
+                select from pg_proc
+                where proname = 'create_hypertable' and pronamespace = extnamespace and pg_function_is_visible(oid)
+            )
+        ) as hidden_in,
+        current_setting('search_path') as search_path,
         to_regnamespace('{{ bookkeeping_schema() }}') is not null as has_schema,
         (
             select string_agg(name, ', ')
