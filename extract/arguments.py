@@ -70,7 +70,9 @@ def _selection_flags(parser: argparse.ArgumentParser, nothing: str) -> None:
 
 def _times_flags(parser: argparse.ArgumentParser, start: str, end: str) -> None:
     parser.add_argument(
-        "--start", metavar="TIME", help=f"inclusive; a date or an ISO time, UTC (default: {start})"
+        "--start",
+        metavar="TIME",
+        help=f"inclusive; a date, an ISO time or milliseconds, UTC (default: {start})",
     )
     parser.add_argument("--end", metavar="TIME", help=f"exclusive (default: {end})")
 

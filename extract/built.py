@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extract.errors import UsageError
+from extract.names import with_suggestions
 from extract.resolution import Resolution, parse_resolution
 from extract.server.connection import Connection
 from extract.transform import expecting_models
@@ -78,7 +79,8 @@ def pick(histories: dict[str, Interval], names: Sequence[str]) -> dict[str, Inte
     unknown = [name for name in names if name not in histories]
     if unknown:
         raise UsageError(
-            f"expected instruments of the table ({', '.join(histories)}), got {', '.join(unknown)}"
+            f"expected instruments of the table, got {with_suggestions(unknown, histories)}; "
+            "correct the name, or load it first: perps backfill, perps dbt -- build"
         )
     return {name: histories[name] for name in names}
 

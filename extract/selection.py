@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
+from extract.names import with_suggestions
 
 
 def choose(
@@ -29,7 +30,8 @@ def choose(
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UsageError(
-            f"expected instruments that deribit lists, got {', '.join(unknown)}; see: perps instruments"
+            f"expected instruments that deribit lists, got {with_suggestions(unknown, by_name)}; "
+            "see: perps instruments"
         )
     wanted = names or [name for name in loaded if name in by_name]
     return [by_name[name] for name in dict.fromkeys(wanted)], sorted(set(loaded) - set(by_name))

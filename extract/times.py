@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from extract.errors import UsageError
 
+OLDEST_MS, NEWEST_MS = 1_451_606_400_000, 4_102_444_800_000  # 2016, the year of Deribit's start, and 2100
+
+
+def is_plausible(at_ms: object) -> bool:
+    """Tell whether a value can be a time of Deribit's: whole UTC ms from 2016 to 2100."""
+    return type(at_ms) is int and OLDEST_MS <= at_ms < NEWEST_MS
+
 
 def parse_time(text: str, flag: str) -> int:
-    """Return a date or an ISO time as UTC ms; without an offset it is UTC.
+    """Return a date, an ISO time or Deribit's milliseconds as UTC ms; without an offset it is UTC.
 
     Args:
-        text: such as 2024-01-01, 2024-01-01T08:00 or 2024-01-01T08:00:00+08:00.
+        text: such as 2024-01-01, 2024-01-01T08:00, 2024-01-01T08:00:00+08:00 or 1704067200000.
         flag: where it was typed, for the message.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of them, or one at which Deribit had or will have nothing.
     """
+    # fromisoformat lets any character stand between date and time, so that 1711091200000 is of the year 1711
+    wanted = text if re.fullmatch(r"\d{4}-?\d\d-?\d\d([T ].+)?", text, re.ASCII) else ""
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        found_ms = int(text) if re.fullmatch(r"\d{13}", text, re.ASCII) else _iso_ms(wanted)
+    except (ValueError, OverflowError):
         raise UsageError(
-            f"expected a date or an ISO time in {flag}, such as 2024-01-01 or 2024-01-01T08:00Z, got {text!r}"
+            f"expected a date, an ISO time or milliseconds in {flag}, such as 2024-01-01, 2024-01-01T08:00Z "
+            f"or 1704067200000, got {text!r}"
         ) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    return round(found.timestamp() * 1000)
+    if not is_plausible(found_ms):
+        raise UsageError(f"expected a time from 2016 to 2100 in {flag}, got {text!r}")
+    return found_ms
+
+
+def _iso_ms(text: str) -> int:
+    found = datetime.fromisoformat(text)
+    return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def parse_range(start: str | None, end: str | None) -> tuple[int, int]:
@@ -34,8 +50,8 @@ def parse_range(start: str | None, end: str | None) -> tuple[int, int]:
     Raises:
         UsageError: not times, or the end is not after the start.
     """
-    start_ms = parse_time(start, "--start") if start else 0
-    end_ms = parse_time(end, "--end") if end else 2**53
+    start_ms = parse_time(start, "--start") if start is not None else 0
+    end_ms = parse_time(end, "--end") if end is not None else 2**53
     if end_ms <= start_ms:
         raise UsageError(f"expected --end after --start, got --start {start} --end {end}")
     return start_ms, end_ms

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from extract.deribit.errors import BadReplyError
+from extract.times import is_plausible
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a name may be: it becomes part of file names, SQL literals, pages and lines on terminals."""
-
-OLDEST_MS, NEWEST_MS = 1_451_606_400_000, 4_102_444_800_000  # 2016, the year of Deribit's start, and 2100
-
-
-def is_plausible(at_ms: Any) -> bool:
-    """Tell whether a value from a reply can be a time of Deribit's: whole UTC ms from 2016 to 2100."""
-    return type(at_ms) is int and OLDEST_MS <= at_ms < NEWEST_MS
 
 
 @dataclass(frozen=True)

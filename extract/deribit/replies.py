@@ -18,7 +18,7 @@ from extract.deribit.errors import (
     PermanentError,
     TransientError,
 )
-from extract.deribit.instruments import is_plausible
+from extract.times import is_plausible
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CLOCKS_APART_MS = 60_000

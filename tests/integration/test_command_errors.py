@@ -43,7 +43,10 @@ def one_line(result) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("backfill", *BTC, "--start", "2024-13-01"), "expected a date or an ISO time in --start"),
+        (
+            ("backfill", *BTC, "--start", "2024-13-01"),
+            "expected a date, an ISO time or milliseconds in --start",
+        ),
         (("backfill", *BTC, "--start", "2024-02-01", "--end", "2024-01-01"), "expected --end after --start"),
         (("backfill", *BTC, *RANGE, "--resolution", "7"), "expected a resolution of 1, 3, 5"),
         (("backfill", *RANGE), "expected --instruments"),
@@ -71,7 +74,7 @@ def test_an_unknown_command_exits_with_2(perps):
 def test_an_unknown_instrument_exits_with_2_and_says_where_to_look(perps, database, exchange):
     result = perps("backfill", "--instruments", "BTC-PERP", *RANGE, database=database, api=exchange.base_url)
     assert result.returncode == 2
-    assert "got BTC-PERP; see: perps instruments" in one_line(result)
+    assert "got BTC-PERP (BTC-PERPETUAL or BTC_USDC-PERPETUAL?); see: perps instruments" in one_line(result)
 
 
 def test_an_update_of_nothing_exits_with_2(perps, database, exchange):

@@ -46,10 +46,52 @@ def test_times_without_a_zone_are_utc():
     assert parse_time("2024-01-01T08:00:00+08:00", "--start") == MIDNIGHT
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "01/02/2024", ""])
+@pytest.mark.parametrize(
+    "text", ["2024-01-01T00:00Z", "20240101", "20240101T0000", "2024-01-01 00:00", "1704067200000"]
+)
+def test_every_way_to_write_a_time_means_the_same(text):
+    assert parse_time(text, "--start") == MIDNIGHT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("yesterday", "now", "2024-13-01", "01/02/2024", "", " ", "2024", "2024-01", "2024-W01", "2024-001"),
+        *(
+            "1704067200",
+            "17040672000001",
+            "1704067200000.5",
+            "-1704067200000",
+            "202401010000",
+            "2024-01-01x08:00",
+        ),
+        *("٢٠٢٤-٠١-٠١", "2024-01-01T25:00", "2024-01-01T08:00 UTC"),
+    ],
+)
 def test_what_is_no_time_is_named(text):
-    with pytest.raises(UsageError, match="expected a date or an ISO time in --end"):
+    with pytest.raises(UsageError, match=r"expected a .* in --end"):
         parse_time(text, "--end")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1711-09-12",
+        "2015-12-31T23:59Z",
+        "2100-01-01",
+        "9999-12-31",
+        "0001-01-01T00:00+23:59",
+        "4102444800000",
+    ],
+)
+def test_a_time_of_another_century_is_refused(text):
+    with pytest.raises(UsageError, match=r"expected a .* in --start.*, got '"):
+        parse_time(text, "--start")
+
+
+def test_a_variable_that_is_not_set_is_not_taken_for_no_flag():
+    with pytest.raises(UsageError, match="expected a date, an ISO time or milliseconds in --start"):
+        parse_range("", "2024-01-01")
 
 
 def test_an_end_before_the_start_is_refused():

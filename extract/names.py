@@ -1,0 +1,42 @@
+"""Instrument names as people type them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+KIND = "-PERPETUAL"
+_KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
+
+
+def with_suggestions(unknown: Sequence[str], known: Iterable[str]) -> str:
+    """Return unknown names as part of a message, each with the known ones that may be meant.
+
+    Args:
+        unknown: as typed.
+        known: Deribit's names.
+    """
+    suggested = ((name, " or ".join(suggest(name, known))) for name in unknown)
+    return ", ".join(f"{name} ({meant}?)" if meant else name for name, meant in suggested)
+
+
+def suggest(name: str, known: Iterable[str]) -> list[str]:
+    """Return at most three known names that a name may mean, the likeliest first.
+
+    It understands another case, a coin alone (`BTC`), other words for a perpetual (`BTC-PERP`) and ccxt's
+    symbols (`BTC/USD:BTC`); beyond that it looks for typing errors.
+
+    Args:
+        name: as typed.
+        known: Deribit's names, such as BTC-PERPETUAL (quoted in USD) and BTC_USDC-PERPETUAL.
+    """
+    pairs = {found.removesuffix(KIND): found for found in known}
+    words = [word for word in re.findall("[A-Z0-9]+", name.upper()) if word not in _KINDS]
+    if not words:
+        return []
+    coin, quote = words[0], "".join(words[1:2])
+    pair = f"{coin}_{quote}" if quote not in ("", "USD") else coin
+    of_coin = [found for found in pairs if found.split("_")[0] == coin]
+    likely = difflib.get_close_matches(pair, of_coin or pairs, n=3, cutoff=0 if of_coin else 0.6)
+    return [pairs[found] for found in likely]
