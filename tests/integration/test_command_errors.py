@@ -161,4 +161,4 @@ def test_a_server_that_is_not_ours_is_not_stopped(perps, database):
 def test_the_log_file_keeps_what_happened(perps, environment):
     perps("backfill", *BTC, "--start", "whenever")
     log = Path(environment["PERPS_HOME"], "logs", "perps.log").read_text()
-    assert "ERROR extract.cli expected a date or an ISO time in --start" in log
+    assert "ERROR extract.cli expected a date, an ISO time or milliseconds in --start" in log
