@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from extract.server.apt import PrivateApt
-from extract.server.connection import Connection, DatabaseError
+from extract.server.cluster import free_port
+from extract.server.connection import Connection
 from extract.server.errors import EmbedError
 from extract.server.mirror import find_mirror
 from extract.server.packages import check_host
 from extract.server.programs import Account
+from extract.watch import answers
+from tests.integration.dbt_harness import wait_until
 
 
 def unpack_pgbouncer(folder: Path) -> Path:
@@ -47,7 +48,7 @@ def pooling(tree: Path, server: Connection, mode: str) -> Iterator[Connection]:
         server: where it leads, on TCP.
         mode: `transaction` or `session`.
     """
-    through = replace(server, host="127.0.0.1", port=free_port())
+    through = replace(server, host="127.0.0.1", port=free_port(0))
     users, settings = tree.parent / f"users-{mode}.txt", tree.parent / f"pgbouncer-{mode}.ini"
     users.write_text(f'"{server.user}" "{server.password}"\n', encoding="utf-8")
     settings.write_text(
@@ -72,29 +73,9 @@ def pooling(tree: Path, server: Connection, mode: str) -> Iterator[Connection]:
         **Account.for_server().options(),  # type: ignore[call-overload]
     )
     try:
-        wait_for(through, process)
+        wait_until(lambda: process.poll() is not None or answers(through), "PgBouncer", 20)
+        assert process.poll() is None, process.communicate()[1]
         yield through
     finally:
         process.terminate()
         process.communicate()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
-def wait_for(through: Connection, process: subprocess.Popen[str]) -> None:
-    """Wait until a pooler answers."""
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            through.connect().close()
-            return
-        except DatabaseError as error:
-            if process.poll() is not None or time.monotonic() > give_up:
-                process.kill()
-                raise AssertionError(f"no PgBouncer: {error} {process.communicate()[1]}") from error
-            time.sleep(0.05)

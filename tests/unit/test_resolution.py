@@ -69,7 +69,7 @@ def test_every_way_to_write_a_time_means_the_same(text):
     ],
 )
 def test_what_is_no_time_is_named(text):
-    with pytest.raises(UsageError, match=r"expected a .* in --end"):
+    with pytest.raises(UsageError, match="expected a date, an ISO time or milliseconds in --end"):
         parse_time(text, "--end")
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_time_is_named(text):
     ],
 )
 def test_a_time_of_another_century_is_refused(text):
-    with pytest.raises(UsageError, match=r"expected a .* in --start.*, got '"):
+    with pytest.raises(UsageError, match="expected a time from 2016 to 2100 in --start, got '"):
         parse_time(text, "--start")
 
 
