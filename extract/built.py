@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extract.errors import UsageError
 from extract.names import with_suggestions
 from extract.resolution import Resolution, parse_resolution
+from extract.selection import is_all
 from extract.server.connection import Connection
 from extract.transform import expecting_models
 from extract.windows import Interval
@@ -74,7 +75,7 @@ def pick(histories: dict[str, Interval], names: Sequence[str]) -> dict[str, Inte
     """
     if not histories:
         raise UsageError("expected candles in the table, found none; run: perps backfill, perps dbt -- build")
-    if not names or [name.lower() for name in names] == ["all"]:
+    if not names or is_all(names):
         return histories
     unknown = [name for name in names if name not in histories]
     if unknown:

@@ -118,7 +118,7 @@ def _print_some(lines: Sequence[str], what: str) -> None:
 
 def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     """Load Deribit's own longer candles, have dbt compare them, and say how that came out."""
-    reached = database(settings)
+    wait_s, reached = waiting(args), database(settings)
     base = read_resolution(reached)
     coarse = parse_coarser(args.resolution, base)
     histories = pick(read_histories(reached, base), split_names(args.instruments))
@@ -130,7 +130,7 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
-    built = run_dbt(command, reached, settings.project, waiting(args))
+    built = run_dbt(command, reached, settings.project, wait_s)
     compared = read_buckets(reached, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
@@ -149,10 +149,10 @@ def audit(args: argparse.Namespace, settings: Settings) -> int:
     Raises:
         PerpsError: something differs.
     """
-    reached = database(settings)
+    wait_s, reached = waiting(args), database(settings)
     base = read_resolution(reached)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    if not run_dbt(command, reached, settings.project, waiting(args)):
+    if not run_dbt(command, reached, settings.project, wait_s):
         raise PerpsError(
             "expected the models to be what all candles make of them, got differences above; run: "
             f"{REREAD}, then: perps dbt -- build"

@@ -53,9 +53,10 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
+    wait_s = waiting(args)
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
-        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, waiting(args))
+        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -36,9 +36,9 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
     arguments = without_dashes(args.arguments)
     if not arguments:
         raise UsageError("expected dbt arguments after --, such as: perps dbt -- build")
-    reached = database(settings)
+    wait_s, reached = waiting(args), database(settings)
     with watched(reached):
-        return 0 if run_dbt(arguments, reached, settings.project, waiting(args)) else 1
+        return 0 if run_dbt(arguments, reached, settings.project, wait_s) else 1
 
 
 def print_report(evidence: Evidence) -> None:

@@ -26,7 +26,7 @@ from extract.watch import watched
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Update, build, keep up, report; a part that fails does not keep the others from what they can do."""
     failures: dict[str, PerpsError] = {}
-    reached = database(settings)
+    wait_s, reached = waiting(args), database(settings)
 
     def attempt(part: str, do: Callable[[], object]) -> object:
         failures.pop(part, None)
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    with Builder(reached, settings.project, base_variables(args.resolution), waiting(args)) as builder:
+    with Builder(reached, settings.project, base_variables(args.resolution), wait_s) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
         attempt("build", lambda: _build(builder, reached))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):

@@ -1,4 +1,4 @@
-"""What several commands need: the client, the database, names and look-backs as typed."""
+"""What several commands need: the client, the database, names, look-backs and waits as typed."""
 
 from __future__ import annotations
 
