@@ -88,7 +88,8 @@
 
     )
 
-    select changes.statement
+    -- of a table all or nothing: a policy cannot be added to one whose columnstore had to wait
+    select string_agg(changes.statement, '; ' order by changes.position) as statement
     from found
     cross join lateral (
         values
@@ -105,7 +106,8 @@
             ))
     ) as changes (position, is_needed, statement)
     where changes.is_needed
-    order by found.name, changes.position
+    group by found.name
+    order by found.name
 {%- endmacro %}
 
 
