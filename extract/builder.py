@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BUILD_EVERY = 400_000
 """Candles that make a build worth its start while more are being fetched."""
 
-LONGEST_GOODBYE_S = 10.0
+LONGEST_GOODBYE_S = 5.0
 
 
 class Builder:

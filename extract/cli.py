@@ -7,14 +7,12 @@ import io
 import logging
 import logging.handlers
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Sequence
+from contextlib import suppress
 
 from extract.arguments import build_parser
+from extract.ending import SAID, endable, exit_code
 from extract.errors import PerpsError
 from extract.messages import LineFormatter, one_line
 from extract.own_settings import shut_out
@@ -24,11 +22,6 @@ from extract.settings import Settings, read_settings
 log = logging.getLogger(__name__)
 
 LOG_BYTES, LOG_FILES = 10_000_000, 5
-INTERRUPTED, TERMINATED = 130, 143
-
-
-class TerminatedError(KeyboardInterrupt):
-    """The process was told to end with SIGTERM, as schedulers and containers do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
     try:
-        settings = read_settings(flags=args)
-        start_logging(settings)
-        module, _, name = args.run.partition(":")
-        with _terminable():
+        with endable():
+            settings = read_settings(flags=args)
+            start_logging(settings)
+            module, _, name = args.run.partition(":")
             command = getattr(importlib.import_module(f"extract.commands.{module}"), name)
             return int(command(args, settings))
     except PerpsError as error:
@@ -50,10 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as told:
-        # dlt catches signals while it loads, and raises an interrupt of its own
-        terminated = isinstance(told, TerminatedError) or getattr(told, "signal_code", 0) == signal.SIGTERM
-        print("interrupted: what was loaded is safe, run the same command again", file=sys.stderr)
-        return TERMINATED if terminated else INTERRUPTED
+        print(SAID, file=sys.stderr)
+        return exit_code(told)
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -61,24 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = one_line(str(error))[:300]
         print(f"error: unexpected {type(error).__name__}: {reason}; the log has the rest", file=sys.stderr)
         return 1
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """End on SIGTERM as on SIGINT: in order, and with a line that says so. A second one ends at once."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise TerminatedError
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def start_logging(settings: Settings) -> None:

@@ -17,7 +17,8 @@ LET_IN = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WR
 
 DLT_SETTINGS: dict[str, Any] = {
     # failures come back as exceptions, and go to the log file as such
-    "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL"},
+    # of two signals dlt would keep the first to itself until its job is done, and then forget it
+    "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL", "intercept_signals": False},
     "providers": {"enable_airflow_secrets": False},
     # with more workers it forks, and forks of a killed run hold its lock for ever
     "normalize": {"workers": 1, "parquet_normalizer": {"add_dlt_load_id": True}},

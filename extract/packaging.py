@@ -175,8 +175,10 @@ def one_line_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (DltException, psycopg2.Error) as error:
-        log.exception("could not %s", doing)
         cause = root_cause(error)
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        log.exception("could not %s", doing)
         reason = " ".join(str(cause).split())[:300]
         raise PerpsError(
             f"expected to {doing}, got {type(cause).__name__}: {reason}; "

@@ -57,10 +57,13 @@ class Dbt:
 
         Raises:
             PerpsError: another build is at work, or dbt broke before it could run.
+            KeyboardInterrupt: it was interrupted, and has cancelled its statements.
         """
         writes = WRITING.intersection(arguments)
         with run_lock(self.database, BUILD_LOCK, self.wait_s) if writes else nullcontext():
             result = self._invoke(arguments)
+        if isinstance(result.exception, KeyboardInterrupt):
+            raise result.exception
         if result.exception is not None:
             reason = " ".join(str(result.exception).split())[:300]
             raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
