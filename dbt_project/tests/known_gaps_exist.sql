@@ -10,6 +10,12 @@ gaps as (
 
 ),
 
+rejected as (
+
+    select * from {{ ref('rejected_candles') }}
+
+),
+
 checked as (
 
     select
@@ -23,6 +29,13 @@ checked as (
                     where gaps.instrument = known.instrument
                         and gaps.gap_start >= known.gap_start
                         and gaps.gap_end <= known.gap_end
+                )
+                -- beyond the first or the last candle there is no gap around a rejected one
+                and not exists (
+                    select from rejected
+                    where rejected.instrument = known.instrument
+                        and rejected.timestamp > known.gap_start
+                        and rejected.timestamp < known.gap_end
                 )
                 then 'no such gap'
         end as problem

@@ -11,6 +11,12 @@ candles as (
 
 ),
 
+known as (
+
+    select * from {{ ref('known_gaps') }}
+
+),
+
 final as (
 
     select rejected.*
@@ -20,6 +26,12 @@ final as (
         and candles.timestamp <= rejected.timestamp
         and candles.timestamp > rejected.timestamp - interval '{{ bucket_minutes() }} minutes'
     where candles.timestamp is null
+        and not exists (
+            select from known
+            where known.instrument = rejected.instrument
+                and rejected.timestamp > known.gap_start
+                and rejected.timestamp < known.gap_end
+        )
 
 )
 

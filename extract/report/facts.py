@@ -26,7 +26,7 @@ class Covered:
 
     Attributes:
         instrument: Deribit's name.
-        candles, expected: how many there are, and how many buckets from the first to the last.
+        candles, expected: how many there are, and how many are due from the first to the last.
         first, last: opens of the first and the last candle, UTC.
         percent: candles of expected, cut to four decimals.
         tail_minutes: closed minutes after the last candle, by the exchange's clock; None before it was read.

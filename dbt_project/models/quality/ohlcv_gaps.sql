@@ -1,13 +1,7 @@
 {%- set bucket = "interval '" ~ bucket_minutes() ~ " minutes'" %}
-with days as (
+with runs as (
 
-    select * from {{ ref('ohlcv_candle_days') }}
-
-),
-
-known_gaps as (
-
-    select * from {{ ref('known_gaps') }}
+    select * from {{ ref('ohlcv_missing') }}
 
 ),
 
@@ -38,44 +32,19 @@ rejected as (
 
 ),
 
--- inside of a day, and from a day's last candle to the first one of the next day that has any
-merged as (
-
-    select
-        instrument,
-        unnest(missing) as missing
-    from days
-    where not isempty(missing)
-
-    union all
-
-    select
-        instrument,
-        tstzrange(last_candle + {{ bucket }}, next_candle) as missing
-    from (
-        select
-            instrument,
-            last_candle,
-            lead(first_candle) over (partition by instrument order by day) as next_candle
-        from days
-    ) as neighbours
-    where next_candle > last_candle + {{ bucket }}
-
-),
-
 asked as (
 
     select
-        merged.instrument,
-        merged.missing,
+        runs.instrument,
+        runs.missing,
         answers.window_start,
         answers.window_end,
         answers.fetched_at
-    from merged
+    from runs
     inner join answers
-        on answers.instrument = merged.instrument
-        and answers.window_start < upper(merged.missing)
-        and answers.window_end > lower(merged.missing)
+        on answers.instrument = runs.instrument
+        and answers.window_start < upper(runs.missing)
+        and answers.window_end > lower(runs.missing)
 
 ),
 
@@ -131,28 +100,13 @@ last_asked as (
 unusable as (
 
     select
-        merged.instrument,
-        merged.missing,
+        runs.instrument,
+        runs.missing,
         range_agg(tstzrange(rejected.opens_at, rejected.opens_at + {{ bucket }})) as rejected
-    from merged
+    from runs
     inner join rejected
-        on rejected.instrument = merged.instrument
-        and merged.missing @> rejected.opens_at
-    group by 1, 2
-
-),
-
-known as (
-
-    select
-        merged.instrument,
-        merged.missing,
-        string_agg(known_gaps.reason, '; ' order by known_gaps.gap_start) as note
-    from merged
-    inner join known_gaps
-        on known_gaps.instrument = merged.instrument
-        and known_gaps.gap_start <= lower(merged.missing) - {{ bucket }}
-        and known_gaps.gap_end >= upper(merged.missing)
+        on rejected.instrument = runs.instrument
+        and runs.missing @> rejected.opens_at
     group by 1, 2
 
 ),
@@ -160,33 +114,30 @@ known as (
 final as (
 
     select
-        merged.instrument,
-        lower(merged.missing) - {{ bucket }} as gap_start,
-        upper(merged.missing) as gap_end,
-        (extract(epoch from upper(merged.missing) - lower(merged.missing)) / 60)::integer as gap_minutes,
+        runs.instrument,
+        lower(runs.missing) - {{ bucket }} as gap_start,
+        upper(runs.missing) as gap_end,
+        (extract(epoch from upper(runs.missing) - lower(runs.missing)) / 60)::integer as gap_minutes,
         case
-            when known.instrument is not null then 'known'
+            when runs.is_known then 'known'
             when not (
                 coalesce(answered_twice.answered, '{}'::tstzmultirange) + coalesce(unusable.rejected, '{}'::tstzmultirange)
-            ) @> merged.missing then 'unfetched'
+            ) @> runs.missing then 'unfetched'
             when unusable.instrument is not null then 'rejected'
             else 'source'
         end as reason,
-        known.note,
+        runs.note,
         last_asked.last_asked
-    from merged
-    left join known
-        on known.instrument = merged.instrument
-        and known.missing = merged.missing
+    from runs
     left join answered_twice
-        on answered_twice.instrument = merged.instrument
-        and answered_twice.missing = merged.missing
+        on answered_twice.instrument = runs.instrument
+        and answered_twice.missing = runs.missing
     left join unusable
-        on unusable.instrument = merged.instrument
-        and unusable.missing = merged.missing
+        on unusable.instrument = runs.instrument
+        and unusable.missing = runs.missing
     left join last_asked
-        on last_asked.instrument = merged.instrument
-        and last_asked.missing = merged.missing
+        on last_asked.instrument = runs.instrument
+        and last_asked.missing = runs.missing
 
 )
 

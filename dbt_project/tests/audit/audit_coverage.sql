@@ -21,7 +21,7 @@ final as (
         recomputed.expected as expected_recomputed
     from coverage
     full join recomputed on recomputed.instrument = coverage.instrument
-    where (coverage.candles, coverage.first_candle, coverage.last_candle, coverage.expected, coverage.missing)
+    where (coverage.candles, coverage.first_candle, coverage.last_candle, coverage.expected + coverage.known, coverage.missing + coverage.known)
         is distinct from
         (recomputed.candles, recomputed.first_candle, recomputed.last_candle, recomputed.expected, recomputed.missing)
 
