@@ -24,7 +24,9 @@ class Outcome:
         candles: raw candles landed, per instrument: those that were new or had changed.
         requests: answered requests.
         planned: windows planned.
-        unlisted: instruments loaded before that Deribit no longer lists; left as they are.
+        unlisted: instruments loaded before that Deribit no longer lists, and that were left as they are.
+        delisted: those that were asked for, with the end of their last candle with volume, UTC ms.
+        nothing: per instrument, why an explicit range can have no candles.
         refused: what is wrong with each listed perpetual that should have been loaded and cannot be.
         failed: windows without a usable answer, first to last.
         not_asked: how many windows were given up unasked.
@@ -34,6 +36,8 @@ class Outcome:
     requests: int = 0
     planned: int = 0
     unlisted: list[str] = field(default_factory=list)
+    delisted: dict[str, int] = field(default_factory=dict)
+    nothing: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     failed: list[Answer] = field(default_factory=list)
     not_asked: int = 0

@@ -10,28 +10,27 @@ from pathlib import Path
 from extract import cleaning, landing
 from extract.compare import mark
 from extract.deribit.client import DeribitClient
-from extract.deribit.instruments import Instrument
+from extract.deribit.instruments import Instrument, Listed
 from extract.fetching import Answer, Prefetcher, answer
+from extract.lifetimes import find_delisted, find_first_days, is_settled
 from extract.locks import run_lock
 from extract.outcome import Outcome, raise_incomplete
 from extract.packaging import Packages, one_line_errors, open_pipeline
 from extract.progress import RunProgress, Silent
 from extract.resolution import Resolution
 from extract.rights import check_server
-from extract.selection import check_source, choose, is_all
+from extract.selection import check_source, choose, expect_closed, expect_known, is_all, why_nothing
 from extract.server.connection import Connection
 from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.source import deribit
-from extract.state import landed_ranges, loaded_instruments, loaded_source, read_cursor
+from extract.state import ended_instruments, landed_ranges, loaded_instruments, loaded_source, read_cursor
 from extract.windows import (
     Cursor,
     Interval,
     Window,
-    earliest_start,
     packages,
     plan_history,
     plan_range,
-    plan_reach_back,
     plan_repair,
     plan_update,
 )
@@ -77,10 +76,21 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
-            return plan_range(instrument.name, resolution, cursor, instrument.created_ms, now_ms, wanted)
+        nothing: dict[str, str] = {}
 
-        return self._run(names, resolution, plan, reach_ms=wanted[0])
+        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
+            expect_closed(wanted, resolution, end_ms, instrument)
+            if why := why_nothing(wanted, instrument):
+                nothing[instrument.name] = why
+            return plan_range(instrument.name, resolution, cursor, instrument.created_ms, end_ms, wanted)
+
+        def reaches(instrument: Instrument, _cursor: Cursor) -> bool:
+            return wanted[0] < instrument.created_ms
+
+        outcome = self._run(names, resolution, plan, reaches)
+        landed = {name for name, candles in outcome.candles.items() if candles}
+        outcome.nothing = {name: why for name, why in nothing.items() if name not in landed}
+        return outcome
 
     def update(self, names: Sequence[str], resolution: Resolution) -> Outcome:
         """Land from each cursor to the last closed candle. See `plan_update`.
@@ -94,11 +104,14 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
+        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
             created = instrument.created_ms
-            return plan_update(instrument.name, resolution, cursor, created, now_ms, self.lookback)
+            return plan_update(instrument.name, resolution, cursor, created, end_ms, self.lookback)
 
-        return self._run(names, resolution, plan, reach_ms=0)
+        def reaches(_instrument: Instrument, cursor: Cursor) -> bool:
+            return cursor == Cursor()
+
+        return self._run(names, resolution, plan, reaches)
 
     def repair(self, holes: Mapping[str, Sequence[Interval]], resolution: Resolution) -> Outcome:
         """Ask again for holes in the table. See `plan_repair`.
@@ -112,10 +125,10 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, _cursor: Cursor, now_ms: int) -> list[Window]:
-            return plan_repair(instrument.name, resolution, now_ms, holes.get(instrument.name, ()))
+        def plan(instrument: Instrument, _cursor: Cursor, end_ms: int) -> list[Window]:
+            return plan_repair(instrument.name, resolution, end_ms, holes[instrument.name])
 
-        return self._run([], resolution, plan)
+        return self._run(list(holes), resolution, plan)
 
     def history(
         self, ranges: Mapping[str, Interval], resolution: Resolution, loaded_at: Resolution
@@ -132,40 +145,34 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, cursor: Cursor, now_ms: int) -> list[Window]:
-            wanted = ranges.get(instrument.name)
-            return plan_history(instrument.name, resolution, cursor, now_ms, wanted) if wanted else []
+        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
+            return plan_history(instrument.name, resolution, cursor, end_ms, ranges[instrument.name])
 
-        return self._run([], resolution, plan, loaded_at=loaded_at)
+        return self._run(list(ranges), resolution, plan, loaded_at=loaded_at)
 
     def _run(
         self,
         names: Sequence[str],
         resolution: Resolution,
         plan: Planner,
-        reach_ms: int | None = None,
+        reaches: Callable[[Instrument, Cursor], bool] = lambda _instrument, _cursor: False,
         loaded_at: Resolution | None = None,
     ) -> Outcome:
         with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
             landing.check_clock(locked, time.time())
-            clock, (listed, refused) = self.client.server_time(), self.client.instruments()
+            clock, exchange = self.client.server_time(), self.client.instruments()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_source(loaded_source(pipeline.state), clock.source)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
-                chosen, unlisted = choose(names, listed, loaded)
+                run = _Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
                 windows = [
                     window
-                    for instrument in chosen
-                    for window in plan(
-                        instrument, read_cursor(pipeline.state, instrument.name, resolution), clock.result
-                    )
+                    for instrument in run.find(names, loaded, reaches)
+                    for window in plan(instrument, run.cursor(instrument.name), run.end_of(instrument))
                 ]
-                outcome = Outcome(unlisted=unlisted, refused=refused if is_all(names) else [])
-                run = _Run(self, Packages(pipeline, locked), listed, clock.result, outcome)
-                early = run.land(windows)
-                while early and reach_ms is not None:
-                    early = run.land([back for window in early for back in plan_reach_back(window, reach_ms)])
+                run.land(windows)
+                run.land_ends()
             cleaning.prune(locked)
         raise_incomplete(run.outcome)
         return run.outcome
@@ -177,30 +184,96 @@ class _Run:
 
     loader: Loader
     packages: Packages
-    listed: Sequence[Instrument]
-    seen_ms: int
-    outcome: Outcome
+    exchange: Listed
+    resolution: Resolution
+    now_ms: int
+    outcome: Outcome = field(default_factory=Outcome)
+    instruments: dict[str, Instrument] = field(default_factory=dict)
 
-    def land(self, windows: Sequence[Window]) -> list[Window]:
-        """Fetch and land windows, package by package; return those with candles from before listing."""
-        progress, early = self.loader.progress, []
+    def cursor(self, name: str) -> Cursor:
+        """Return where an instrument stands."""
+        return read_cursor(self.packages.pipeline.state, name, self.resolution)
+
+    def end_of(self, instrument: Instrument) -> int:
+        """Return until when an instrument has candles, UTC ms."""
+        return min(self.now_ms, instrument.ended_ms or self.now_ms)
+
+    def find(
+        self, names: Sequence[str], loaded: Sequence[str], reaches: Callable[[Instrument, Cursor], bool]
+    ) -> list[Instrument]:
+        """Return the instruments of the run, since when and until when Deribit has candles of them.
+
+        Args:
+            names: as typed.
+            loaded: what earlier runs loaded.
+            reaches: whether candles from before a listing are wanted.
+
+        Raises:
+            UsageError: a name is not known, or there is none.
+        """
+        chosen, absent = choose(names, self.exchange.perpetuals, loaded)
+        everything, refused = is_all(names), self.exchange.refused
+        self.outcome.refused += [refused[name] for name in refused if everything or name in absent]
+        left = [name for name in absent if self._has_ended(name)] if everything or not names else []
+        early = [one for one in chosen if reaches(one, self.cursor(one.name))]
+        first_days = find_first_days(self.loader.client, early)
+        asked = [name for name in absent if name not in refused and name not in left]
+        delisted = find_delisted(self.loader.client, asked, self.resolution, self.now_ms)
+        expect_known(
+            [name for name in delisted.unknown if name not in loaded],
+            [one.name for one in self.exchange.perpetuals],
+        )
+        self.outcome.unlisted += sorted([*left, *delisted.unknown])
+        self.outcome.delisted |= {one.name: one.ended_ms or 0 for one in delisted.found}
+        self.outcome.failed += [*first_days.failed, *delisted.failed]
+        self.outcome.planned += len(self.outcome.failed)
+        found = [*(one for one in chosen if one not in early), *first_days.found, *delisted.found]
+        self.instruments.update({one.name: one for one in found})
+        return found
+
+    def _has_ended(self, name: str) -> bool:
+        ended_ms = ended_instruments(self.packages.pipeline.state).get(name)
+        return ended_ms is not None and self._is_at(name, ended_ms)
+
+    def _is_at(self, name: str, end_ms: int) -> bool:
+        """Tell whether all candles of an instrument up to a time have landed, as far as its cursor knows."""
+        cursor = self.cursor(name)
+        return (cursor.last_ms or 0) + self.resolution.step_ms >= end_ms and not cursor.owed
+
+    def land(self, windows: Sequence[Window]) -> None:
+        """Fetch and land windows, package by package."""
+        progress = self.loader.progress
         # by time, so that a package of several instruments fills chunks of its own
         windows = sorted(windows, key=lambda window: window.start_ms)
         self.outcome.planned += len(windows)
-        progress.planned(self.outcome.planned)
+        progress.planned(len(windows))
         with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
             for package in packages(windows, self.loader.package_candles):
                 answers = self._marked(prefetcher.take(len(package)))
                 sent = sum(answered.landing for answered in answers)
-                early += [answered.window for answered in answers if self._before_listing(answered)]
                 self.outcome.add(answers)  # a package that does not land ends the run with an error
-                source = deribit(answers, self.listed, self.seen_ms, self.loader.lookback)
+                listed, lookback = self.exchange.perpetuals, self.loader.lookback
+                source = deribit(answers, listed, self.now_ms, lookback)
                 answers.clear()  # so that the source alone holds the candles, and lets go of them
                 within = min(window.start_ms for window in package), max(window.end_ms for window in package)
                 self.packages.land(source, sent, within)
                 progress.landed(sent)
                 self.loader.landed(sent)
-        return early
+
+    def land_ends(self) -> None:
+        """Land when delisted perpetuals ended, once all of them is there, so that updates leave them."""
+        known = ended_instruments(self.packages.pipeline.state)
+        ended = [
+            one
+            for one in self.instruments.values()
+            if one.ended_ms not in (None, known.get(one.name))
+            and is_settled(one.ended_ms, self.now_ms)
+            and self._is_at(one.name, one.ended_ms)
+        ]
+        if ended:
+            listed = [*self.exchange.perpetuals, *ended]
+            self.packages.land(deribit([], listed, self.now_ms, self.loader.lookback), 0, (0, 0))
+            self.loader.landed(0)
 
     def _marked(self, answers: Sequence[Answer]) -> list[Answer]:
         state, resolution = self.packages.pipeline.state, answers[0].window.resolution
@@ -208,15 +281,6 @@ class _Run:
             return mark(answers, landed_ranges(state, resolution), self.packages.locked)
 
     def _fetch(self, window: Window) -> Answer:
-        answered = answer(self.loader.client, window, self._listed_ms(window.instrument))
+        answered = answer(self.loader.client, window, self.instruments[window.instrument].created_ms)
         self.loader.progress.fetched(answered.candles.num_rows)
         return answered
-
-    def _before_listing(self, answered: Answer) -> bool:
-        """Tell whether a window that begins where history should not hold candles has some."""
-        window = answered.window
-        earliest = earliest_start(window.resolution, self._listed_ms(window.instrument))
-        return answered.candles.num_rows > 0 and window.start_ms <= earliest
-
-    def _listed_ms(self, name: str) -> int:
-        return next(found.created_ms for found in self.listed if found.name == name)

@@ -28,7 +28,7 @@ from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer
 from extract.resolution import Resolution
-from extract.state import EPOCH, SOURCE, landed_after, owed_after, resource_name
+from extract.state import ENDED, EPOCH, SOURCE, landed_after, owed_after, resource_name
 
 WINDOWS_TOGETHER = 20
 TIME = pa.timestamp("ms", tz="UTC")
@@ -64,7 +64,11 @@ INSTRUMENTS = (
         name: {"data_type": "double", "nullable": True}
         for name in ("tick_size", "contract_size", "min_trade_amount")
     }
-    | {"is_active": {"data_type": "bool", "nullable": True}, "seen_at": _time}
+    | {
+        "is_active": {"data_type": "bool", "nullable": True},
+        "ended_at": {"data_type": "timestamp", "nullable": True},
+        "seen_at": _time,
+    }
     | _load
 )
 
@@ -81,7 +85,7 @@ def deribit(
 
     Args:
         answers: windows in the order of the plan; those with an error land nothing and are owed.
-        listed: the perpetuals that Deribit lists.
+        listed: the perpetuals that Deribit lists, and those whose end is to be landed.
         seen_ms: the server's clock at the listing, UTC ms.
         lookback: buckets before the cursor that may be landed again.
     """
@@ -190,12 +194,15 @@ def instruments(listed: Sequence[Instrument], seen_ms: int) -> Iterator[pa.Table
     changed = []
     for instrument in listed:
         fingerprint = hashlib.sha256(repr(astuple(instrument)).encode()).hexdigest()[:16]
+        if instrument.ended_ms is not None:
+            fingerprint = f"{ENDED}{instrument.ended_ms}"
         if known.get(instrument.name) != fingerprint:
             known[instrument.name] = fingerprint
             changed.append(instrument)
     rows = [
         {name: getattr(instrument, name, None) for name in INSTRUMENTS}
         | {"instrument": instrument.name, "created_at": instrument.created_ms, "seen_at": seen_ms}
+        | {"ended_at": instrument.ended_ms}
         for instrument in changed
     ]
     if rows:

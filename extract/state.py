@@ -11,6 +11,7 @@ from extract.resolution import Resolution
 from extract.windows import Cursor, Interval, merge, subtract
 
 SOURCE = "deribit"
+ENDED = "ended "
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -89,6 +90,16 @@ def landed_ranges(state: Mapping[str, Any], resolution: Resolution) -> dict[str,
         instrument: [(start, end) for start, end in intervals]
         for instrument, name, intervals in named
         if name == resolution.name
+    }
+
+
+def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
+    """Return the end, UTC ms, of each delisted perpetual that landed whole and was not listed since."""
+    known = state.get("sources", {}).get(SOURCE, {}).get("instruments", {})
+    return {
+        name: int(fingerprint.removeprefix(ENDED))
+        for name, fingerprint in known.items()
+        if fingerprint.startswith(ENDED)
     }
 
 

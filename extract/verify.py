@@ -122,17 +122,16 @@ def check_windows(
         client: whom to ask.
         database: with perpetuals_ohlcv.
         windows: what to ask.
-        listed: per instrument its creation, UTC ms.
+        listed: per instrument that is listed its creation, UTC ms.
 
     Raises:
         PerpsError: a window had no usable answer.
     """
-    with (
-        Prefetcher(
-            lambda window: answer(client, window, listed[window.instrument]), windows, stop=client.stop
-        ) as prefetcher,
-        database.reading() as cursor,
-    ):
+
+    def fetch(window: Window) -> Answer:
+        return answer(client, window, listed.get(window.instrument, window.start_ms))
+
+    with Prefetcher(fetch, windows, stop=client.stop) as prefetcher, database.reading() as cursor:
         for window in windows:
             (answered,) = prefetcher.take(1)
             if answered.error is not None:

@@ -94,14 +94,13 @@ def plan_range(
     """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
 
     A range that begins beyond the cursor leaves it where it is, so that the next update still asks for what
-    lies between. Times before listing are passed over but for one window; `Loader` goes on from it should it
-    hold candles all the same.
+    lies between. Times before the first candle are passed over but for one window.
 
     Args:
         instrument: its name.
         resolution: of the candles.
         cursor: where the instrument stands.
-        listed_ms: the instrument's creation, UTC ms.
+        listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
         now_ms: the server's clock, UTC ms; later candles are not closed.
         wanted: start inclusive, end exclusive.
     """
@@ -119,18 +118,6 @@ def plan_range(
         *_windows(instrument, resolution, [*owed, behind], forward=False),
         *_windows(instrument, resolution, [ahead], forward=True),
     ]
-
-
-def plan_reach_back(window: Window, reach_ms: int) -> list[Window]:
-    """Return the window before one that held candles older than its instrument's listing.
-
-    Args:
-        window: began at the earliest start, or is itself such a window.
-        reach_ms: how far back candles are wanted, UTC ms; at that time there is no window before.
-    """
-    start = max(window.start_ms - BUCKETS_PER_WINDOW * window.resolution.step_ms, reach_ms)
-    interval = (window.resolution.ceil(start), window.start_ms)
-    return list(_windows(window.instrument, window.resolution, [interval], forward=False))
 
 
 def plan_repair(

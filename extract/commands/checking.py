@@ -43,9 +43,6 @@ def verify(args: argparse.Namespace, settings: Settings) -> int:
     clock = deribit.server_time()
     check_source(read_source(reached), clock.source)
     listed = {found.name: found.created_ms for found in deribit.instruments().perpetuals}
-    for name in sorted(histories.keys() - listed.keys()):
-        print(f"{name}: no longer listed by deribit, not compared", file=sys.stderr)
-    histories = {name: interval for name, interval in histories.items() if name in listed}
     if ranged:
         ranges = _typed_ranges(args, histories, listed, resolution)
         windows = cut_histories(ranges, resolution, clock.result)
@@ -61,12 +58,17 @@ def _typed_ranges(
     listed: Mapping[str, int],
     resolution: Resolution,
 ) -> dict[str, Interval]:
-    """Return what --start and --end say, and the table's own bounds where they say nothing."""
+    """Return what --start and --end say, and the table's own bounds where they say nothing.
+
+    What is no longer listed goes on with flat candles, so that the table's end is its end.
+    """
     start, end = parse_range(args.start, args.end)
     return {
         name: (
-            max(resolution.ceil(start), min(first, resolution.floor(listed[name]))) if args.start else first,
-            end if args.end else last,
+            max(resolution.ceil(start), min(first, resolution.floor(listed.get(name, first))))
+            if args.start
+            else first,
+            end if name in listed else min(end, last),
         )
         for name, (first, last) in histories.items()
     }
@@ -126,7 +128,7 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     with loading(args, settings) as loader:
         outcome = loader.history(asked, coarse, base)
     for name in sorted(asked.keys() & set(outcome.unlisted)):
-        print(f"{name}: no longer listed by deribit, not asked for", file=sys.stderr)
+        print(f"{name}: no longer known to deribit, not asked for", file=sys.stderr)
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]

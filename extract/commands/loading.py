@@ -15,7 +15,7 @@ from extract.pipeline import Loader
 from extract.progress import shown_progress
 from extract.resolution import parse_resolution
 from extract.settings import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE, Settings
-from extract.times import parse_range
+from extract.times import format_time, parse_range
 from extract.watch import watched
 
 
@@ -63,6 +63,11 @@ def print_outcome(outcome: Outcome) -> None:
     """Say what was landed."""
     for name, candles in outcome.candles.items():
         print(f"{name}: {candles:,} candles landed")
+    for name, why in outcome.nothing.items():
+        print(f"{name}: nothing in this range, {why}", file=sys.stderr)
+    for name, ended_ms in outcome.delisted.items():
+        last = f"its last candle with volume ends at {format_time(ended_ms)}"
+        print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
     for name in outcome.unlisted:
         print(f"{name}: no longer listed by deribit, left as it is", file=sys.stderr)
     print(

@@ -87,7 +87,7 @@ def _asked(gap: Gap, found: Found, resolution: Resolution) -> str:
 
 
 def _unasked(gap: Gap, resolution: Resolution) -> str:
-    return f"{gap}: {gap.missing(resolution)} candles missing, no longer listed by deribit and not asked"
+    return f"{gap}: {gap.missing(resolution)} candles missing, no longer known to deribit"
 
 
 def _print_resting(gaps: list[Gap], resolution: Resolution) -> None:

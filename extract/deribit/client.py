@@ -77,7 +77,7 @@ class DeribitClient:
         listed: Listed = self._retrying(
             lambda: parse_instruments(self._once("get_instruments", params).result)
         )
-        for reason in listed.refused:
+        for reason in listed.refused.values():
             log.warning("%s; that perpetual is left out", reason)
         return listed
 

@@ -16,13 +16,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Instrument:
-    """A listed perpetual. Fields are chosen by name because the API adds and drops others (FACTS: seen).
+    """A perpetual. Fields are chosen by name because the API adds and drops others (FACTS: seen).
 
     Attributes:
         name: such as BTC-PERPETUAL.
-        created_ms: `creation_timestamp`, UTC ms: no candle is older than its bucket.
+        created_ms: `creation_timestamp`, UTC ms: no candle is older, unless it was listed again.
         instrument_type: `reversed` (inverse, cost in USD) or `linear`.
         tick_size, contract_size, min_trade_amount: today's values; they change over time.
+        is_active: as Deribit says it; False for one that it no longer lists.
+        ended_ms: end of the last candle with volume of a perpetual that is no longer listed, UTC ms.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Instrument:
     contract_size: float | None = None
     min_trade_amount: float | None = None
     is_active: bool | None = None
+    ended_ms: int | None = None
 
 
 class Listed(NamedTuple):
@@ -42,11 +45,11 @@ class Listed(NamedTuple):
 
     Attributes:
         perpetuals: each once, by name.
-        refused: what is wrong with each perpetual that cannot be loaded, naming it.
+        refused: by name, what is wrong with each perpetual that cannot be loaded, naming it.
     """
 
     perpetuals: list[Instrument]
-    refused: list[str]
+    refused: dict[str, str]
 
 
 def parse_instruments(result: Any) -> Listed:
@@ -60,10 +63,12 @@ def parse_instruments(result: Any) -> Listed:
     perpetuals = [row for row in result if row.get("settlement_period") == "perpetual"]
     if not perpetuals:
         raise BadReplyError(f"expected perpetuals among the instruments, got none of {len(result)}")
-    refused = [reason for row in perpetuals if (reason := _refusal(row))]
+    refused = {str(row.get("instrument_name")): reason for row in perpetuals if (reason := _refusal(row))}
     found = {row["instrument_name"]: _instrument(row) for row in perpetuals if not _refusal(row)}
     if not found:
-        raise BadReplyError(f"expected a usable perpetual among the instruments, got none: {refused[0]}")
+        raise BadReplyError(
+            f"expected a usable perpetual among the instruments, got none: {next(iter(refused.values()))}"
+        )
     return Listed([found[name] for name in sorted(found)], refused)
 
 

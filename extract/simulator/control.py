@@ -11,7 +11,7 @@ import orjson
 from extract.errors import UsageError
 from extract.simulator.candles import COLUMNS, RESOLUTIONS, Candles
 from extract.simulator.clock import parse_ms
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from extract.simulator.simulator import Simulator
 from extract.simulator.wire import Answer
 

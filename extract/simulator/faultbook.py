@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from extract.simulator.candles import VALUES, Candles
-from extract.simulator.faults import BadCandle, Fault, Outage, ReplyFault, Revision
-from extract.simulator.market import Adjust, uniform
+from extract.simulator.candles import MINUTE_MS, PRICES, VALUES, Candles
+from extract.simulator.faults import BadCandle, Delisted, Fault, Outage, Relisted, ReplyFault, Revision
+from extract.simulator.market import Adjust, Source, uniform
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,22 @@ class FaultBook:
             matching = [(n, fault) for n, fault in replies if _matches(fault, asked)]
             return [fault for n, fault in matching if self._hits(n, fault, asked)]
 
-    def adjust(self, now_ms: int) -> Adjust | None:
+    def listed_at(self, instrument: str, created_ms: int, now_ms: int) -> int | None:
+        """Return the creation that a listing says at an instant, None if it lacks the perpetual. UTC ms."""
+        with self._lock:
+            changes = [
+                fault
+                for fault in self._faults
+                if isinstance(fault, Delisted | Relisted) and fault.instrument == instrument
+            ]
+        past = [fault for fault in changes if fault.at <= now_ms]
+        if not past:
+            later = [fault.at for fault in changes if isinstance(fault, Relisted)]
+            return None if later and len(later) == len(changes) else created_ms
+        last = max(past, key=lambda fault: fault.at)
+        return last.at if isinstance(last, Relisted) else None
+
+    def adjust(self, now_ms: int, market: Source) -> Adjust | None:
         """Return the faults of the market at an instant as a change to candles; None without any."""
         with self._lock:
             outages = [fault for fault in self._faults if isinstance(fault, Outage)]
@@ -57,13 +72,28 @@ class FaultBook:
                 for fault in self._faults
                 if isinstance(fault, BadCandle) and (not isinstance(fault, Revision) or fault.since <= now_ms)
             ]
-        if not outages and not wrong:
+            dead = self._dead(market)
+        if not outages and not wrong and not dead:
             return None
 
         def change(instrument: str, candles: Candles) -> Candles:
+            for span in dead.get(instrument, ()):
+                candles = _flat(candles, *span)
             return _without(instrument, _with(instrument, candles, wrong), outages)
 
         return change
+
+    def _dead(self, market: Source) -> dict[str, list[tuple[int, int, float]]]:
+        """Return per perpetual when it was not listed, [start, end) in UTC ms, and its last price before."""
+        dead: dict[str, list[tuple[int, int, float]]] = {}
+        back = [fault for fault in self._faults if isinstance(fault, Relisted)]
+        for fault in self._faults:
+            if isinstance(fault, Delisted) and fault.instrument in market.listings:
+                name, at = fault.instrument, fault.at
+                end = min((one.at for one in back if one.instrument == name and one.at > at), default=2**62)
+                last = market.candles(name, "1", at - MINUTE_MS, at - 1)
+                dead.setdefault(name, []).append((at, end, float(last.close[-1])))
+        return dead
 
     def _hits(self, number: int, fault: ReplyFault, asked: Asked) -> bool:
         self._matched[number, asked] += 1
@@ -90,6 +120,14 @@ def _matches(fault: ReplyFault, asked: Asked) -> bool:
     return (fault.end is None or asked.start_ms < fault.end) and (
         fault.start is None or asked.end_ms >= fault.start
     )
+
+
+def _flat(candles: Candles, start_ms: int, end_ms: int, price: float) -> Candles:
+    """Return candles that stand still from `start_ms` to `end_ms` (exclusive)."""
+    still = (candles.ticks >= start_ms) & (candles.ticks < end_ms)
+    values = dict.fromkeys(VALUES, 0.0) | dict.fromkeys(PRICES, price)
+    columns = {name: np.where(still, value, getattr(candles, name)) for name, value in values.items()}
+    return Candles(ticks=candles.ticks, **columns)
 
 
 def _with(instrument: str, candles: Candles, wrong: Sequence[BadCandle]) -> Candles:

@@ -20,7 +20,8 @@ from extract.simulator.credits import (
     Credits,
 )
 from extract.simulator.faultbook import FaultBook
-from extract.simulator.faults import Fault, parse_faults
+from extract.simulator.faultparsing import parse_faults
+from extract.simulator.faults import Fault
 from extract.simulator.http import SimulatorServer
 from extract.simulator.listings import BTC
 from extract.simulator.market import Market, Source

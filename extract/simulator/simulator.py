@@ -94,7 +94,7 @@ class Simulator:
     def view(self) -> View:
         """Return the market as it looks now."""
         now_ms = self.clock.now_ms()
-        return View(self.market, now_ms, self.faults.adjust(now_ms))
+        return View(self.market, now_ms, self.faults.adjust(now_ms, self.market))
 
     def answer(self, method: str, query: Mapping[str, str]) -> Answer:
         """Answer a GET of a public method; `query` holds the parameters as typed."""
@@ -191,9 +191,10 @@ class Simulator:
         now_ms = self.clock.now_ms()
         rows = []
         for number, listing in enumerate(self.market.listings.values()):
-            if listing.created_ms > now_ms or currency not in ("any", listing.settlement):
+            listed_ms = self.faults.listed_at(listing.name, listing.created_ms, now_ms)
+            if listed_ms is None or listed_ms > now_ms or currency not in ("any", listing.settlement):
                 continue
-            rows.append(instrument_row(listing, number))
+            rows.append(instrument_row(replace(listing, created_ms=listed_ms), number))
             if listing.name in _DATED:
                 rows.append(dated_future_row(listing, 1000 + number))
         return rows

@@ -118,7 +118,9 @@ def empty(database: Connection) -> None:
     """Take back everything that loads and builds have made."""
     opened = database.connect()
     with opened.cursor() as cursor:
-        cursor.execute("drop table if exists public.perpetuals_ohlcv cascade")
+        cursor.execute("select tablename from pg_tables where schemaname = 'public'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"drop table public.{name} cascade")
         for schema in ("deribit_raw", "staging", "quality", "test_failures"):
             cursor.execute(f"drop schema if exists {schema} cascade")
     opened.close()

@@ -70,6 +70,7 @@ create table deribit_raw.instruments (
     min_trade_amount double precision,
     created_at timestamptz,
     is_active boolean,
+    ended_at timestamptz,
     seen_at timestamptz,
     _dlt_load_id varchar
 );

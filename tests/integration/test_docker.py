@@ -18,7 +18,7 @@ import pytest
 
 from extract.server.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from tests.conftest import PROJECT, Perps, perps_environment
 from tests.grafana import Shown, dashboards, filled, queries
 from tests.integration.conftest import BUILD

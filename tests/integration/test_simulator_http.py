@@ -21,7 +21,7 @@ import requests
 from extract.errors import PerpsError, UsageError
 from extract.simulator import SimulatorConfig, running
 from extract.simulator.candles import COLUMNS
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "deribit"
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

@@ -14,7 +14,7 @@ from extract.deribit.instruments import parse_instruments
 from extract.deribit.replies import check_time, decode
 from extract.resolution import RESOLUTIONS
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from extract.simulator.http import SimulatorServer
 
 ONE = RESOLUTIONS["1"]
@@ -125,4 +125,4 @@ def test_thousands_of_instruments_and_odd_values_are_read():
     odd = [10**400, -1, float("inf"), "1", None, [], True]
     listing = [row(instrument_name=f"X{n}", tick_size=odd[n % 7], is_active=odd[n % 7]) for n in range(5000)]
     found = parse_instruments([*listing, row(kind="option", settlement_period="day")])
-    assert (len(found.perpetuals), found.refused) == (5000, [])
+    assert (len(found.perpetuals), found.refused) == (5000, {})

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from tests.faults.promise.checks import compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.points import POINTS, Hit, hooked
 from tests.faults.promise.run import buckets_too

@@ -14,7 +14,8 @@ from extract.simulator import faults
 from extract.simulator.candles import COLUMNS, MINUTE_MS
 from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
-from extract.simulator.faults import CHART, KINDS, Http, Outage, parse_faults
+from extract.simulator.faultparsing import parse_faults
+from extract.simulator.faults import CHART, KINDS, Http, Outage
 from extract.simulator.market import Market
 from extract.simulator.reply import chart
 
@@ -214,7 +215,7 @@ def test_a_result_without_the_row_stays_as_it_is():
 def test_values_of_the_market_that_are_not_finite_are_written_bare():
     values = {"open": "NaN", "high": "1e400", "low": "-1e400"}
     bad = {"kind": "bad_candle", "instrument": BTC, "at": T, "values": values}
-    change = FaultBook(parse_faults([bad])).adjust(T)
+    change = FaultBook(parse_faults([bad])).adjust(T, Market())
     text = orjson.dumps(chart(change(BTC, Market().minutes(BTC, T, T)), BTC)).decode()
     assert '"open":[NaN]' in text and '"high":[1e400]' in text and '"low":[-1e400]' in text
     assert json.loads(text)["high"] == [float("inf")]

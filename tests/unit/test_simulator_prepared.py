@@ -13,7 +13,7 @@ from extract.simulator.candles import MINUTE_MS
 from extract.simulator.clock import Clock
 from extract.simulator.credits import Credits
 from extract.simulator.faultbook import FaultBook
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from extract.simulator.listings import DEFAULT
 from extract.simulator.market import Market
 from extract.simulator.prepared import PreparedMinutes, prepare

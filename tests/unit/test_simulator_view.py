@@ -7,7 +7,7 @@ import pytest
 
 from extract.simulator.candles import MINUTE_MS
 from extract.simulator.faultbook import FaultBook
-from extract.simulator.faults import parse_faults
+from extract.simulator.faultparsing import parse_faults
 from extract.simulator.market import Market
 from extract.simulator.view import MAX_ROWS, View
 
@@ -18,7 +18,7 @@ LISTED = 1_534_242_287_000 // MINUTE_MS * MINUTE_MS
 
 
 def view(*faults, now: int = NOW) -> View:
-    return View(Market(), now, FaultBook(parse_faults(list(faults))).adjust(now))
+    return View(Market(), now, FaultBook(parse_faults(list(faults))).adjust(now, Market()))
 
 
 def test_both_ends_are_inclusive():
@@ -88,7 +88,7 @@ def test_the_truth_holds_closed_candles_only_and_ends_before_its_end():
 def test_a_revision_changes_a_candle_from_its_time_on():
     tick = TICK - 3 * MINUTE_MS
     revision = {"kind": "revision", "instrument": BTC, "at": tick, "since": NOW, "values": {"close": 1.5}}
-    before = View(Market(), NOW - 1, FaultBook(parse_faults([revision])).adjust(NOW - 1))
+    before = View(Market(), NOW - 1, FaultBook(parse_faults([revision])).adjust(NOW - 1, Market()))
     assert before.truth(BTC, "1", tick, tick + 1).close[0] != 1.5
     assert view(revision).truth(BTC, "1", tick, tick + 1).close[0] == 1.5
     assert view(revision).reply(BTC, "1", tick, tick).close[0] == 1.5

@@ -68,15 +68,21 @@ def test_instruments_with_a_cursor_or_a_debt_are_loaded():
 LISTED = [Instrument("A", 0), Instrument("B", 0), Instrument("C", 0)]
 
 
-def test_all_means_every_listed_perpetual():
-    chosen, unlisted = choose(["all"], LISTED, ["GONE"])
+def test_all_means_every_listed_perpetual_and_those_loaded_before():
+    chosen, absent = choose(["all"], LISTED, ["GONE"])
     assert [found.name for found in chosen] == ["A", "B", "C"]
-    assert unlisted == ["GONE"]
+    assert absent == ["GONE"]
 
 
 def test_no_names_means_those_loaded_before():
-    chosen, unlisted = choose([], LISTED, ["B", "GONE"])
-    assert ([found.name for found in chosen], unlisted) == (["B"], ["GONE"])
+    chosen, absent = choose([], LISTED, ["B", "GONE"])
+    assert ([found.name for found in chosen], absent) == (["B"], ["GONE"])
+
+
+def test_a_perpetual_that_is_not_listed_may_be_named_but_not_something_else():
+    assert choose(["A", "OLD-PERPETUAL"], LISTED, []) == ([LISTED[0]], ["OLD-PERPETUAL"])
+    with pytest.raises(UsageError, match="got BTC-28JUN19"):
+        choose(["A", "BTC-28JUN19"], LISTED, [])
 
 
 def test_an_unknown_instrument_is_named():

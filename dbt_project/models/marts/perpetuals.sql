@@ -21,6 +21,19 @@ newest as (
 
 ),
 
+-- the row that says when a delisted one ended says no more
+listed as (
+
+    select distinct on (instrument) *
+    from instruments
+    where ended_at is null
+    order by
+        instrument,
+        load_number desc,
+        seen_at desc
+
+),
+
 candles as (
 
     select
@@ -37,20 +50,22 @@ final as (
 
     select
         newest.instrument,
-        newest.instrument_type,
-        newest.base_currency,
-        newest.quote_currency,
-        newest.settlement_currency,
-        newest.tick_size,
-        newest.contract_size,
-        newest.min_trade_amount,
-        newest.listed_at,
+        listed.instrument_type,
+        listed.base_currency,
+        listed.quote_currency,
+        listed.settlement_currency,
+        listed.tick_size,
+        listed.contract_size,
+        listed.min_trade_amount,
+        coalesce(listed.listed_at, newest.listed_at) as listed_at,
         newest.is_active,
+        newest.ended_at,
         newest.seen_at,
         candles.first_candle,
         candles.last_candle,
         candles.last_traded
     from newest
+    left join listed on listed.instrument = newest.instrument
     left join candles on candles.instrument = newest.instrument
 
 )

@@ -4,6 +4,12 @@ with days as (
 
 ),
 
+perpetuals as (
+
+    select * from {{ ref('perpetuals') }}
+
+),
+
 explained as (
 
     select
@@ -57,12 +63,15 @@ final as (
         expected.expected - expected.candles as missing,
         trunc(100.0 * expected.candles / expected.expected, 4) as coverage_percent,
         {{ bucket_minutes() }} * greatest(
-            floor(extract(epoch from clock.checked_at - expected.last_candle) / {{ bucket_minutes() * 60 }})::integer - 1,
+            floor(
+                extract(epoch from least(clock.checked_at, perpetuals.ended_at) - expected.last_candle) / {{ bucket_minutes() * 60 }}
+            )::integer - 1,
             0
         ) as tail_minutes,
         clock.checked_at
     from expected
     cross join clock
+    left join perpetuals on perpetuals.instrument = expected.instrument
 
 )
 

@@ -17,6 +17,7 @@ final as (
         min_trade_amount,
         created_at as listed_at,
         is_active,
+        ended_at,
         seen_at,
         _dlt_load_id::text as load_id,
         _dlt_load_id::numeric as load_number

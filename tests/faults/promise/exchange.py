@@ -12,7 +12,8 @@ from typing import Any
 from extract.simulator.clock import Clock
 from extract.simulator.credits import Credits
 from extract.simulator.faultbook import Asked, FaultBook
-from extract.simulator.faults import KINDS, ReplyFault, parse_faults
+from extract.simulator.faultparsing import parse_faults
+from extract.simulator.faults import KINDS, ReplyFault
 from extract.simulator.http import SimulatorServer
 from extract.simulator.listings import DEFAULT
 from extract.simulator.market import Market
