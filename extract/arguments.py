@@ -199,6 +199,18 @@ def _add_checking(subparsers: Subparsers) -> None:
         "recompute every checked model from all candles and compare; reads everything",
     )
     _wait_flag(audit)
+    doctor = _command(
+        subparsers,
+        "doctor",
+        "doctor:doctor",
+        "say what is wrong in this place, or with what is known of deribit; change nothing",
+    )
+    doctor.add_argument(
+        "--exchange",
+        action="store_true",
+        help="ask deribit instead whether each fact that the code depends on still holds",
+    )
+    _api_flags(doctor)
 
 
 def _add_reading(subparsers: Subparsers) -> None:

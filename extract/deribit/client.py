@@ -59,6 +59,16 @@ class DeribitClient:
         """Give up every wait for another try: the run is over."""
         self._stopping.set()
 
+    def ask(self, method: str, params: dict[str, Any]) -> Reply:
+        """Return what a public method answers, as it came.
+
+        Raises:
+            PermanentError: the API refuses the request.
+            TransientError: every attempt failed.
+        """
+        reply: Reply = self._retrying(lambda: self._once(method, params))
+        return reply
+
     def server_time(self) -> Reply:
         """Return the server's clock, UTC ms, as the reply's result.
 

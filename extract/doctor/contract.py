@@ -1,0 +1,171 @@
+"""What the code believes of Deribit, held against what it answers now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from extract.deribit.client import DeribitClient
+from extract.deribit.errors import PermanentError, TransientError
+from extract.deribit.network import unreachable
+from extract.deribit.replies import Reply
+from extract.doctor.lines import OK, SilentError, within
+from extract.errors import PerpsError
+from extract.messages import one_line
+from extract.resolution import HOUR_MS
+
+log = logging.getLogger(__name__)
+
+DIFFERS, UNKNOWN = "DIFFERS", "UNKNOWN"
+LIMIT_S, ALL_S = 12.0, 60.0
+"""Seconds for one fact, and for all; an API that answers takes a few altogether."""
+
+INSTRUMENT = "BTC-PERPETUAL"
+CHART = "get_tradingview_chart_data"
+NO_METHOD = "deribit answered -32601"
+YESTERDAY_MS = 24 * HOUR_MS
+
+
+class UnseenError(Exception):
+    """A fact that cannot be observed now, and why."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Whom the facts ask.
+
+    Attributes:
+        client: with the budget of loads.
+        first: the first answer, of `get_time`.
+    """
+
+    client: DeribitClient
+    first: Reply
+
+    @property
+    def hour_ms(self) -> int:
+        """A whole hour, over since a day or more: UTC ms."""
+        return int(self.first.result - YESTERDAY_MS) // HOUR_MS * HOUR_MS
+
+    def chart(
+        self, start_ms: int, end_ms: int, resolution: str = "1", instrument: str = INSTRUMENT
+    ) -> dict[str, Any]:
+        """Return the `result` of a chart request, its columns as lists; both ends are sent as they are.
+
+        Raises:
+            DeribitError: no usable answer.
+        """
+        params = {
+            "instrument_name": instrument,
+            "start_timestamp": start_ms,
+            "end_timestamp": end_ms,
+            "resolution": resolution,
+        }
+        result = self.client.ask(CHART, params).result
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in result.items()
+        }
+
+    def instruments(self, *, expired: bool) -> list[dict[str, Any]]:
+        """Return the perpetuals that are listed, or those that no longer are.
+
+        Raises:
+            DeribitError: no usable answer.
+        """
+        params = {"currency": "any", "kind": "future", "expired": "true" if expired else "false"}
+        rows = self.client.ask("get_instruments", params).result
+        return [row for row in rows if row.get("settlement_period") == "perpetual"]
+
+    def now_ms(self) -> int:
+        """Return the exchange's clock, UTC ms, when it is seconds away from a new minute; waits up to 5 s."""
+        now_ms = int(self.client.server_time().result)
+        since_s = (now_ms / 1000 + 3) % 60  # from 3 s before a minute on
+        if since_s >= 5:
+            return now_ms
+        time.sleep(5 - since_s)
+        return int(self.client.server_time().result)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that the code depends on.
+
+    Attributes:
+        name: in a word or two.
+        documented: what is known, in the words of `look`; several where the code survives either.
+        needed_by: the code that would be wrong without it.
+        look: says what the exchange does now; it raises UnseenError where that cannot be seen.
+    """
+
+    name: str
+    documented: tuple[str, ...]
+    needed_by: str
+    look: Callable[[Exchange], str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fact as it was found, or why it was not."""
+
+    fact: Fact
+    status: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return the line as a person sees it."""
+        start = f"{self.status:<7} {self.fact.name:<18}"
+        if self.status == OK:
+            return f"{start} {self.found}"
+        documented = " or ".join(self.fact.documented)
+        if self.status == UNKNOWN:
+            return f"{start} documented: {documented}; not seen: {one_line(self.found)}"
+        return f"{start} documented: {documented}; found: {one_line(self.found)}; see {self.fact.needed_by}"
+
+
+def examine(client: DeribitClient, facts: Sequence[Fact]) -> Iterator[Finding]:
+    """Yield what became of each fact, in their order.
+
+    Raises:
+        PerpsError: the API cannot be reached; nothing was yielded.
+    """
+    try:
+        exchange = Exchange(client, within(LIMIT_S, client.server_time))
+    except SilentError as error:
+        raise PerpsError(unreachable(client.api_url, TimeoutError())) from error
+    began, waits = time.monotonic(), True
+    for fact in facts:
+        if waits and time.monotonic() - began < ALL_S:
+            try:
+                yield Finding(fact, *_look(fact, exchange))
+            except SilentError as error:
+                waits = False
+                yield Finding(fact, UNKNOWN, str(error))
+        else:
+            yield Finding(fact, UNKNOWN, "not asked: the api has become too slow")
+
+
+def _look(fact: Fact, exchange: Exchange) -> tuple[str, str]:
+    """Return the status and what was found.
+
+    Raises:
+        SilentError: no answer.
+    """
+    try:
+        found = within(LIMIT_S, lambda: fact.look(exchange))
+    except SilentError:
+        raise
+    except (UnseenError, TransientError) as error:
+        return UNKNOWN, str(error)
+    except PermanentError as error:
+        found = str(error)
+        if found.startswith(NO_METHOD) and exchange.first.source == "simulator":
+            return UNKNOWN, "the simulator does not have this method"
+    except Exception as error:  # of a look at something that is not there
+        log.exception("the reply about %s has another form", fact.name, extra={"shown": True})
+        found = f"a reply of another form ({type(error).__name__}: {error})"[:300]
+    return OK if found in fact.documented else DIFFERS, found

@@ -1,0 +1,177 @@
+"""Checks of the database: reached, extension, rights, pooler, loads, disk, newest candle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from psycopg2.extensions import connection as PgConnection
+
+from extract.built import RESOLUTION, SOURCE
+from extract.doctor.api import Api
+from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
+from extract.doctor.machine import free_disk
+from extract.errors import PerpsError
+from extract.landing import check_clock, exists
+from extract.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
+from extract.resolution import parse_resolution
+from extract.rights import Given, lack, missing, read_given, steps
+from extract.selection import check_source
+from extract.server.cluster import Cluster
+from extract.server.connection import Connection, DatabaseError
+from extract.settings import Settings
+from extract.times import format_time
+from extract.transform import expecting_models
+
+OLD_S = 3600
+"""Seconds; the default of dbt's `tail_threshold_minutes`."""
+
+FIRST = "load some: perps run --instruments BTC-PERPETUAL"
+
+EDITION = """
+select
+    split_part(current_setting('server_version'), ' ', 1),
+    (select extversion from pg_extension where extname = 'timescaledb'),
+    current_setting('timescaledb.license', true)
+"""
+UNFINISHED = "select count(*) from deribit_raw._dlt_loads where status <> 0"
+SIZE = "select pg_database_size(current_database())"
+NEWEST = 'select (extract(epoch from max("timestamp")) * 1000)::bigint from public.perpetuals_ohlcv'
+
+
+@dataclass
+class Database:
+    """The checks, and what they share.
+
+    Attributes:
+        settings: name the server.
+        api: the checks of the API, which are over.
+        reached, opened: set by the first check.
+    """
+
+    settings: Settings
+    api: Api
+    reached: Connection = field(init=False)
+    opened: PgConnection = field(init=False)
+
+    @property
+    def checks(self) -> Mapping[str, Callable[[], Line]]:
+        """The checks by subject, in their order: all stand on the first."""
+        return {
+            "database": self.reach,
+            "extension": self.extension,
+            "rights": self.rights,
+            "pooler": self.pooler,
+            "loads": self.loads,
+            "disk of tables": self.disk,
+            "newest candle": self.newest,
+        }
+
+    def reach(self) -> Line:
+        """Connect; an embedded server that does not run stays as it is.
+
+        Raises:
+            LookError: it does not run.
+            DatabaseError: the server does not answer, or refuses this role or database.
+        """
+        self.reached = self.settings.server or self._embedded()
+        self.opened = self.reached.connect()
+        where = "PGHOST" if self.settings.server else "the embedded server"
+        to = self.reached
+        return Line(OK, "database", f"{to.host}:{to.port}/{to.dbname} as {to.user}, {where}")
+
+    def _embedded(self) -> Connection:
+        server = Cluster(self.settings.server_data, self.settings.cache)
+        status = server.status()
+        if not status.running:
+            state = "does not run" if status.pg_version else "is not installed"
+            raise LookError(
+                f"the embedded server {state} and no PGHOST names another; start it: perps db start"
+            )
+        return server.connection()
+
+    def extension(self) -> Line:
+        """Say which server and edition it is; without the extension, all that an administrator must do."""
+        given = read_given(self.opened)
+        if not _has_extension(given):
+            told = steps(given, missing(given, self.opened))
+            return Line(WRONG, "extension", f"expected {lack(given)}", f"an administrator must {told}")
+        with self.opened.cursor() as cursor:
+            cursor.execute(EDITION)
+            server, extension, edition = cursor.fetchone()
+        return Line(OK, "extension", f"PostgreSQL {server}, TimescaleDB {extension}, edition {edition}")
+
+    def rights(self) -> Line:
+        """Say whether the role may make what a load and a build make."""
+        given = read_given(self.opened)
+        if not _has_extension(given):
+            return Line(LOOK, "rights", "not looked at: no extension")
+        if told := steps(given, missing(given, self.opened)):
+            return Line(WRONG, "rights", f"expected {lack(given)}", f"an administrator must {told}")
+        return Line(OK, "rights", f"{given.role} may make the schemas and tables")
+
+    def pooler(self) -> Line:
+        """Say whether a session is this connection's own. No other check is under way meanwhile."""
+        try:
+            expect_own_session(self.reached, self.opened)
+        except DatabaseError as error:
+            return Line(WRONG, "pooler", str(error))
+        return Line(OK, "pooler", "none that shares a session between clients")
+
+    def loads(self) -> Line:
+        """Say who is at work, what a killed load left, and whether another load may begin by this clock."""
+        with self.opened.cursor() as cursor:
+            for kind, lock in (("load", LOCK), ("build", BUILD_LOCK)):
+                cursor.execute(HOLDER, lock)
+                if holder := cursor.fetchone():
+                    do = "wait for it, as --wait SECONDS does; if it hangs, end that session"
+                    return Line(LOOK, "loads", f"a {kind} is at work and has the lock{holder[1]}", do)
+            try:
+                check_clock(self.opened, time.time())
+            except PerpsError as error:
+                return Line(WRONG, "loads", str(error))
+            if exists(cursor, "_dlt_loads"):
+                cursor.execute(UNFINISHED)
+                if unfinished := cursor.fetchone()[0]:
+                    do = "the next load deletes what it left and asks again: perps run"
+                    return Line(LOOK, "loads", f"the lock is free, {unfinished} load unfinished", do)
+        return Line(OK, "loads", "the lock is free, no load is unfinished")
+
+    def disk(self) -> Line:
+        """Say what is free for tables where that can be seen, and how large the database is."""
+        with self.opened.cursor() as cursor:
+            cursor.execute(SIZE)
+            size = f"{cursor.fetchone()[0] / 1e9:,.2f} GB in database {self.reached.dbname}"
+        if self.settings.server:
+            return Line(OK, "disk of tables", f"{size}; what is free on that server cannot be seen from here")
+        return free_disk("disk of tables", self.settings.server_data, f", {size}")
+
+    def newest(self) -> Line:
+        """Say how old the newest candle is, by the API's clock as far as it is known."""
+        try:
+            with expecting_models(), self.opened.cursor() as cursor:
+                cursor.execute(SOURCE)
+                source = cursor.fetchone()[0]
+                cursor.execute(RESOLUTION)
+                resolution = parse_resolution(cursor.fetchone()[0] or "1")
+                cursor.execute(NEWEST)
+                newest_ms = cursor.fetchone()[0]
+        except PerpsError:
+            return Line(LOOK, "newest candle", "no tables of candles yet", FIRST)
+        if newest_ms is None:
+            return Line(LOOK, "newest candle", "no candle in perpetuals_ohlcv", FIRST)
+        if self.api.source:
+            try:
+                check_source(source, self.api.source)
+            except PerpsError as error:
+                return Line(WRONG, "newest candle", str(error))
+        age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000
+        found = f"{format_time(newest_ms)}, over for {age_s / 60:,.1f} minutes"
+        if age_s <= OLD_S:
+            return Line(OK, "newest candle", found)
+        return Line(LOOK, "newest candle", found, "bring it up to date: perps run, from a scheduler")
+
+
+def _has_extension(given: Given) -> bool:
+    return given.preloaded and given.extension and not given.hidden_in
