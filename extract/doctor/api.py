@@ -53,7 +53,7 @@ class Api:
         through = f"the proxy in {proxy}" if proxy else directly
         trusted = f"certificates in {certificates}" if certificates else "certificates that requests brings"
         plain = " not needed for http" if urlsplit(url).scheme == "http" else ""
-        return Line(OK, "proxy, certificate", f"{through}; {trusted}{plain}")
+        return Line(OK, "proxy, certificate", f"{through}, {trusted}{plain}")
 
     def answer(self) -> Line:
         """Ask for the time twice: the first answer takes a connection, the second one the latency.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from psycopg2.extensions import connection as PgConnection
 
@@ -167,7 +168,7 @@ class Database:
             except PerpsError as error:
                 return Line(WRONG, "newest candle", str(error))
         age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000
-        found = f"{format_time(newest_ms)}, over for {age_s / 60:,.1f} minutes"
+        found = f"{format_time(newest_ms)}, closed {timedelta(seconds=round(age_s))} ago"
         if age_s <= OLD_S:
             return Line(OK, "newest candle", found)
         return Line(LOOK, "newest candle", found, "bring it up to date: perps run, from a scheduler")

@@ -93,7 +93,13 @@ def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
         return Line(WRONG, subject, str(error), ends=True)
     except psycopg2.Error as error:
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        return Line(WRONG, subject, f"the database says: {error}", "see its log", ends=lost)
+        return Line(
+            WRONG,
+            subject,
+            f"the database says: {error}",
+            "check the rights of this role, and the server's log",
+            ends=lost,
+        )
     except Exception as error:
         log.exception("the check of %s failed", subject, extra={"shown": True})
         return Line(WRONG, subject, f"unexpected {type(error).__name__}: {error}", "the log has the rest")

@@ -51,3 +51,12 @@ def test_a_pooler_in_session_mode_serves(perps, database, exchange, pgbouncer):
         )
         assert built.returncode == 0, built.stderr + built.stdout
     assert rows(database, "select count(*) from perpetuals_ohlcv") == [(1440,)]
+
+
+def test_the_doctor_names_a_pooler_in_transaction_mode(perps, database, exchange, pgbouncer):
+    with pooling(pgbouncer, database, "transaction") as through:
+        done = perps("doctor", database=through, api=exchange.base_url)
+    assert done.returncode == 1
+    (wrong,) = [line for line in done.stdout.splitlines() if line.startswith("WRONG")]
+    assert wrong.startswith("WRONG   pooler ")
+    assert "PgBouncer in transaction mode" in wrong
