@@ -93,7 +93,10 @@ def forming(exchange: Exchange) -> str:
 
 def dense(exchange: Exchange) -> str:
     """Silent minutes have candles (doc, seen)."""
-    return f"{len(_quiet(exchange)['ticks'])} of {QUIET_MINUTES} minutes"
+    result = _quiet(exchange)
+    if len(result["ticks"]) == QUIET_MINUTES and 0 not in result["volume"]:
+        raise UnseenError(f"no minute without volume among {QUIET_MINUTES} of {QUIET}")
+    return f"{len(result['ticks'])} of {QUIET_MINUTES} minutes"
 
 
 def fills(exchange: Exchange) -> str:
