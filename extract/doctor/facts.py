@@ -235,7 +235,7 @@ def _funding(exchange: Exchange, start_ms: int, end_ms: int) -> list[int]:
 
 ERRORS, GRID, FETCHING = "extract/deribit/errors.py", "extract/resolution.py", "extract/fetching.py"
 REPLIES, CHARTS, LISTED = (f"extract/deribit/{name}.py" for name in ("replies", "candles", "instruments"))
-WINDOWS, HOLES, CHOICE = "extract/windows.py", "extract/holes.py", "extract/selection.py"
+WINDOWS, HOLES, LIFETIMES = "extract/windows.py", "extract/holes.py", "extract/lifetimes.py"
 BARS, FUNDING = "extract/reconciliation.py", "tables of funding"
 
 FACTS = (
@@ -257,7 +257,7 @@ FACTS = (
     Fact("720 candles", (_from(8, 12),), GRID, partial(opens, resolution="720")),
     Fact("1D candles", (_from(8, 24),), GRID, partial(opens, resolution="1D")),
     Fact("longer candles", ("high, low, close and volume of its minutes",), BARS, coarser),
-    Fact("delisted names", ("60 minutes an hour, at one price, volume 0",), CHOICE, delisted),
+    Fact("delisted names", ("60 minutes an hour, at one price, volume 0",), LIFETIMES, delisted),
     Fact("funding: limit", (f"{FUNDING_LIMIT} rows, the newest",), FUNDING, funding_limit),
     Fact("funding: ends", ("hours 0 to 3 bring 1, 2, 3",), FUNDING, funding_ends),
     Fact("funding: hours", ("every whole hour, ascending",), FUNDING, funding_hours),
