@@ -11,12 +11,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import connection, resource_tracker
-from pathlib import Path
 from types import FrameType, TracebackType
 
 from extract.errors import PerpsError
 from extract.server.connection import Connection
-from extract.transform import expect_project, open_dbt
+from extract.transform import Project, expect_project, open_dbt
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Builder:
 
     Args:
         database: where the raw tables are and the models go.
-        project: folder of dbt_project.yml.
+        project: what to run.
         variables: dbt's arguments about variables, the same for each command. See `base_variables`.
         wait_s: how long a command waits for another build to end, which is not this one's.
         build_every: landed candles after which a build begins while a load goes on.
@@ -44,7 +43,7 @@ class Builder:
     def __init__(
         self,
         database: Connection,
-        project: Path,
+        project: Project,
         variables: Sequence[str] = (),
         wait_s: float = 0,
         build_every: int = BUILD_EVERY,
@@ -158,7 +157,7 @@ class Builder:
 def _serve(
     pipe: connection.Connection,
     database: Connection,
-    project: Path,
+    project: Project,
     variables: Sequence[str],
     wait_s: float,
 ) -> None:

@@ -57,7 +57,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
         loader = Loader(client, database, settings.pipelines, progress=progress)
         outcome = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
     say(f"{sum(outcome.candles.values()):,} synthetic candles landed in {outcome.requests} requests")
-    if not run_dbt(["build"], database, settings.project):
+    if not run_dbt(["build"], database, settings.dbt):
         raise PerpsError("expected dbt build to pass on the demo's candles, got the failures above")
     evidence = write_report(database, folder)
     say(f"report: {', '.join(str(path) for path in evidence.files)}")

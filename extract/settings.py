@@ -11,8 +11,9 @@ from pathlib import Path
 
 from extract.addresses import check_api_url
 from extract.errors import UsageError
-from extract.server.cluster import default_cache, default_data
+from extract.server.cluster import Cluster, default_cache, default_data
 from extract.server.connection import Connection
+from extract.transform import Project
 
 DEFAULT_API_URL = "https://www.deribit.com/api/v2"
 DEFAULT_RATE = 20.0
@@ -52,9 +53,19 @@ class Settings:
         return self.home / "server"
 
     @property
+    def embeds(self) -> bool:
+        """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
+        return self.server is None or Cluster(self.server_data, self.cache).is_reached_by(self.server)
+
+    @property
     def pipelines(self) -> Path:
         """Folder of dlt's working files."""
         return self.home / "pipelines"
+
+    @property
+    def dbt(self) -> Project:
+        """The dbt project, and the folder of dbt's target, logs and profile."""
+        return Project(self.project, self.home / "dbt")
 
     @property
     def logs(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,7 +24,21 @@ SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
 
 
-def run_dbt(arguments: Sequence[str], database: Connection, project: Path, wait_s: float = 0) -> bool:
+@dataclass(frozen=True)
+class Project:
+    """The dbt project, which is only read, and where dbt writes.
+
+    Attributes:
+        folder: of dbt_project.yml.
+        files: folder for the profile, and for target and logs where `DBT_TARGET_PATH` and `DBT_LOG_PATH` name
+            no others; need not exist.
+    """
+
+    folder: Path
+    files: Path
+
+
+def run_dbt(arguments: Sequence[str], database: Connection, project: Project, wait_s: float = 0) -> bool:
     """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
     with open_dbt(database, project, wait_s) as dbt:
         return dbt.run(arguments)
@@ -75,40 +88,61 @@ class Dbt:
         return dbtRunner(manifest=self.manifest).invoke(list(arguments))
 
 
-def expect_project(project: Path) -> None:
-    """Make sure that a folder holds a dbt project.
+def expect_project(project: Project) -> None:
+    """Make sure that there is a dbt project.
 
     Raises:
-        PerpsError: it does not.
+        PerpsError: there is none.
     """
-    if not (project / "dbt_project.yml").is_file():
+    if not (project.folder / "dbt_project.yml").is_file():
         raise PerpsError(
-            f"expected dbt_project.yml in {project}, found none; install from a clone: make install"
+            f"expected dbt_project.yml in {project.folder}, found none; install from a clone: make install"
         )
 
 
 @contextmanager
-def open_dbt(database: Connection, project: Path, wait_s: float = 0) -> Iterator[Dbt]:
+def open_dbt(database: Connection, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
     """Yield dbt for a project and a database.
 
     The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
 
     Args:
         database: where the raw tables are and the models go.
-        project: folder of dbt_project.yml.
+        project: what to run.
         wait_s: see `Dbt`.
 
     Raises:
-        PerpsError: there is no dbt project.
+        PerpsError: there is no dbt project, or dbt's folder cannot be written.
     """
     expect_project(project)
-    with tempfile.TemporaryDirectory(prefix="perps-dbt-") as profiles:
-        shutil.copy(project / "profiles.yml.example", Path(profiles, "profiles.yml"))
-        places = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": profiles}
-        # the last one counts: a user's own options win
-        options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
-        with _environment({**database.env(), **places, **options}):
-            yield Dbt(database, wait_s)
+    places = {
+        "DBT_PROJECT_DIR": str(project.folder),
+        "DBT_PROFILES_DIR": str(_write_profile(project)),
+        "DBT_TARGET_PATH": os.environ.get("DBT_TARGET_PATH") or str(project.files / "target"),
+        "DBT_LOG_PATH": os.environ.get("DBT_LOG_PATH") or str(project.files / "logs"),
+    }
+    # the last one counts: a user's own options win
+    options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
+    with _environment({**database.env(), **places, **options}):
+        yield Dbt(database, wait_s)
+
+
+def _write_profile(project: Project) -> Path:
+    """Return the folder with the profile, which other commands may be reading.
+
+    Raises:
+        PerpsError: it cannot be written.
+    """
+    part = project.files / f"profiles.yml.{os.getpid()}"
+    try:
+        project.files.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project.folder / "profiles.yml.example", part)
+        part.replace(project.files / "profiles.yml")
+    except OSError as error:
+        raise PerpsError(
+            f"expected to write dbt's files to {project.files}, got {error.strerror}; set PERPS_HOME"
+        ) from None
+    return project.files
 
 
 def base_variables(resolution: str, *, audit: bool = False) -> list[str]:

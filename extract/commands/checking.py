@@ -132,7 +132,7 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
-    built = run_dbt(command, reached, settings.project, wait_s)
+    built = run_dbt(command, reached, settings.dbt, wait_s)
     compared = read_buckets(reached, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
@@ -154,7 +154,7 @@ def audit(args: argparse.Namespace, settings: Settings) -> int:
     wait_s, reached = waiting(args), database(settings)
     base = read_resolution(reached)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    if not run_dbt(command, reached, settings.project, wait_s):
+    if not run_dbt(command, reached, settings.dbt, wait_s):
         raise PerpsError(
             "expected the models to be what all candles make of them, got differences above; run: "
             f"{REREAD}, then: perps dbt -- build"

@@ -22,10 +22,9 @@ from extract.settings import Settings
 
 def start(args: argparse.Namespace, settings: Settings) -> int:
     """Start the embedded server."""
-    if settings.server:
-        print(
-            f"PGHOST is set: using the server at {settings.server.host}:{settings.server.port}, starting none"
-        )
+    if settings.server and not settings.embeds:
+        used = f"{settings.server.host}:{settings.server.port}"
+        print(f"PGHOST is set: using the server at {used}, starting none; unset it for the embedded one")
         return 0
     started = cluster(settings).start(args.port)
     print(f"running on {started.host}:{started.port}, database {started.dbname}; try: perps db psql")
@@ -41,7 +40,7 @@ def stop(_args: argparse.Namespace, settings: Settings) -> int:
 
 def status(_args: argparse.Namespace, settings: Settings) -> int:
     """Say what runs."""
-    if settings.server:
+    if settings.server and not settings.embeds:
         print(describe_server(settings.server))
         return 0
     status = cluster(settings).status()
@@ -69,7 +68,7 @@ def url(args: argparse.Namespace, settings: Settings) -> int:
 def psql(args: argparse.Namespace, settings: Settings) -> int:
     """Become psql."""
     reached = connection(args, settings)
-    program = shutil.which("psql") if settings.server else str(cluster(settings).program("psql"))
+    program = str(cluster(settings).program("psql")) if settings.embeds else shutil.which("psql")
     if not program:
         raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
     sys.stdout.flush()
@@ -78,7 +77,7 @@ def psql(args: argparse.Namespace, settings: Settings) -> int:
 
 def backup(args: argparse.Namespace, settings: Settings) -> int:
     """Write a database of the embedded server to a file."""
-    server, name = ours_to_move(settings, "backup"), args.database or DATABASE
+    server, name = ours_to_move(settings, "backup"), database_name(args, settings)
     server.start()
     size = back_up(server, name, Path(args.file))
     print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; read it with: perps db restore")
@@ -87,7 +86,7 @@ def backup(args: argparse.Namespace, settings: Settings) -> int:
 
 def restore(args: argparse.Namespace, settings: Settings) -> int:
     """Make a database of the embedded server of a file."""
-    server, name = ours_to_move(settings, "restore"), args.database or DATABASE
+    server, name = ours_to_move(settings, "restore"), database_name(args, settings)
     server.start()
     if sys.stderr.isatty():
         print(f"restoring {args.file} into {name}", file=sys.stderr)
@@ -97,9 +96,14 @@ def restore(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def database_name(args: argparse.Namespace, settings: Settings) -> str:
+    """Return which of the embedded server's databases is meant."""
+    return args.database or (settings.server.dbname if settings.server else DATABASE)
+
+
 def ours_to_move(settings: Settings, action: str) -> Cluster:
     """Return the embedded server; PostgreSQL's own programs move what PGHOST names."""
-    if settings.server:
+    if settings.server and not settings.embeds:
         raise PerpsError(
             f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
             "pg_dump or pg_restore, see README, moving to another server"
@@ -119,7 +123,7 @@ def destroy(args: argparse.Namespace, settings: Settings) -> int:
 
 def embedded(settings: Settings, action: str) -> Cluster:
     """Return the embedded server; a server that PGHOST names is not ours to stop or delete."""
-    if settings.server:
+    if settings.server and not settings.embeds:
         raise PerpsError(
             f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours"
         )
@@ -128,7 +132,7 @@ def embedded(settings: Settings, action: str) -> Cluster:
 
 def connection(args: argparse.Namespace, settings: Settings) -> Connection:
     """Return the connection that `db env|url|psql` speak of."""
-    if settings.server:
+    if settings.server and not settings.embeds:
         if args.reader:
             raise UsageError(
                 "expected no --reader with PGHOST: set PGUSER and PGPASSWORD to the role you want"
@@ -136,8 +140,8 @@ def connection(args: argparse.Namespace, settings: Settings) -> Connection:
         return settings.server.with_database(args.database or settings.server.dbname)
     server = cluster(settings)
     started = server.start()
-    role = "perps_reader" if args.reader else started.user
-    return server.connection(role, args.database or started.dbname)
+    role = "perps_reader" if args.reader else (settings.server or started).user
+    return server.connection(role, database_name(args, settings))
 
 
 def describe_server(server: Connection) -> str:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.outcome.landed if isinstance(error, IncompleteError) else False
 
-    with Builder(reached, settings.project, base_variables(args.resolution), wait_s) as builder:
+    with Builder(reached, settings.dbt, base_variables(args.resolution), wait_s) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
         attempt("build", lambda: _build(builder, reached))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):

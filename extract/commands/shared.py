@@ -23,8 +23,11 @@ def cluster(settings: Settings) -> Cluster:
 
 
 def database(settings: Settings) -> Connection:
-    """Return the database to use; starts the embedded server when PGHOST names none."""
-    return settings.server or cluster(settings).start()
+    """Return the database to use; starts the embedded server where that is meant."""
+    if settings.server and not settings.embeds:
+        return settings.server
+    started = cluster(settings).start()
+    return settings.server or started
 
 
 def split_names(given: list[str]) -> list[str]:

@@ -76,9 +76,10 @@ class Database:
             LookError: it does not run.
             DatabaseError: the server does not answer, or refuses this role or database.
         """
-        self.reached = self.settings.server or self._embedded()
+        where = "the embedded server" if self.settings.embeds else "PGHOST"
+        embedded = self._embedded() if self.settings.embeds else None
+        self.reached = self.settings.server or embedded
         self.opened = self.reached.connect()
-        where = "PGHOST" if self.settings.server else "the embedded server"
         to = self.reached
         return Line(OK, "database", f"{to.host}:{to.port}/{to.dbname} as {to.user}, {where}")
 

@@ -167,6 +167,13 @@ class Cluster:
             raise EmbedError(f"expected a role among {', '.join(roles.ROLES)}, got {role}")
         return _connection(self._existing(), role, dbname)
 
+    def is_reached_by(self, connection: Connection) -> bool:
+        """Tell whether a connection is one of this server's, as `connection` returns them, running or not."""
+        with contextlib.suppress(EmbedError):  # of another user's server
+            state = self._read()
+            return state is not None and connection == _connection(state, connection.user, connection.dbname)
+        return False
+
     def create_database(self, name: str) -> Connection:
         """Return a connection to the database `name` as its owner `perps`, creating it if needed.
 
@@ -304,7 +311,7 @@ class Cluster:
 
 
 def _connection(state: _State, role: str, dbname: str) -> Connection:
-    return Connection(HOST, state.port, dbname, role, state.passwords[role])
+    return Connection(HOST, state.port, dbname, role, state.passwords.get(role, ""))
 
 
 def free_port(port: int) -> int:

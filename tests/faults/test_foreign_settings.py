@@ -10,7 +10,7 @@ import pytest
 
 from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import perps_command, perps_environment
+from tests.conftest import PROJECT, perps_command, perps_environment
 from tests.integration.truth import control, rows, table, truth
 
 BTC, START = "BTC-PERPETUAL", "2024-01-01T00:00:00Z"
@@ -90,6 +90,33 @@ order by 1
 def exchange() -> Iterator[RunningSimulator]:
     with running(SimulatorConfig(clock="2024-01-01T06:00:30Z", requests_per_second=None)) as simulated:
         yield simulated
+
+
+def test_a_checkout_is_only_read(database: Connection, environment: dict[str, str], tmp_path: Path) -> None:
+    """Another user's, or one on a read-only disk: what dbt writes goes to PERPS_HOME."""
+
+    def written() -> dict[Path, int]:
+        files = (path for name in ("target", "logs") for path in (PROJECT / name).rglob("*"))
+        return {path: path.stat().st_mtime_ns for path in files if path.name != "faults.jsonl"}
+
+    plain = {name: value for name, value in environment.items() if not name.startswith("DBT_")}
+    before = written()
+    done = subprocess.run(
+        perps_command("dbt", "--", "--quiet", "parse"),
+        env=perps_environment(plain, database, env={"PERPS_HOME": str(tmp_path / "home")}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert written() == before
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {
+        f"home/dbt/{name}" for name in ("profiles.yml", "logs/dbt.log", "target/partial_parse.msgpack")
+    } <= made
+    assert all(name.startswith(("home/dbt/", "home/logs/perps.log")) for name in made)
 
 
 @pytest.fixture(params=["variables", "files", "broken files"])

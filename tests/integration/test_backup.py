@@ -174,6 +174,25 @@ def test_everything_arrives(database: Connection, moved: Connection) -> None:
         assert arrived[name] == expected[name], name
 
 
+def test_the_variables_that_name_the_embedded_server_do_not_make_it_another(
+    elsewhere: Cluster, moved: Connection, there: Perps, tmp_path: Path
+) -> None:
+    named = elsewhere.create_database("other")
+    ours = partial(there, env={"PERPS_HOME": str(elsewhere.data.parent)}, database=named)
+    for command in (("db", "status"), ("db", "backup", str(tmp_path / "file")), ("db", "start")):
+        done = ours(*command)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert "wrote other to" in ours("db", "backup", str(tmp_path / "file")).stdout
+    assert "export PGUSER=perps_reader" in ours("db", "env", "--reader").stdout
+    assert ours("db", "stop").stdout == "stopped\n"
+    assert "running on" in ours("db", "start").stdout
+    ours("db", "stop")
+    done = ours("doctor")
+    assert "does not run" in done.stdout, done.stdout
+    assert ours("report").stderr.startswith("error: expected the dbt models")  # and it runs again
+    assert ours("db", "status").returncode == 0
+
+
 def test_a_database_with_tables_is_not_restored_over(moved: Connection, there: Perps, file: Path) -> None:
     before = content(moved)
     done = there("db", "restore", str(file))

@@ -19,6 +19,7 @@ from extract.pipeline import Loader
 from extract.resolution import RESOLUTIONS
 from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.transform import Project
 from tests.conftest import PROJECT, perps_environment
 from tests.integration.dbt_harness import wait_until
 from tests.integration.truth import rows, table, truth
@@ -36,6 +37,11 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
+def dbt_project(tmp_path: Path) -> Project:
+    return Project(PROJECT, tmp_path / "dbt")
+
+
+@pytest.fixture
 def settled(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """This process, and the one it starts, have the variables of the suite's commands."""
     for name in ("PYTHONPATH", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_WRITE_JSON"):
@@ -49,9 +55,11 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_models_are_built_while_candles_land_and_hold_all_of_them(settled, database, exchange, tmp_path):
+def test_models_are_built_while_candles_land_and_hold_all_of_them(
+    settled, dbt_project, database, exchange, tmp_path
+):
     client = DeribitClient(exchange.base_url, TokenBucket(1000.0))
-    with Builder(database, PROJECT, build_every=20_000) as builder:
+    with Builder(database, dbt_project, build_every=20_000) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         wait_until(lambda: built(database) > 0, "a build that nobody asked for")
@@ -61,9 +69,11 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(settled, datab
         assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
 
 
-def test_a_builder_that_dies_fails_the_build_and_not_the_load(settled, database, exchange, tmp_path):
+def test_a_builder_that_dies_fails_the_build_and_not_the_load(
+    settled, dbt_project, database, exchange, tmp_path
+):
     client = DeribitClient(exchange.base_url, TokenBucket(1000.0))
-    with Builder(database, PROJECT, build_every=20_000) as builder:
+    with Builder(database, dbt_project, build_every=20_000) as builder:
         assert builder.pid is not None
         os.kill(builder.pid, signal.SIGKILL)
         loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
@@ -75,9 +85,9 @@ def test_a_builder_that_dies_fails_the_build_and_not_the_load(settled, database,
             builder.run(MODELS)
 
 
-def test_a_command_that_dbt_refuses_says_why(settled, database):
+def test_a_command_that_dbt_refuses_says_why(settled, dbt_project, database):
     with (
-        Builder(database, PROJECT) as builder,
+        Builder(database, dbt_project) as builder,
         pytest.raises(PerpsError, match="expected the raw tables in schema deribit_raw"),
     ):
         builder.run(MODELS)

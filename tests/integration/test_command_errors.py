@@ -152,8 +152,8 @@ def test_dbt_before_any_load_says_to_load(perps, database):
     assert "perps backfill" in result.stdout + result.stderr
 
 
-def test_a_server_that_is_not_ours_is_not_stopped(perps, database):
-    result = perps("db", "stop", database=database)
+def test_a_server_that_is_not_ours_is_not_stopped(perps, database, tmp_path):
+    result = perps("db", "stop", database=database, env={"PERPS_HOME": str(tmp_path)})
     assert result.returncode == 1
     assert "that server is not ours" in one_line(result)
 

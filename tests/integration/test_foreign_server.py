@@ -19,7 +19,7 @@ import pytest
 from extract.rights import Given, check_server, lack, steps
 from extract.server.cluster import Cluster
 from extract.server.connection import PATIENCE, Connection, DatabaseError
-from extract.settings import PROJECT
+from extract.settings import PROJECT, read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.transform import open_dbt
 from tests.conftest import Perps
@@ -227,7 +227,7 @@ def by_psql(perps: Connection, psql: Path) -> bool:
 
 def by_dbt(perps: Connection, _: Path) -> bool:
     # the server takes nobody without TLS
-    with redirect_stdout(io.StringIO()), open_dbt(perps, PROJECT) as dbt:
+    with redirect_stdout(io.StringIO()), open_dbt(perps, read_settings().dbt) as dbt:
         return dbt.run(["debug", "--connection"])
 
 

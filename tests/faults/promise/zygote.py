@@ -197,7 +197,8 @@ def read_project(folder: Path, database: str) -> None:
             os.environ.update(
                 DBT_TARGET_PATH=str(folder / target), DBT_LOG_PATH=str(folder / target / "logs")
             )
-            with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), REPOSITORY) as dbt:
+            project = transform.Project(REPOSITORY, folder / target)
+            with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), project) as dbt:
                 dbt.parse(["--target", target, *transform.base_variables("1", audit=True)])
             file.write_bytes(dbt.manifest.to_msgpack(formats.extended_mashumaro_encoder))
             os._exit(0)
@@ -256,7 +257,8 @@ def plain_dbt(arguments: Sequence[str]) -> int:
     from extract.commands.shared import database  # noqa: PLC0415
     from extract.settings import read_settings  # noqa: PLC0415
 
-    with transform.open_dbt(database(read_settings()), REPOSITORY) as dbt:
+    settings = read_settings()
+    with transform.open_dbt(database(settings), settings.dbt) as dbt:
         dbt.manifest = MANIFESTS["dev" if "dev" in arguments else "default"]
         return 0 if dbt._invoke(arguments).success else 1
 
