@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow.compute as pc
 
 from extract.deribit.client import DeribitClient
-from extract.deribit.errors import PermanentError
+from extract.deribit.errors import BadReplyError, PermanentError
 from extract.deribit.instruments import Instrument
 from extract.fetching import Answer, Prefetcher, answer
 from extract.resolution import HOUR_MS, RESOLUTIONS, Resolution
@@ -34,7 +34,7 @@ class Lifetimes:
 
     Attributes:
         found: perpetuals, those that are no longer listed with the end of their last candle with volume.
-        unknown: names that Deribit does not list and does not answer for.
+        unknown: names that Deribit does not list, and for which it has no candle with volume.
         failed: questions without a usable answer; nothing is known of their perpetuals.
     """
 
@@ -76,24 +76,25 @@ def find_delisted(
     windows = [_days(name, DAY.floor(now_ms) + DAY.step_ms) for name in names]
     for days in _ask(client, windows, lambda window: window.start_ms):
         name = days.window.instrument
-        if isinstance(days.error, PermanentError):
-            lifetimes.unknown.append(name)
-        elif days.error is not None:
+        last_day = _last_traded(days)
+        if days.error is not None and not isinstance(days.error, PermanentError):
             lifetimes.failed.append(days)
-        elif (last_day := _last_traded(days)) is None:
-            lifetimes.found.append(Instrument(name, now_ms, is_active=False, ended_ms=OLDEST_MS))
+        elif last_day is None:
+            lifetimes.unknown.append(name)
         else:
             found = Instrument(name, days.candles["timestamp"][0].value, is_active=False)
             start = resolution.floor(last_day)
             lasts.append((found, Window(name, start, last_day + DAY.step_ms, resolution, forward=False)))
     answers = _ask(client, [window for _, window in lasts], lambda window: window.start_ms)
-    for (found, window), candles in zip(lasts, answers, strict=True):
+    for (found, _), candles in zip(lasts, answers, strict=True):
+        last = _last_traded(candles)
         if candles.error is not None:
             lifetimes.failed.append(candles)
-            continue
-        last = _last_traded(candles)
-        ended_ms = window.end_ms if last is None else last + resolution.step_ms
-        lifetimes.found.append(replace(found, ended_ms=ended_ms))
+        elif last is None:
+            error = BadReplyError("expected candles with volume on its last day with volume, got none")
+            lifetimes.failed.append(replace(candles, error=error))
+        else:
+            lifetimes.found.append(replace(found, ended_ms=last + resolution.step_ms))
     return lifetimes
 
 
@@ -119,7 +120,8 @@ def _ask(
 
 
 def _last_traded(answered: Answer) -> int | None:
-    """Return the bucket open of the newest candle with volume, UTC ms."""
+    """Return the bucket open of the newest candle with volume, UTC ms. One without a number may have some."""
     candles = answered.candles
-    traded = candles.filter(pc.greater(candles["volume"], 0))["timestamp"]
+    silent = pc.fill_null(pc.equal(candles["volume"], 0), False)
+    traded = candles.filter(pc.invert(silent))["timestamp"]
     return traded[-1].value if len(traded) else None

@@ -170,7 +170,7 @@ class Database:
                 return Line(WRONG, "newest candle", str(error))
         age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000
         found = f"{format_time(newest_ms)}, closed {timedelta(seconds=round(age_s))} ago"
-        if age_s <= OLD_S:
+        if age_s <= OLD_S + resolution.step_ms / 1000:
             return Line(OK, "newest candle", found)
         return Line(LOOK, "newest candle", found, "bring it up to date: perps run, from a scheduler")
 

@@ -54,13 +54,15 @@ class Exchange:
         self.book.replace(parse_faults([*self.scenario.market, *faults]))
 
     def truth(self) -> dict[tuple[str, int], tuple[Any, ...]]:
-        """Return every closed candle of every listed instrument, with the table's eight decimals."""
+        """Return every closed candle of every instrument to its end, with the table's eight decimals."""
         view, now = self.simulator.view(), self.now_ms()
         found = {}
         for name, listing in self.simulator.market.listings.items():
             if listing.created_ms > now:
                 continue
-            true = view.truth(name, "1", 0, now)
+            # what goes on without being listed stands still, and is not to be landed
+            listed = self.book.listed_at(name, listing.created_ms, now) is not None
+            true = view.truth(name, "1", 0, now if listed else self.scenario.delisted_ms or now)
             columns = (true.open, true.high, true.low, true.close, true.volume)
             values = zip(*(column.tolist() for column in columns), strict=True)
             for tick, row in zip(true.ticks.tolist(), values, strict=True):

@@ -66,8 +66,10 @@ POINTS: Mapping[str, Mapping[str, str]] = {
 what is in the arguments of the passes that count."""
 
 BEFORE, AFTER = "before", "after"
-KILL, CRASH, TERMINATE = "kill", "crash", "terminate"
-"""Of the process; of the server's postmaster; of every session on the database."""
+KILL, CRASH, TERMINATE, INTERRUPT, END = "kill", "crash", "terminate", "interrupt", "end"
+"""Of the process; of the server's postmaster; of every session on the database; by SIGINT; by SIGTERM."""
+
+SIGNALS = {INTERRUPT: signal.SIGINT, END: signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Hit:
         point: key of POINTS[part].
         moment: before or after the function that the point names.
         nth: at which pass, from 1.
-        action: kill, crash or terminate.
+        action: kill, crash, terminate, interrupt or end.
     """
 
     part: str
@@ -147,6 +149,8 @@ def act(action: str, victims: Victims) -> None:
     if action == KILL:
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)  # of another thread: the signal is on its way
+    elif action in SIGNALS:
+        os.kill(os.getpid(), SIGNALS[action])
     elif action == CRASH:
         os.kill(victims.postmaster, signal.SIGKILL)
     else:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from tests.faults.promise.points import AFTER, BEFORE, CRASH, KILL, POINTS, TERMINATE, Hit
+from tests.faults.promise.points import AFTER, BEFORE, CRASH, END, INTERRUPT, KILL, POINTS, TERMINATE, Hit
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 EARLIEST_MS = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -26,6 +26,8 @@ LYING = frozenset({"empty", "drop_first"})
 """Answers that say with a straight face that there are no candles: only asking once more brings them."""
 SPOILING = frozenset({"value", "off_grid"})
 """Answers whose odd candles land, are rejected by the models, and are in the gap list."""
+DELISTINGS, FOREIGN = 0.3, 0.3
+"""How likely a scenario has a delisting, and a step other people's settings."""
 MOST_PASSES: Mapping[str, int] = {
     "window": 6,
     "state": 1,
@@ -71,6 +73,7 @@ class Step:
         lost: whether the working folder is lost before it.
         at_once: whether the next command starts without a look at what this one left.
         beside: of which target plain dbt builds meanwhile, BUILD or DEV, if any.
+        foreign: whether it runs among settings of dlt's and dbt's that were made for something else.
     """
 
     command: str
@@ -82,6 +85,7 @@ class Step:
     lost: bool
     at_once: bool
     beside: str | None = None
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Scenario:
         buckets: candles in a window.
         package: most candles in a load package.
         lookback: candles asked again by an update.
-        market: outages and revisions, which stay, as the simulator's JSON.
+        market: outages, revisions and a delisting, which stay, as the simulator's JSON.
         steps: the disturbed commands.
         last_ms: how far the clock moves before the quiet run.
         audited: whether the quiet run ends with a full audit.
@@ -121,6 +125,11 @@ class Scenario:
     def kinds(self) -> set[str]:
         """Which faults of the API there are."""
         return {fault["kind"] for step in self.steps for fault in step.faults}
+
+    @property
+    def delisted_ms(self) -> int | None:
+        """When NAMES[1] leaves the listing, UTC ms."""
+        return next((fault["at"] for fault in self.market if fault["kind"] == "delisted"), None)
 
     @property
     def has_dev(self) -> bool:
@@ -190,7 +199,18 @@ def _market(
                 "values": {"volume": round(rng.uniform(1, 1000), 8)},
             }
         )
-    return tuple(faults)
+    return (*faults, *_delisting(rng, clock))
+
+
+def _delisting(rng: Random, clock: int) -> list[Fault]:
+    """Return that NAMES[1] leaves the listing, and comes back or does not, mostly neither."""
+    if rng.random() >= DELISTINGS:
+        return []
+    # the simulator's minutes that divide by 64 always trade: this is the end of one
+    at = ((clock + rng.randrange(4 * HOUR_MS)) // MINUTE_MS // 64 * 64 + 65) * MINUTE_MS
+    gone = {"kind": "delisted", "instrument": NAMES[1], "at": at}
+    back = {"kind": "relisted", "instrument": NAMES[1], "at": at + rng.randrange(30, 300) * MINUTE_MS}
+    return [gone, back] if rng.random() < 0.4 else [gone]
 
 
 def _calm(command: str, length: int) -> Step:
@@ -219,6 +239,7 @@ def _step(rng: Random, number: int, length: int, *, calm: bool) -> Step:
         lost=rng.random() < 0.2,
         at_once=rng.random() < 0.25,
         beside=rng.choice(PLAIN) if command != UPKEEP and rng.random() < 0.25 else None,
+        foreign=command != DEV and rng.random() < FOREIGN,
     )
 
 
@@ -226,7 +247,9 @@ def _disturbance(rng: Random, command: str) -> tuple[Hit | None, Outside | None]
     chance = rng.random()
     if chance < 0.1:
         return None, None
-    action = rng.choices((KILL, CRASH, TERMINATE), (7, 2, 1))[0]
+    action = rng.choices((KILL, CRASH, TERMINATE, INTERRUPT, END), (7, 2, 1, 2, 2))[0]
+    if command == DEV and action in (INTERRUPT, END):  # plain dbt's own business
+        action = KILL
     if chance < 0.35:
         return None, Outside(action, round(rng.uniform(0.1, 2.0), 2))
     part = "dbt" if command in DBT else rng.choice([name for name in POINTS if name != "dbt"])

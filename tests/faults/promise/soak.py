@@ -75,6 +75,7 @@ def summary(results: list[dict[str, Any]]) -> str:
         f"{replies.total()} replies hit",
         f"rows lost {sum(result['lost'] for result in good)}, invented {sum(r['invented'] for r in good)}",
         f"recovery: median {median(seconds):.1f} s, most {max(seconds):.1f} s",
+        f"ended {max(result['slowest_end_s'] for result in good):.1f} s after a signal from outside, at most",
         f"busy {sum(result['busy'] for result in good)}, "
         f"unexpected messages {Counter(text for r in good for text in r['unexpected'])}",
         *(f"{count:5} {fault}" for fault, count in sorted(faults.items())),

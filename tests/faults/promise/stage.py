@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from extract.server.cluster import Cluster
 from extract.server.connection import Connection, DatabaseError
 from extract.settings import read_settings
 from tests.conftest import FOREIGN
-from tests.faults.promise.points import CRASH, TERMINATE, Hit, Victims, terminate
+from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate
 from tests.faults.promise.zygote import Running, Zygote
 from tests.integration.truth import rows
 
@@ -94,8 +94,10 @@ class Stage:
         buckets: int,
         hit: Hit | None = None,
         victims: Victims | None = None,
+        foreign: Mapping[str, str] | None = None,
     ) -> Running:
-        return self.zygote.start(arguments, self._environment(api, "dbt"), hit, victims, buckets)
+        environment = self._environment(api, "dbt") | (foreign or {})
+        return self.zygote.start(arguments, environment, hit, victims, buckets)
 
     def start_beside(self, arguments: Sequence[str], api: str) -> Running:
         """Start a command that may run while another one does."""
@@ -115,7 +117,9 @@ class Stage:
 
     def disturb(self, running: Running, action: str, victims: Victims) -> None:
         """Do to a running command from the outside what a hit does from the inside."""
-        if action == CRASH:
+        if action in SIGNALS:
+            running.told(SIGNALS[action])
+        elif action == CRASH:
             os.kill(victims.postmaster, signal.SIGKILL)
         elif action == TERMINATE:
             terminate(victims)

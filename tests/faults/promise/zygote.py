@@ -115,6 +115,10 @@ class Running:
         """Send SIGKILL; nothing happens if it has ended but nobody has asked how."""
         os.kill(self.pid, signal.SIGKILL)
 
+    def told(self, number: signal.Signals) -> None:
+        """Send a signal that asks it to end."""
+        os.kill(self.pid, number)
+
     def ended(self, within_s: float) -> bool:
         """Wait for its end, not longer than that many seconds; tell whether it came."""
         ready, _, _ = select.select([self.zygote._process.stdout], [], [], within_s)
