@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from extract.deribit.errors import PermanentError
 from extract.errors import PerpsError
 from extract.fetching import Answer
 from extract.windows import Window
@@ -85,11 +86,13 @@ def raise_incomplete(outcome: Outcome) -> None:
     hidden = len(outcome.failed) - SHOWN_FAILURES
     more = f"; and {hidden} more, see the log" if hidden > 0 else ""
     left = f"; {outcome.not_asked} windows were not asked" if outcome.not_asked else ""
+    refused = outcome.failed and all(isinstance(failed.error, PermanentError) for failed in outcome.failed)
+    still = ", and if deribit refuses it again: perps doctor --exchange" if refused else ""
     for failed in outcome.failed:
         log.error("no answer for %s: %s", describe(failed.window), failed.error)
     raise IncompleteError(
         f"expected an answer for every window, got none for {len(outcome.failed)} of {outcome.planned} "
-        f"({shown}{more}){left}; the rest is saved, run the same command again",
+        f"({shown}{more}){left}; the rest is saved, run the same command again{still}",
         outcome,
     )
 

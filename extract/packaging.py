@@ -24,6 +24,7 @@ from dlt.destinations import postgres
 from psycopg2.extensions import connection as PgConnection
 
 from extract import cleaning, landing
+from extract.advice import advice
 from extract.errors import PerpsError
 from extract.locks import expect_lock
 from extract.own_settings import dlt_settings
@@ -181,6 +182,5 @@ def one_line_errors(doing: str) -> Iterator[None]:
         log.exception("could not %s", doing)
         reason = " ".join(str(cause).split())[:300]
         raise PerpsError(
-            f"expected to {doing}, got {type(cause).__name__}: {reason}; "
-            "what was loaded before is safe, run the same command again"
+            f"expected to {doing}, got {type(cause).__name__}: {reason}; {advice(cause)}"
         ) from error

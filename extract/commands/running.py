@@ -72,7 +72,7 @@ def _build(builder: Builder, reached: Connection) -> None:
         built = builder.run(["build", "--exclude-resource-type", "unit_test"])
     if not built:
         raise PerpsError(
-            "expected dbt build to pass, got failures above; the report names gaps and violations"
+            "expected dbt build to pass, got failures above; perps report shows gaps and violations"
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from extract.advice import NOT_YET
 from extract.server import roles
 from extract.server.connection import Connection, DatabaseError
 from extract.server.errors import EmbedError
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 DATABASE = "perps"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
-_NOT_YET = ("starting up", "shutting down", "recovery", "not yet accepting")
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Cluster:
                 return True
             except DatabaseError as error:
                 now = time.monotonic()
-                if any(word in str(error) for word in _NOT_YET):
+                if any(word in str(error) for word in NOT_YET):
                     silent_since = now
                     if not told:
                         logger.info(

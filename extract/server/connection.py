@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
+from extract.advice import NOT_YET
 from extract.errors import PerpsError
 
 PATIENCE: Mapping[str, int] = {
@@ -110,9 +111,11 @@ class Connection:
             )
         except psycopg2.OperationalError as error:
             reason = " ".join(str(error).split())
+            check = "check the PG variables, or unset PGHOST to use the embedded server"
+            soon = any(words in reason for words in NOT_YET)
             raise DatabaseError(
                 f"expected a database at {self.host}:{self.port}/{self.dbname}, got: {reason}; "
-                "check the PG variables, or unset PGHOST to use the embedded server"
+                f"{'wait a moment, then run the same command again' if soon else check}"
             ) from None
         opened.autocommit = autocommit
         return opened
