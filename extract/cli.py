@@ -27,6 +27,7 @@ LOG_BYTES, LOG_FILES = 10_000_000, 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     args = build_parser().parse_args(arguments)
+    logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):

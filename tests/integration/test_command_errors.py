@@ -158,6 +158,12 @@ def test_a_server_that_is_not_ours_is_not_stopped(perps, database, tmp_path):
     assert "that server is not ours" in one_line(result)
 
 
+@pytest.mark.parametrize("env", [{"DERIBIT_REQUESTS_PER_SECOND": "nan"}, {"PERPS_HOME": "/dev/null"}])
+def test_what_is_wrong_before_there_is_a_log_is_said_once(perps, env):
+    result = perps("instruments", env=env, alone=True)
+    assert (result.returncode, result.stderr.count("\n")) in ((1, 1), (2, 1)), result.stderr
+
+
 def test_the_log_file_keeps_what_happened(perps, environment):
     perps("backfill", *BTC, "--start", "whenever")
     log = Path(environment["PERPS_HOME"], "logs", "perps.log").read_text()
