@@ -36,6 +36,13 @@ where instrument = %s
     and "timestamp" < to_timestamp(%s / 1000.0)
 """
 
+KNOWN = """
+select (extract(epoch from gap_start) * 1000)::bigint, (extract(epoch from gap_end) * 1000)::bigint
+from quality.known_gaps
+where instrument = %s
+    and gap_start < gap_end
+"""
+
 Stored = tuple[Decimal, ...]
 Replied = tuple[float | None, ...]
 
@@ -50,19 +57,21 @@ class Difference:
         kind: changed, missing in the table, not at deribit (asked twice), or unusable at deribit (null, not a
             number, more than numeric(18,8) holds, or off the bucket grid).
         columns: the columns that differ, or that are unusable; none when a side has no candle.
-        stored, deribit: values of those columns.
+        stored, deribit: values of those columns. A float of stored is raw's: the table agrees
+            in its eight decimals.
     """
 
     instrument: str
     at_ms: int
     kind: str
     columns: tuple[str, ...] = ()
-    stored: tuple[Decimal | None, ...] = ()
+    stored: tuple[Decimal | float | None, ...] = ()
     deribit: tuple[Decimal | float | None, ...] = ()
 
     def __str__(self) -> str:
         values = "; ".join(
-            f"{column} {_shown(mine)} in the table, {_shown(theirs)} at deribit"
+            f"{column} {_shown(mine)} in {'raw' if isinstance(mine, float) else 'the table'}, "
+            f"{_shown(theirs)} at deribit"
             for column, mine, theirs in zip(self.columns, self.stored, self.deribit, strict=True)
         )
         return f"{self.instrument} {format_time(self.at_ms)} {self.kind}{': ' if values else ''}{values}"
@@ -142,16 +151,28 @@ def check_windows(
             cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
             stored = {at: tuple(values) for at, *values in cursor.fetchall()}
             replied = read_candles(answered.candles)
-            found = compare(window.instrument, window.resolution, stored, replied)
-            landed = _landed(cursor.connection, answered) if found else frozenset()
+            known = _read_raw(cursor.connection, window)
+            raw = read_candles(known) if known else {}
+            cursor.execute(KNOWN, [window.instrument])
+            settled = cursor.fetchall()
+            found = [
+                difference
+                for difference in compare(window.instrument, window.resolution, stored, replied, raw)
+                if difference.kind != UNUSABLE
+                or difference.at_ms in stored
+                or not any(start < difference.at_ms < end for start, end in settled)
+            ]
+            landed = _landed(answered, known) if found else frozenset()
             yield Checked(window, len(stored.keys() | replied.keys()), found, landed)
 
 
-def _landed(opened: PgConnection, answered: Answer) -> frozenset[int]:
-    """Return the ticks of an answer's candles that a load would not land, because nothing of them is new."""
-    window = answered.window
+def _read_raw(opened: PgConnection, window: Window) -> pa.Table | None:
     span = {window.instrument: [(window.start_ms, window.end_ms)]}
-    known = read_newest(opened, window.resolution, span).get(window.instrument)
+    return read_newest(opened, window.resolution, span).get(window.instrument)
+
+
+def _landed(answered: Answer, known: pa.Table | None) -> frozenset[int]:
+    """Return the ticks of an answer's candles that a load would not land, because nothing of them is new."""
     new, changed = differences(answered.candles, known)
     ticks = answered.candles["timestamp"].cast(pa.int64()).to_numpy()
     return frozenset(ticks[~(new | changed)].tolist())
@@ -169,26 +190,33 @@ def compare(
     resolution: Resolution,
     stored: Mapping[int, Stored],
     replied: Mapping[int, Replied],
+    raw: Mapping[int, Replied],
 ) -> list[Difference]:
-    """Return where the table and Deribit differ, exactly at the eight decimals of the table.
+    """Return where Deribit differs from the table, at its eight decimals, or from raw, in any digit.
 
     Args:
         instrument: whose candles.
         resolution: of the candles.
         stored: the table's candles by bucket open, UTC ms.
         replied: Deribit's, of the same range.
+        raw: what raw holds of them; nothing where it was dropped.
     """
     found: list[Difference] = []
     for at in sorted(stored.keys() | replied.keys()):
         if at not in replied:
             found.append(Difference(instrument, at, GONE))
-        elif difference := _difference(instrument, resolution, at, stored.get(at), replied[at]):
+        elif difference := _difference(instrument, resolution, at, stored.get(at), replied[at], raw.get(at)):
             found.append(difference)
     return found
 
 
 def _difference(
-    instrument: str, resolution: Resolution, at_ms: int, stored: Stored | None, replied: Replied
+    instrument: str,
+    resolution: Resolution,
+    at_ms: int,
+    stored: Stored | None,
+    replied: Replied,
+    raw: Replied | None,
 ) -> Difference | None:
     unusable = [n for n, value in enumerate(replied) if not _usable(value)]
     if unusable or resolution.count_off_grid(np.array([at_ms])):
@@ -197,7 +225,10 @@ def _difference(
         return Difference(instrument, at_ms, MISSING)
     exact = tuple(to_stored(value) for value in replied if value is not None)
     changed = [n for n, value in enumerate(exact) if value != stored[n]]
-    return _differing(instrument, at_ms, CHANGED, changed, stored, exact) if changed else None
+    if changed:
+        return _differing(instrument, at_ms, CHANGED, changed, stored, exact)
+    digits = [n for n, value in enumerate(raw or ()) if value is not None and value != replied[n]]
+    return _differing(instrument, at_ms, CHANGED, digits, raw, replied) if digits else None
 
 
 def _differing(
@@ -205,7 +236,7 @@ def _differing(
     at_ms: int,
     kind: str,
     at: Sequence[int],
-    stored: Stored | None,
+    stored: Sequence[Decimal | float | None] | None,
     replied: Sequence[Decimal | float | None],
 ) -> Difference:
     return Difference(

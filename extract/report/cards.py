@@ -39,7 +39,8 @@ class Card:
 def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
     """Return the cards from left to right."""
     violations, rejected = found["violations"].count, found["rejected"].count
-    revisions, holes = found["revisions"].count, facts.gap_reasons.get("rejected", 0)
+    inexact, revisions = found["inexact"].count, found["revisions"].count
+    holes = facts.gap_reasons.get("rejected", 0)
     return [
         _candles(facts),
         _coverage(facts),
@@ -51,6 +52,13 @@ def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
             f"candles, {_some(holes, 'gap')} left by them",
             "bad" if holes else "look" if rejected else "good",
             "rejected",
+        ),
+        Card(
+            "rounded",
+            f"{inexact:,}",
+            "days of an instrument with rounded values",
+            "look" if inexact else "good",
+            "inexact",
         ),
         Card(
             "revisions",

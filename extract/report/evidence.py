@@ -27,8 +27,8 @@ class Evidence:
     Attributes:
         files: paths of the files.
         candles: rows of perpetuals_ohlcv.
-        counts: how many there are of each kind of finding: gaps, violations, rejected, revisions,
-            reconciliation (buckets that are not identical) and fill_runs.
+        counts: how many there are of each kind of finding: gaps, violations, rejected, inexact (days),
+            revisions, reconciliation (buckets that are not identical) and fill_runs.
     """
 
     files: list[Path]

@@ -62,6 +62,7 @@ KINDS = (
     Kind("gaps", "gaps", "gap-report.csv", queries.GAPS, 6),
     Kind("violations", "violations", "sanity-report.csv", queries.VIOLATIONS, 8),
     Kind("rejected", "rejected candles", "sanity-report.csv", queries.REJECTED, 8),
+    Kind("inexact", "days with rounded values", "inexact-report.csv", queries.INEXACT, 7),
     Kind("revisions", "revisions", "revision-report.csv", queries.REVISIONS, 15),
     Kind(
         "reconciliation",

@@ -72,6 +72,14 @@ from (
 order by instrument, "timestamp"
 """
 
+# what lost most, as a part of itself, comes first
+INEXACT = """
+select instrument, day, inexact, "timestamp", column_name, told, kept
+from quality.ohlcv_inexact
+where inexact > 0
+order by abs(told - kept) / abs(told) desc, instrument, day
+"""
+
 REVISIONS = """
 select
     instrument, "timestamp", old_open, new_open, old_high, new_high, old_low, new_low, old_close, new_close,

@@ -149,6 +149,22 @@ LISTINGS = (
         ),
     ),
     Listing(
+        "inexact",
+        "Rounded values",
+        "Days on which Deribit told values with digits that numeric(18,8) cannot hold, and the value that "
+        "lost most. Volumes of 2020 and before have nine decimals.",
+        "The table holds every value exactly as Deribit told it.",
+        (
+            _plain("instrument"),
+            _plain("day"),
+            _number("inexact", "values"),
+            _time("timestamp", "most in"),
+            _plain("column_name", "column"),
+            _number("told", "Deribit told"),
+            _number("kept", "table holds"),
+        ),
+    ),
+    Listing(
         "revisions",
         "Revisions",
         "Closed candles whose values changed between two loads. The table holds the newer ones.",

@@ -44,6 +44,10 @@ create table quality.rejected_candles (
 create table quality.ohlcv_fill_runs (
     instrument text, run_start timestamptz, run_end timestamptz, minutes int
 );
+create table quality.ohlcv_inexact (
+    instrument text, day date, inexact int, "timestamp" timestamptz, column_name text,
+    told numeric, kept numeric(18, 8)
+);
 create table quality.ohlcv_revisions (
     instrument text, "timestamp" timestamptz,
     old_open numeric(18, 8), new_open numeric(18, 8), old_high numeric(18, 8), new_high numeric(18, 8),
@@ -154,6 +158,10 @@ insert into quality.rejected_candles values
     ('BTC-PERPETUAL', '1', '2025-12-29 00:05:00.5+00', 0.1, 0.3, 0.1, null, 1, 1, 'off_grid', '10.5', '2025-12-29 01:00+00');
 insert into quality.ohlcv_fill_runs values
     ('BTC-PERPETUAL', '2025-12-01 05:15+00', '2025-12-01 09:26+00', 252);
+insert into quality.ohlcv_inexact values
+    ('BTC-PERPETUAL', '2020-03-11', 1400, '2020-03-11 08:58+00', 'volume', 22.682721123, 22.68272112),
+    ('BTC-PERPETUAL', '2025-12-29', 0, '2025-12-29 08:58+00', 'close', 100, null),
+    ('BTC-PERPETUAL', '2025-12-30', 2, '2025-12-30 04:00+00', 'low', 0.0000000234, 0.00000002);
 insert into quality.ohlcv_revisions values
     ('BTC-PERPETUAL', '2025-12-31 10:00+00', 100, 100, 110, 110, 90, 90, 105, 106, 2.5, 2.75, '9.5', '10.5', '2025-12-31 11:00+00'),
     ('BTC-PERPETUAL', '2024-11-26 10:00+00', 100, 100, 110, 112, 90, 90, 105, 105, 2.5, 2.5, '9.5', '10.5', '2025-12-31 12:00+00');

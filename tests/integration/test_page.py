@@ -144,6 +144,11 @@ def test_each_finding_is_in_its_file_exactly_once(evidence, folder):
     }
     revised = [(row["timestamp"], row["new_close"]) for row in read(folder / "revision-report.csv")]
     assert revised == [("2024-11-26T10:00:00Z", "105.00000000"), ("2025-12-31T10:00:00Z", "106.00000000")]
+    rounded = [tuple(row.values()) for row in read(folder / "inexact-report.csv")]
+    assert rounded == [
+        (BTC, "2025-12-30", "2", "2025-12-30T04:00:00Z", "low", "0.0000000234", "0.00000002"),
+        (BTC, "2020-03-11", "1400", "2020-03-11T08:58:00Z", "volume", "22.682721123", "22.68272112"),
+    ]
     compared = [row["status"] for row in read(folder / "reconciliation-report.csv")]
     assert compared == ["different", "different", "missing_in_minutes"]
     assert [row["minutes"] for row in read(folder / "fill-report.csv")] == ["252"]
@@ -151,6 +156,7 @@ def test_each_finding_is_in_its_file_exactly_once(evidence, folder):
         "gaps": 5,
         "violations": 3,
         "rejected": 2,
+        "inexact": 2,
         "revisions": 2,
         "reconciliation": 3,
         "fill_runs": 1,
@@ -163,7 +169,7 @@ def test_the_files_have_their_columns_with_and_without_rows(evidence, folder, da
     assert header(tmp_path / "gap-report.csv") == "instrument,gap_start,gap_end,gap_minutes,reason,note"
     assert header(tmp_path / "sanity-report.csv") == "instrument,timestamp,open,high,low,close,volume,rule"
     assert header(tmp_path / "fill-report.csv") == "instrument,run_start,run_end,minutes"
-    for path in evidence.files[:5]:
+    for path in evidence.files[:6]:
         assert header(tmp_path / path.name) == header(path)
         assert len((tmp_path / path.name).read_text().splitlines()) == 1
     assert "No candles yet" in (tmp_path / "report.html").read_text()
@@ -183,6 +189,7 @@ def test_row_counts_say_what_there_is_and_where_it_came_from(evidence, folder):
     said = {line[:24].strip(): line[24:].split() for line in text.splitlines() if line}
     assert said["gaps"] == ["5", "unfetched", "2,", "rejected", "1,", "source", "1,", "known", "1"]
     assert (said["violations"], said["rejected candles"], said["revisions"]) == (["3"], ["2"], ["2"])
+    assert said["days with rounded values"] == ["2"]
     assert " ".join(said["reconciled at 60"]) == "32 different 2, identical 29, missing in minutes 1"
     assert said[BTC][0] == f"{EIGHT_YEARS * 1440 - 1723:,}"
     assert said[BTC][-1] == "4"
@@ -213,7 +220,9 @@ def test_a_database_without_models_is_told_what_to_run(database, perps: Perps, t
 def test_the_command_writes_every_file_and_says_so(filled, perps: Perps, tmp_path):
     result = perps("report", "--out", str(tmp_path), database=filled)
     assert result.returncode == 0, result.stderr
-    assert "5 gaps, 3 violations, 2 rejected candles, 2 revisions" in result.stdout
+    assert (
+        "5 gaps, 3 violations, 2 rejected candles, 2 days with rounded values, 2 revisions" in result.stdout
+    )
     said = [Path(line).name for line in result.stdout.splitlines()[1:]]
     assert sorted(said) == sorted(path.name for path in tmp_path.iterdir())
     said_by_page = (tmp_path / "report.html").read_text().partition('<script type="application/json"')[0]

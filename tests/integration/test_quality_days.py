@@ -31,7 +31,7 @@ def audited(project: DbtProject) -> set[str]:
     """Run the full audit; return the names of the tests that failed."""
     statuses = auditing(project).run("test", *AUDITS, *AUDITING).statuses
     audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
-    assert len(audits) == 10
+    assert len(audits) == 11
     return {name for name, status in audits.items() if status != "pass"}
 
 
@@ -170,12 +170,14 @@ ALTERATIONS = {
         "audit_candles",
         "audit_days",
         "audit_fill_runs",
+        "audit_inexact",
         "audit_reconciliation",
     },
     "truncate perpetuals_ohlcv": {
         "audit_candles",
         "audit_days",
         "audit_coverage",
+        "audit_inexact",
         "audit_reconciliation",
     },
     "delete from quality.ohlcv_candle_days where day = '2024-01-01'": {"audit_days", "audit_coverage"},
@@ -183,6 +185,7 @@ ALTERATIONS = {
     " where day = '2024-01-01'": {"audit_gaps"},
     "delete from quality.ohlcv_revisions": {"audit_revisions"},
     "delete from quality.rejected_candles": {"audit_rejected_candles"},
+    "update quality.ohlcv_inexact set inexact = inexact + 1": {"audit_inexact"},
     "update quality.exchange_bars set close = 9": {"audit_exchange_bars", "audit_reconciliation"},
     "update quality.ohlcv_reconciliation set status = 'identical'": {"audit_reconciliation"},
     "delete from quality.ohlcv_reconciliation": {"audit_reconciliation"},
@@ -194,7 +197,7 @@ def right(warm: DbtProject) -> DbtProject:
     warm.drop_everything()
     warm.create_raw_tables()
     warm.land("10.5", candles(0, DAY + 100))
-    warm.land("11.5", [Candle(minute(3), close=104.0), Candle(minute(5), open=None)])
+    warm.land("11.5", [Candle(minute(3), close=104.000000001), Candle(minute(5), open=None)])
     warm.land("12.5", [Candle(minute(60 * at), resolution="60", volume=150.0 + at) for at in range(3)])
     warm.answered(minute(0), minute(240), "12.5", "60")
     warm.build()
@@ -211,7 +214,7 @@ def audits(right: DbtProject) -> dict[str, str]:
     assert named.success, named.output
     files = {path.stem: path for path in (right.work / "audit/target").rglob("audit_*.sql")}
     compiled = {name: files[name].read_text() for name in named.statuses if name.startswith("audit_")}
-    assert len(compiled) == 10
+    assert len(compiled) == 11
     return compiled
 
 

@@ -184,6 +184,39 @@ def test_a_candle_that_does_not_fit_is_settled_by_an_entry(project: DbtProject, 
     assert (statuses["no_rejected_candles"], statuses["known_gaps_exist"]) == ("fail", "fail")
 
 
+INEXACT = """
+select day, inexact, timestamp, column_name, told::text, kept::text from quality.ohlcv_inexact order by day
+"""
+
+
+def test_a_value_that_the_column_cannot_hold_is_counted_and_warns(project: DbtProject) -> None:
+    noisy = Candle(minute(3), volume=0.1 + 0.2, close=100.123456700000003)
+    cheap = Candle(minute(4), open=2.34e-8, high=3e-8, low=2.34e-8, close=2e-8)
+    nine = Candle(minute(DAY), volume=1.123456789)
+    project.land("10.5", [*candles(0, 3), noisy, cheap, *candles(5, DAY), nine])
+    outcome = project.run(*TESTED)
+    assert outcome.statuses["no_inexact_candles"] == "warn"
+    assert "Got 3 results, configured to warn if != 0" in outcome.output
+    rest = (day(1).date(), 1, minute(DAY), "volume", "1.123456789", "1.12345679")
+    assert project.query(INEXACT) == [
+        (day(0).date(), 2, minute(4), "low", "0.0000000234", "0.00000002"),
+        rest,
+    ]
+    # a second version that the table rounds to the same, one that it holds, and one that cannot be used
+    project.land(
+        "11.5", [cheap._replace(low=2.31e-8), nine._replace(volume=1.5), Candle(minute(5), open=None)]
+    )
+    assert project.run(*TESTED).statuses["no_inexact_candles"] == "warn"
+    assert project.query(INEXACT) == [
+        (day(0).date(), 2, minute(4), "open", "0.0000000234", "0.00000002"),
+        (day(1).date(), 0, minute(DAY), "close", "105.00000000", None),
+    ]
+    project.land("12.5", [cheap._replace(open=3e-8, low=2e-8), *candles(DAY + 1, DAY + 5)])
+    assert project.run(*TESTED).statuses["no_inexact_candles"] == "pass"
+    project.query("drop table quality.ohlcv_inexact")
+    assert project.run(*TESTED).statuses["no_inexact_candles"] == "pass"
+
+
 def test_the_tail_is_measured_by_deribits_clock(project: DbtProject) -> None:
     project.land("10.5", candles(0, 30))
     project.query("update deribit_raw._dlt_loads set inserted_at = now()")
@@ -329,6 +362,30 @@ def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProje
     project.land("14.5", [Candle(day(2) + eight - timedelta(minutes=1))])
     project.build()
     assert project.query(RECONCILED)[1][2:4] == ("identical", None)
+
+
+def test_prices_that_differ_beyond_the_tables_digits_differ(project: DbtProject) -> None:
+    cheap = {"open": 2.34e-8, "high": 2.34e-8, "low": 2.34e-8, "close": 2.34e-8}
+    project.land("10.5", [*candles(0, 120, **cheap), *candles(120, 180)])
+    project.land(
+        "11.5",
+        [
+            *bars("60", minute(0), minutes=60, **cheap),
+            *bars("60", minute(60), minutes=60, **cheap | {"high": 2.38e-8, "low": 2e-8}),
+            *bars("60", minute(120), minutes=60, close=105.00000000000001),
+        ],
+    )
+    project.answered(day(0), minute(180), "11.5", "60")
+    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
+    assert [row[2:4] for row in project.query(RECONCILED)] == [
+        ("identical", None),
+        ("different", "high,low"),
+        ("identical", None),
+    ]
+    told = (
+        "select high::text, exchange_high::text from quality.ohlcv_reconciliation where status = 'different'"
+    )
+    assert project.query(told) == [("0.0000000234", "0.0000000238")]
 
 
 def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: DbtProject) -> None:

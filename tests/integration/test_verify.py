@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.conftest import BUILD
 from tests.integration.truth import checksum, control, rows
@@ -30,6 +31,13 @@ def calm(exchange: RunningSimulator) -> Iterator[None]:
 
 def charts(exchange: RunningSimulator) -> list:
     return [entry for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
+
+
+def write(database: Connection, statement: str) -> None:
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute(statement)
+    opened.close()
 
 
 def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, perps):
@@ -115,6 +123,56 @@ def test_what_deribit_tells_differently_is_loaded_by_the_command_that_is_named(l
     control(exchange.base_url, "faults", [])
     assert perps(*command.split()[1:], database=loaded, api=exchange.base_url).returncode == 0
     assert perps(*BUILD, database=loaded).returncode == 0
+
+
+def test_a_digit_that_the_table_cannot_hold_is_seen_too(loaded, exchange, perps):
+    told = {
+        "kind": "bad_candle",
+        "instrument": BTC,
+        "at": "2024-01-01T06:00",
+        "values": {"volume": 1.123456789},
+    }
+    again = ("--instruments", BTC, "--start", "2024-01-01T06:00", "--end", "2024-01-01T06:01")
+    control(exchange.base_url, "faults", [told])
+    assert perps("backfill", *again, database=loaded, api=exchange.base_url).returncode == 0
+    assert perps(*BUILD, database=loaded).returncode == 0
+    counted = rows(loaded, "select inexact, told::text, kept::text from quality.ohlcv_inexact")
+    assert counted == [(1, "1.123456789", "1.12345679")]
+    assert perps("verify", *again, database=loaded, api=exchange.base_url).returncode == 0
+    control(exchange.base_url, "faults", [told | {"values": {"volume": 1.123456788}}])
+    result = perps("verify", *again, database=loaded, api=exchange.base_url)
+    at = f"{BTC} 2024-01-01 06:00:00Z changed: volume 1.123456789 in raw, 1.123456788 at deribit"
+    assert result.stdout.splitlines()[0] == at
+    assert result.stdout.splitlines()[-1].startswith(f"perps backfill --instruments {BTC} ")
+    control(exchange.base_url, "faults", [])
+    assert perps("backfill", *again, database=loaded, api=exchange.base_url).returncode == 0
+    assert perps(*BUILD, database=loaded).returncode == 0
+
+
+def test_a_candle_that_an_entry_settles_is_no_difference(loaded, exchange, perps):
+    large = {"kind": "bad_candle", "instrument": ETH, "at": "2024-01-01T07:00", "values": {"volume": 12e9}}
+    control(exchange.base_url, "faults", [large])
+    arguments = ("verify", "--instruments", ETH, *RANGE)
+    at = f"instrument = '{ETH}' and \"timestamp\" = '2024-01-01 07:00+00'"
+    entry = f"'{ETH}', '2024-01-01 06:59+00', '2024-01-01 07:01+00', 'a cheap coin', 'seen'"
+    write(loaded, f"create table saved as select * from perpetuals_ohlcv where {at}")
+    write(loaded, f"delete from perpetuals_ohlcv where {at}")
+    try:
+        result = perps(*arguments, database=loaded, api=exchange.base_url)
+        named = "unusable at deribit: volume None in the table, 12000000000.0 at deribit"
+        assert (result.returncode, result.stdout.splitlines()[0]) == (
+            1,
+            f"{ETH} 2024-01-01 07:00:00Z {named}",
+        )
+        write(loaded, f"insert into quality.known_gaps values ({entry})")
+        result = perps(*arguments, database=loaded, api=exchange.base_url)
+        assert result.returncode == 0, result.stdout
+    finally:
+        write(loaded, "insert into perpetuals_ohlcv select * from saved")
+        write(loaded, "drop table saved")
+    result = perps(*arguments, database=loaded, api=exchange.base_url)
+    assert result.returncode == 1  # where the table has a candle, an entry explains nothing
+    write(loaded, "delete from quality.known_gaps")
 
 
 def test_many_differences_are_counted_and_the_first_are_shown(loaded, exchange, perps):

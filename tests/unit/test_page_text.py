@@ -112,6 +112,7 @@ def test_nothing_wrong_is_good_everywhere_and_nothing_compared_is_no_verdict():
         "gaps": "good",
         "violations": "good",
         "rejected": "good",
+        "rounded": "good",
         "revisions": "good",
         "reconciliation": "plain",
     }
@@ -142,6 +143,16 @@ def test_a_rejected_candle_without_a_gap_is_worth_a_look():
     lists = found(rejected=[{"instrument": "A"}])
     assert states(facts(), lists)["rejected"] == "look"
     assert states(facts(gap_reasons={"rejected": 1}), lists)["rejected"] == "bad"
+
+
+def test_a_day_with_rounded_values_is_worth_a_look_and_shows_every_digit():
+    told = {"told": Decimal("2.34E-8"), "kept": Decimal("2E-8"), "instrument": "A", "inexact": 1}
+    lists = found(inexact=[told | {"day": AT.date(), "timestamp": AT, "column_name": "close"}])
+    assert states(facts(), lists)["rounded"] == "look"
+    (shown,) = [each for each in shown_listings(lists, reconciled=False) if each["listing"].name == "inexact"]
+    assert shown["open"] == [
+        ["A", "2024-01-02", "1", "2024-01-02 03:04", "close", "0.0000000234", "0.00000002"]
+    ]
 
 
 def test_coverage_is_cut_and_not_rounded_to_100():

@@ -30,8 +30,8 @@ REPLIED = (100.5, 110.0, 90.0, 105.0, 3.6680847969999992)
 STORED = tuple(map(Decimal, ("100.50000000", "110.00000000", "90.00000000", "105.00000000", "3.66808480")))
 
 
-def differences(stored, replied) -> list[Difference]:
-    return compare("X", ONE, stored, replied)
+def differences(stored, replied, raw=None) -> list[Difference]:
+    return compare("X", ONE, stored, replied, raw or {})
 
 
 def test_equal_at_eight_decimals_is_no_difference():
@@ -45,6 +45,14 @@ def test_a_changed_value_names_its_column_and_both_values():
         "X 2024-01-01 00:00:00Z changed: high 110.00000000 in the table, 111.00000000 at deribit; "
         "volume 3.66808480 in the table, 3.66808481 at deribit"
     )
+
+
+def test_digits_beyond_the_tables_are_compared_with_raw():
+    cheap = (*[Decimal("0.00000002")] * 4, STORED[4])
+    told = (2.34e-8, 2.34e-8, 2.34e-8, 2.34e-8, REPLIED[4])
+    assert differences({AT: cheap}, {AT: told}, {AT: told}) == []
+    (found,) = differences({AT: cheap}, {AT: (*told[:3], 2.31e-8, told[4])}, {AT: told})
+    assert str(found) == "X 2024-01-01 00:00:00Z changed: close 2.34e-08 in raw, 2.31e-08 at deribit"
 
 
 def test_a_candle_on_one_side_only_is_named_so():

@@ -62,10 +62,29 @@ touched as (
 
 ),
 
+told as (
+
+    select * from {{ ref('stg_inexact_candles') }}
+    where {{ in_range() }}
+        and exists (select from touched)
+
+),
+
+-- prices as Deribit told them: two that the table rounds to one are not equal
 candles as (
 
-    select * from {{ ref('perpetuals_ohlcv') }}
-    where {{ in_range() }}
+    select
+        candles.timestamp,
+        candles.instrument,
+        coalesce(told.open, candles.open) as open,
+        coalesce(told.high, candles.high) as high,
+        coalesce(told.low, candles.low) as low,
+        coalesce(told.close, candles.close) as close,
+        candles.volume
+    from {{ ref('perpetuals_ohlcv') }} as candles
+    left join told
+        on {{ is_told_as('told', 'candles') | indent(8) }}
+    where {{ in_range('candles.timestamp', 'candles') | indent(8) }}
         and exists (select from touched)
 
 ),
@@ -78,10 +97,10 @@ added_up as (
         resolutions.resolution,
         date_bin(resolutions.step, candles.timestamp, resolutions.anchor) as timestamp,
         count(*)::integer as candles,
-        first(candles.open, candles.timestamp)::numeric(18, 8) as open,
-        max(candles.high)::numeric(18, 8) as high,
-        min(candles.low)::numeric(18, 8) as low,
-        last(candles.close, candles.timestamp)::numeric(18, 8) as close,
+        first(candles.open, candles.timestamp)::numeric as open,
+        max(candles.high)::numeric as high,
+        min(candles.low)::numeric as low,
+        last(candles.close, candles.timestamp)::numeric as close,
         sum(candles.volume)::numeric(38, 8) as volume,
         first(candles.open, candles.timestamp) filter (where candles.volume <> 0) as traded_open,
         max(candles.high) filter (where candles.volume <> 0) as traded_high,

@@ -10,10 +10,10 @@ final as (
         timestamp,
         instrument::text as instrument,
         resolution::text as resolution,
-        {{ exact_numeric('open') }} as open,
-        {{ exact_numeric('high') }} as high,
-        {{ exact_numeric('low') }} as low,
-        {{ exact_numeric('close') }} as close,
+        {{ as_told('open') }} as open,
+        {{ as_told('high') }} as high,
+        {{ as_told('low') }} as low,
+        {{ as_told('close') }} as close,
         -- a day's volume of a small coin does not fit numeric(18,8)
         volume::text::numeric(38, 8) as volume,
         _dlt_load_id::text as load_id

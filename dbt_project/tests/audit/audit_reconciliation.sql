@@ -64,7 +64,8 @@ final as (
         on bars.instrument = reconciliation.instrument
         and bars.resolution = reconciliation.resolution
         and bars.timestamp = reconciliation.timestamp
-    where (reconciliation.minutes, reconciliation.high, reconciliation.low, coalesce(reconciliation.volume, 0))
+    -- a high or a low may have digits that perpetuals_ohlcv cannot hold
+    where (reconciliation.minutes, round(reconciliation.high, 8), round(reconciliation.low, 8), coalesce(reconciliation.volume, 0))
         is distinct from
         (coalesce(recomputed.minutes, 0), recomputed.high, recomputed.low, coalesce(recomputed.volume, 0))
         or (reconciliation.exchange_open, reconciliation.exchange_high, reconciliation.exchange_low)

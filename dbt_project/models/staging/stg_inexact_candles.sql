@@ -1,0 +1,36 @@
+with candles as (
+
+    select * from {{ source('deribit_raw', 'candles') }}
+
+),
+
+told as (
+
+    select
+        timestamp,
+        instrument::text as instrument,
+        {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
+        {{ as_told(value) }} as {{ value }},
+        {% endfor -%}
+        _dlt_load_id::text as load_id
+    from candles
+    where resolution = '{{ base_resolution() }}'
+        and {{ is_usable() }}
+        and (
+            {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
+            {{ 'or ' if not loop.first }}{{ is_inexact(value) }}
+            {% endfor -%}
+        )
+        and {{ load_is_complete() }}
+
+),
+
+final as (
+
+    select distinct on (instrument, timestamp) *
+    from told
+    order by {{ newest_first(['instrument', 'timestamp']) | indent(4) }}
+
+)
+
+select * from final

@@ -1,0 +1,41 @@
+{#- ohlcv_inexact counts every value of perpetuals_ohlcv that is not what Deribit told. -#}
+with recomputed as (
+
+    select
+        told.instrument,
+        {{ utc_day('told.timestamp') }} as day,
+        sum(
+            {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
+            (told.{{ value }} <> candles.{{ value }})::integer{{ ' + ' if not loop.last }}
+            {% endfor -%}
+        ) as inexact
+    from {{ ref('stg_inexact_candles') }} as told
+    inner join {{ ref('perpetuals_ohlcv') }} as candles
+        on {{ is_told_as('told', 'candles') | indent(8) }}
+    group by 1, 2
+
+),
+
+inexact as (
+
+    select * from {{ ref('ohlcv_inexact') }}
+    where inexact > 0
+
+),
+
+final as (
+
+    select
+        coalesce(inexact.instrument, recomputed.instrument) as instrument,
+        coalesce(inexact.day, recomputed.day) as day,
+        inexact.inexact,
+        recomputed.inexact as inexact_recomputed
+    from inexact
+    full join recomputed
+        on recomputed.instrument = inexact.instrument
+        and recomputed.day = inexact.day
+    where inexact.inexact is distinct from recomputed.inexact
+
+)
+
+select * from final

@@ -1,0 +1,4 @@
+{{ config(severity='warn', fail_calc='coalesce(sum(inexact), 0)') }}
+
+select * from {{ ref('ohlcv_inexact') }}
+where inexact > 0
