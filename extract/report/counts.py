@@ -27,7 +27,7 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     yield ""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in facts.gap_reasons.items())
     yield f"{'gaps':<24} {found['gaps'].count:>12,} {reasons}".rstrip()
-    for name in ("violations", "rejected", "inexact", "revisions", "fill_runs"):
+    for name in ("violations", "rejected", "inexact", "jumps", "revisions", "fill_runs"):
         yield f"{found[name].kind.label:<24} {found[name].count:>12,}"
     if not facts.reconciled:
         yield f"{'reconciliation':<24} {'never reconciled':>12}; see: perps reconcile"

@@ -28,7 +28,7 @@ class Evidence:
         files: paths of the files.
         candles: rows of perpetuals_ohlcv.
         counts: how many there are of each kind of finding: gaps, violations, rejected, inexact (days),
-            revisions, reconciliation (buckets that are not identical) and fill_runs.
+            jumps, revisions, reconciliation (buckets that are not identical) and fill_runs.
     """
 
     files: list[Path]

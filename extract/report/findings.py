@@ -63,6 +63,7 @@ KINDS = (
     Kind("violations", "violations", "sanity-report.csv", queries.VIOLATIONS, 8),
     Kind("rejected", "rejected candles", "sanity-report.csv", queries.REJECTED, 8),
     Kind("inexact", "days with rounded values", "inexact-report.csv", queries.INEXACT, 7),
+    Kind("jumps", "jumps", "jump-report.csv", queries.JUMPS, 10),
     Kind("revisions", "revisions", "revision-report.csv", queries.REVISIONS, 15),
     Kind(
         "reconciliation",

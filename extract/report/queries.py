@@ -80,6 +80,13 @@ where inexact > 0
 order by abs(told - kept) / abs(told) desc, instrument, day
 """
 
+# what went furthest beyond the typical comes first
+JUMPS = """
+select instrument, "timestamp", previous_close, open, high, low, close, volume, move_percent, typical_percent
+from quality.ohlcv_jumps
+order by move_percent / nullif(typical_percent, 0) desc nulls first, instrument, "timestamp"
+"""
+
 REVISIONS = """
 select
     instrument, "timestamp", old_open, new_open, old_high, new_high, old_low, new_low, old_close, new_close,

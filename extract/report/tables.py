@@ -165,6 +165,21 @@ LISTINGS = (
         ),
     ),
     Listing(
+        "jumps",
+        "Jumps",
+        "Candles that went much further, from the close before or within themselves, than is usual "
+        "for the instrument around that time. A wrong print looks like this, and so does a crash.",
+        "No candle went much further than its neighbours.",
+        (
+            _plain("instrument"),
+            _time("timestamp", "candle"),
+            _number("move_percent", "move %"),
+            _number("typical_percent", "typical %"),
+            _number("previous_close", "close before"),
+            *_OHLCV,
+        ),
+    ),
+    Listing(
         "revisions",
         "Revisions",
         "Closed candles whose values changed between two loads. The table holds the newer ones.",

@@ -48,6 +48,11 @@ create table quality.ohlcv_inexact (
     instrument text, day date, inexact int, "timestamp" timestamptz, column_name text,
     told numeric, kept numeric(18, 8)
 );
+create table quality.ohlcv_jumps (
+    instrument text, "timestamp" timestamptz, previous_close numeric(18, 8), open numeric(18, 8),
+    high numeric(18, 8), low numeric(18, 8), close numeric(18, 8), volume numeric(18, 8),
+    move_percent numeric, typical_percent numeric
+);
 create table quality.ohlcv_revisions (
     instrument text, "timestamp" timestamptz,
     old_open numeric(18, 8), new_open numeric(18, 8), old_high numeric(18, 8), new_high numeric(18, 8),
@@ -162,6 +167,8 @@ insert into quality.ohlcv_inexact values
     ('BTC-PERPETUAL', '2020-03-11', 1400, '2020-03-11 08:58+00', 'volume', 22.682721123, 22.68272112),
     ('BTC-PERPETUAL', '2025-12-29', 0, '2025-12-29 08:58+00', 'close', 100, null),
     ('BTC-PERPETUAL', '2025-12-30', 2, '2025-12-30 04:00+00', 'low', 0.0000000234, 0.00000002);
+insert into quality.ohlcv_jumps values
+    ('BTC-PERPETUAL', '2025-12-30 05:00+00', 100, 100, 150, 100, 100, 1, 50.00, 0.0512);
 insert into quality.ohlcv_revisions values
     ('BTC-PERPETUAL', '2025-12-31 10:00+00', 100, 100, 110, 110, 90, 90, 105, 106, 2.5, 2.75, '9.5', '10.5', '2025-12-31 11:00+00'),
     ('BTC-PERPETUAL', '2024-11-26 10:00+00', 100, 100, 110, 112, 90, 90, 105, 105, 2.5, 2.5, '9.5', '10.5', '2025-12-31 12:00+00');

@@ -149,6 +149,8 @@ def test_each_finding_is_in_its_file_exactly_once(evidence, folder):
         (BTC, "2025-12-30", "2", "2025-12-30T04:00:00Z", "low", "0.0000000234", "0.00000002"),
         (BTC, "2020-03-11", "1400", "2020-03-11T08:58:00Z", "volume", "22.682721123", "22.68272112"),
     ]
+    jumped = [(row["timestamp"], row["move_percent"]) for row in read(folder / "jump-report.csv")]
+    assert jumped == [("2025-12-30T05:00:00Z", "50.00")]
     compared = [row["status"] for row in read(folder / "reconciliation-report.csv")]
     assert compared == ["different", "different", "missing_in_minutes"]
     assert [row["minutes"] for row in read(folder / "fill-report.csv")] == ["252"]
@@ -157,6 +159,7 @@ def test_each_finding_is_in_its_file_exactly_once(evidence, folder):
         "violations": 3,
         "rejected": 2,
         "inexact": 2,
+        "jumps": 1,
         "revisions": 2,
         "reconciliation": 3,
         "fill_runs": 1,
@@ -169,7 +172,7 @@ def test_the_files_have_their_columns_with_and_without_rows(evidence, folder, da
     assert header(tmp_path / "gap-report.csv") == "instrument,gap_start,gap_end,gap_minutes,reason,note"
     assert header(tmp_path / "sanity-report.csv") == "instrument,timestamp,open,high,low,close,volume,rule"
     assert header(tmp_path / "fill-report.csv") == "instrument,run_start,run_end,minutes"
-    for path in evidence.files[:6]:
+    for path in evidence.files[:7]:
         assert header(tmp_path / path.name) == header(path)
         assert len((tmp_path / path.name).read_text().splitlines()) == 1
     assert "No candles yet" in (tmp_path / "report.html").read_text()
@@ -221,7 +224,8 @@ def test_the_command_writes_every_file_and_says_so(filled, perps: Perps, tmp_pat
     result = perps("report", "--out", str(tmp_path), database=filled)
     assert result.returncode == 0, result.stderr
     assert (
-        "5 gaps, 3 violations, 2 rejected candles, 2 days with rounded values, 2 revisions" in result.stdout
+        "5 gaps, 3 violations, 2 rejected candles, 2 days with rounded values, 1 jumps, 2 revisions"
+        in result.stdout
     )
     said = [Path(line).name for line in result.stdout.splitlines()[1:]]
     assert sorted(said) == sorted(path.name for path in tmp_path.iterdir())

@@ -31,7 +31,7 @@ def audited(project: DbtProject) -> set[str]:
     """Run the full audit; return the names of the tests that failed."""
     statuses = auditing(project).run("test", *AUDITS, *AUDITING).statuses
     audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
-    assert len(audits) == 11
+    assert len(audits) == 12
     return {name for name, status in audits.items() if status != "pass"}
 
 
@@ -178,6 +178,7 @@ ALTERATIONS = {
         "audit_days",
         "audit_coverage",
         "audit_inexact",
+        "audit_moves",
         "audit_reconciliation",
     },
     "delete from quality.ohlcv_candle_days where day = '2024-01-01'": {"audit_days", "audit_coverage"},
@@ -186,6 +187,7 @@ ALTERATIONS = {
     "delete from quality.ohlcv_revisions": {"audit_revisions"},
     "delete from quality.rejected_candles": {"audit_rejected_candles"},
     "update quality.ohlcv_inexact set inexact = inexact + 1": {"audit_inexact"},
+    "update quality.ohlcv_moves set largest = 9": {"audit_moves"},
     "update quality.exchange_bars set close = 9": {"audit_exchange_bars", "audit_reconciliation"},
     "update quality.ohlcv_reconciliation set status = 'identical'": {"audit_reconciliation"},
     "delete from quality.ohlcv_reconciliation": {"audit_reconciliation"},
@@ -214,7 +216,7 @@ def audits(right: DbtProject) -> dict[str, str]:
     assert named.success, named.output
     files = {path.stem: path for path in (right.work / "audit/target").rglob("audit_*.sql")}
     compiled = {name: files[name].read_text() for name in named.statuses if name.startswith("audit_")}
-    assert len(compiled) == 11
+    assert len(compiled) == 12
     return compiled
 
 

@@ -141,6 +141,8 @@
         ('gap_threshold_minutes', minutes, 'a whole number of minutes'),
         ('tail_threshold_minutes', minutes, 'a whole number of minutes'),
         ('fill_run_minutes', minutes, 'a whole number of minutes'),
+        ('jump_factor', '[1-9][0-9]{0,3}', 'a whole number from 1 to 9999'),
+        ('jump_floor_percent', '[0-9]{1,3}([.][0-9]{1,4})?', 'a number of percent, such as 2 or 0.5'),
         ('chunk_interval', interval, 'such as 30 days, in hours, days or weeks'),
         ('columnstore_chunk_interval', interval, 'such as 30 days, in hours, days or weeks'),
         ('columnstore_after', interval, 'such as 30 days, in hours, days or weeks'),

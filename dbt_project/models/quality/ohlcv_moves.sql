@@ -1,0 +1,47 @@
+{{ config(materialized='hypertable', meta={'time_column': 'day', 'grain_minutes': 1440}) }}
+
+with candles as (
+
+    select
+        *,
+        {{ utc_day('timestamp') }} as day
+    from {{ ref('perpetuals_ohlcv') }}
+    where {{ in_range() }}
+
+),
+
+-- a day knows nothing of its neighbours: the first candle starts from its own open
+followed as (
+
+    select
+        *,
+        lag(close, 1, open) over (partition by instrument, day order by timestamp) as previous_close
+    from candles
+
+),
+
+moved as (
+
+    select
+        instrument,
+        day,
+        {{ move_percent('previous_close') | indent(8) }} as move
+    from followed
+    -- keeps it computed once for both aggregates
+    offset 0
+
+),
+
+final as (
+
+    select
+        instrument,
+        day,
+        coalesce(percentile_cont(0.5) within group (order by move) filter (where move > 0), 0) as typical,
+        coalesce(max(move), 0) as largest
+    from moved
+    group by instrument, day
+
+)
+
+select * from final
