@@ -111,7 +111,7 @@ class Loader:
         def reaches(_instrument: Instrument, cursor: Cursor) -> bool:
             return cursor == Cursor()
 
-        return self._run(names, resolution, plan, reaches)
+        return self._run(names, resolution, plan, reaches, leaves_ended=not names or is_all(names))
 
     def repair(self, holes: Mapping[str, Sequence[Interval]], resolution: Resolution) -> Outcome:
         """Ask again for holes in the table. See `plan_repair`.
@@ -157,6 +157,8 @@ class Loader:
         plan: Planner,
         reaches: Callable[[Instrument, Cursor], bool] = lambda _instrument, _cursor: False,
         loaded_at: Resolution | None = None,
+        *,
+        leaves_ended: bool = False,
     ) -> Outcome:
         with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
@@ -168,7 +170,7 @@ class Loader:
                 run = _Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
                 windows = [
                     window
-                    for instrument in run.find(names, loaded, reaches)
+                    for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)
                     for window in plan(instrument, run.cursor(instrument.name), run.end_of(instrument))
                 ]
                 run.land(windows)
@@ -199,7 +201,12 @@ class _Run:
         return min(self.now_ms, instrument.ended_ms or self.now_ms)
 
     def find(
-        self, names: Sequence[str], loaded: Sequence[str], reaches: Callable[[Instrument, Cursor], bool]
+        self,
+        names: Sequence[str],
+        loaded: Sequence[str],
+        reaches: Callable[[Instrument, Cursor], bool],
+        *,
+        leaves_ended: bool,
     ) -> list[Instrument]:
         """Return the instruments of the run, since when and until when Deribit has candles of them.
 
@@ -207,14 +214,15 @@ class _Run:
             names: as typed.
             loaded: what earlier runs loaded.
             reaches: whether candles from before a listing are wanted.
+            leaves_ended: whether delisted perpetuals that are known to be whole are left as they are.
 
         Raises:
             UsageError: a name is not known, or there is none.
         """
         chosen, absent = choose(names, self.exchange.perpetuals, loaded)
-        everything, refused = is_all(names), self.exchange.refused
-        self.outcome.refused += [refused[name] for name in refused if everything or name in absent]
-        left = [name for name in absent if self._has_ended(name)] if everything or not names else []
+        refused = self.exchange.refused
+        self.outcome.refused += [refused[name] for name in refused if is_all(names) or name in absent]
+        left = [name for name in absent if leaves_ended and self._has_ended(name)]
         early = [one for one in chosen if reaches(one, self.cursor(one.name))]
         first_days = find_first_days(self.loader.client, early)
         asked = [name for name in absent if name not in refused and name not in left]

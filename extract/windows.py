@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from extract.resolution import Resolution
+from extract.resolution import DAY_MS, Resolution
 
 BUCKETS_PER_WINDOW = 5_000
 Interval = tuple[int, int]  # start inclusive, end exclusive
@@ -158,8 +158,11 @@ def plan_history(
 
 
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:
-    """Return where a history begins: the first bucket less one window, which answers `no_data`."""
-    return resolution.floor(listed_ms) - BUCKETS_PER_WINDOW * resolution.step_ms
+    """Return where a history begins: the first bucket less one window, which answers `no_data`.
+
+    It is a day or more, because what was listed before is known to the day.
+    """
+    return resolution.floor(listed_ms) - max(BUCKETS_PER_WINDOW * resolution.step_ms, DAY_MS)
 
 
 def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
