@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from unittest.mock import patch
 
 from extract.cli import main
+from extract.deribit.client import DeribitClient
 from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_environment
@@ -65,7 +67,7 @@ class Flow:
         out, err = io.StringIO(), io.StringIO()
         with (
             patch.dict(os.environ, variables),
-            patch("extract.deribit.client.time.sleep", lambda _: None),
+            patch("extract.commands.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

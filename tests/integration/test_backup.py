@@ -166,7 +166,7 @@ def test_everything_arrives(database: Connection, moved: Connection) -> None:
     assert len(rows(database, TABLES)) >= 15
     hypertables = {name for name, *_ in expected["hypertables"]}
     assert hypertables >= {"candles", "perpetuals_ohlcv", "perpetuals_ohlcv_1d", "ohlcv_candle_days"}
-    assert len(hypertables) == 13, hypertables
+    assert len(hypertables) == 15, hypertables
     compressed = {is_compressed for name, is_compressed, *_ in expected["chunks"] if "ohlcv" in name}
     assert has_columnstore(database) in compressed
     arrived = content(moved)

@@ -28,11 +28,19 @@ def test_a_seed_always_draws_the_same_scenario_whatever_was_drawn_before() -> No
 def test_the_first_hundred_seeds_hit_every_point_with_every_action_before_and_after() -> None:
     hits = [step.hit for seed in SEEDS for step in draw(seed).steps if step.hit]
     assert {(hit.part, hit.point) for hit in hits} == {(part, at) for part in POINTS for at in POINTS[part]}
+    actions = {"kill", "crash", "terminate", "interrupt", "end"}
     assert {(hit.action, hit.moment) for hit in hits} == {
-        (action, moment) for action in ("kill", "crash", "terminate") for moment in ("before", "after")
+        (action, moment) for action in actions for moment in ("before", "after")
     }
     outside = {step.outside.action for seed in SEEDS for step in draw(seed).steps if step.outside}
-    assert outside == {"kill", "crash", "terminate"}
+    assert outside == actions
+
+
+def test_the_first_hundred_seeds_have_delistings_and_settings_of_others() -> None:
+    scenarios = [draw(seed) for seed in SEEDS]
+    gone = {(scenario.delisted_ms is not None, scenario.listed_again) for scenario in scenarios}
+    assert gone == {(False, False), (True, False), (True, True)}
+    assert {step.foreign for scenario in scenarios for step in scenario.steps} == {True, False}
 
 
 def test_there_are_second_targets_and_builds_beside_every_kind_of_command() -> None:

@@ -132,6 +132,11 @@ class Scenario:
         return next((fault["at"] for fault in self.market if fault["kind"] == "delisted"), None)
 
     @property
+    def listed_again(self) -> bool:
+        """Whether it comes back."""
+        return any(fault["kind"] == "relisted" for fault in self.market)
+
+    @property
     def has_dev(self) -> bool:
         """Whether there is a second target."""
         return any(DEV in (step.command, step.beside) for step in self.steps)
