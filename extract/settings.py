@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.addresses import check_api_url
+from extract.database.connection import Connection
+from extract.deribit.urls import check_api_url
+from extract.embedded.cluster import Cluster, default_cache, default_data
 from extract.errors import UsageError
-from extract.server.cluster import Cluster, default_cache, default_data
-from extract.server.connection import Connection
-from extract.transform import Project
+from extract.transform.runner import Project
 
 DEFAULT_API_URL = "https://www.deribit.com/api/v2"
 DEFAULT_RATE = 20.0

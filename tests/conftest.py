@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from extract.server.cluster import Cluster, EmbedError
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster, EmbedError
 from extract.settings import read_settings
 from tests.warm import WarmPerps
 

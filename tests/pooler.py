@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.apt import PrivateApt
-from extract.server.cluster import free_port
-from extract.server.connection import Connection
-from extract.server.errors import EmbedError
-from extract.server.mirror import find_mirror
-from extract.server.packages import check_host
-from extract.server.programs import Account
-from extract.watch import answers
+from extract.database.connection import Connection
+from extract.database.watchdog import answers
+from extract.embedded.apt import PrivateApt
+from extract.embedded.cluster import free_port
+from extract.embedded.errors import EmbedError
+from extract.embedded.mirror import find_mirror
+from extract.embedded.packages import check_host
+from extract.embedded.programs import Account
 from tests.integration.dbt_harness import wait_until
 
 

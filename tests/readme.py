@@ -9,7 +9,7 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-from extract.arguments import build_parser
+from extract.cli.arguments import build_parser
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 QUERIES = README.parent / "dbt_project" / "queries"

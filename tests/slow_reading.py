@@ -7,8 +7,8 @@ import json
 import struct
 from typing import Any
 
+from extract.core.resolution import Resolution
 from extract.deribit.candles import VALUES
-from extract.resolution import Resolution
 
 Read = tuple[list[int], dict[str, list[bytes | None]], int]
 

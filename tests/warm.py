@@ -64,7 +64,7 @@ class WarmPerps:
 
 
 def _serve(pipe: connection.Connection) -> None:
-    from extract.cli import main  # noqa: PLC0415  # in the process that stays
+    from extract.cli.main import main  # noqa: PLC0415  # in the process that stays
 
     spare_the_stack()
     while True:

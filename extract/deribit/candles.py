@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from extract.core.resolution import Resolution
 from extract.deribit.errors import BadReplyError
-from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import requests
 import tenacity
 import urllib3
 
+from extract.core.resolution import Resolution
 from extract.deribit.body import BodyError, read_body
 from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
 from extract.deribit.candles import Chart, parse_chart
@@ -20,7 +21,6 @@ from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.instruments import Listed, parse_instruments
 from extract.deribit.network import open_session, unreachable
 from extract.deribit.replies import Reply, check_time, decode
-from extract.resolution import Resolution
 
 log = logging.getLogger(__name__)
 

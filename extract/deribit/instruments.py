@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from extract.core.times import is_plausible
 from extract.deribit.errors import BadReplyError
-from extract.times import is_plausible
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a name may be: it becomes part of file names, SQL literals, pages and lines on terminals."""

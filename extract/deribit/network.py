@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import should_bypass_proxies
 
-from extract.addresses import is_loopback
+from extract.deribit.urls import is_loopback
 from extract.errors import UsageError
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

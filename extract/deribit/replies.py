@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from extract.core.times import is_plausible
 from extract.deribit.decoding import read_json
 from extract.deribit.errors import (
     PERMANENT_CODES,
@@ -18,7 +19,6 @@ from extract.deribit.errors import (
     PermanentError,
     TransientError,
 )
-from extract.times import is_plausible
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CLOCKS_APART_MS = 60_000

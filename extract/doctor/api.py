@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from extract.addresses import is_loopback
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.network import certificates_variable, open_session, proxy_variable
+from extract.deribit.urls import is_loopback
 from extract.doctor.lines import LOOK, OK, Line
 from extract.settings import DEFAULT_BURST, Settings
 

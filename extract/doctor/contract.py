@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from extract.core.messages import one_line
+from extract.core.resolution import HOUR_MS
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.network import unreachable
 from extract.deribit.replies import Reply
 from extract.doctor.lines import OK, SilentError, within
 from extract.errors import PerpsError
-from extract.messages import one_line
-from extract.resolution import HOUR_MS
 
 log = logging.getLogger(__name__)
 

@@ -9,21 +9,21 @@ from datetime import timedelta
 
 from psycopg2.extensions import connection as PgConnection
 
-from extract.built import RESOLUTION, SOURCE
+from extract.core.resolution import parse_resolution
+from extract.core.times import format_time
+from extract.database.connection import Connection, DatabaseError
+from extract.database.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
+from extract.database.privileges import Given, lack, missing, read_given, steps
+from extract.database.raw_tables import check_clock, exists
 from extract.doctor.api import Api
 from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
 from extract.doctor.machine import free_disk
+from extract.embedded.cluster import Cluster
 from extract.errors import PerpsError
-from extract.landing import check_clock, exists
-from extract.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
-from extract.resolution import parse_resolution
-from extract.rights import Given, lack, missing, read_given, steps
-from extract.selection import check_source
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection, DatabaseError
+from extract.load.selection import check_source
 from extract.settings import Settings
-from extract.times import format_time
-from extract.transform import expecting_models
+from extract.transform.models import RESOLUTION, SOURCE
+from extract.transform.runner import expecting_models
 
 OLD_S = 3600
 """Seconds; the default of dbt's `tail_threshold_minutes`."""

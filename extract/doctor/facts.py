@@ -11,10 +11,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import BadReplyError, PermanentError
 from extract.doctor.contract import INSTRUMENT, Exchange, Fact, UnseenError
-from extract.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 
 LIMIT, FUNDING_LIMIT = 5_001, 744  # rows in one reply (seen)
 QUIET = "BTC_USDC-PERPETUAL"
@@ -233,10 +233,10 @@ def _funding(exchange: Exchange, start_ms: int, end_ms: int) -> list[int]:
     return [row["timestamp"] for row in rows]
 
 
-ERRORS, GRID, FETCHING = "extract/deribit/errors.py", "extract/resolution.py", "extract/fetching.py"
+ERRORS, GRID, FETCHING = "extract/deribit/errors.py", "extract/core/resolution.py", "extract/load/fetch.py"
 REPLIES, CHARTS, LISTED = (f"extract/deribit/{name}.py" for name in ("replies", "candles", "instruments"))
-WINDOWS, HOLES, LIFETIMES = "extract/windows.py", "extract/holes.py", "extract/lifetimes.py"
-BARS, FUNDING = "extract/reconciliation.py", "tables of funding"
+WINDOWS, HOLES, LIFETIMES = "extract/load/plan.py", "extract/load/holes.py", "extract/load/lifetimes.py"
+BARS, FUNDING = "extract/check/reconciliation.py", "tables of funding"
 
 FACTS = (
     Fact("clock", ("ms, as usOut says",), REPLIES, clock),

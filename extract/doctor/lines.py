@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import psycopg2
 
+from extract.core.messages import one_line
 from extract.errors import PerpsError
-from extract.messages import one_line
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from psycopg2.extensions import connection as PgConnection
 
+from extract.core.messages import spelled_out
+from extract.database.connection import Connection
 from extract.errors import PerpsError
-from extract.messages import spelled_out
 from extract.report.counts import count_lines
 from extract.report.facts import Facts, read_facts
 from extract.report.findings import KINDS, Found, write_findings
 from extract.report.page import render_page
 from extract.report.series import read_series
-from extract.server.connection import Connection
-from extract.transform import expecting_models
+from extract.transform.runner import expecting_models
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as PgConnection
 
-from extract.built import RESOLUTION
+from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.report import queries
-from extract.resolution import MINUTE_MS, RESOLUTIONS
+from extract.transform.models import RESOLUTION
 
 NOT_THE_MARKET = {
     "simulator": "SYNTHETIC CANDLES, NOT MARKET DATA",

@@ -17,9 +17,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as PgConnection
 
+from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS
 from extract.report import queries
 from extract.report.facts import Covered, Facts, rows
-from extract.resolution import DAY_MS, HOUR_MS, MINUTE_MS
 
 BUDGET = 2_600_000
 """Bytes of series in a page: with plotly.js (4.8 MB) and the tables it stays below 8 MB."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 
 TABLES = ("raw", "ohlcv", "other")
 """The raw candles, perpetuals_ohlcv, and everything else: quality models and bookkeeping."""

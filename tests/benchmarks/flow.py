@@ -7,8 +7,8 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
 
-from extract.arguments import build_parser
-from extract.server.connection import Connection
+from extract.cli.arguments import build_parser
+from extract.database.connection import Connection
 from tests.benchmarks.stage import Cost, Exchange, Stage
 
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")

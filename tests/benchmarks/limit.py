@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 
 _RAW = "deribit_raw.candles"
 _COPIED = "limit_raw.candles"

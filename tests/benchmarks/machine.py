@@ -9,8 +9,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from extract.server.cluster import Status
-from extract.server.settings_file import Machine
+from extract.embedded.cluster import Status
+from extract.embedded.settings_file import Machine
 from tests.conftest import PROJECT
 
 

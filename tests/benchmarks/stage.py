@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from extract.server.cluster import Cluster, Status
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster, Status
 from extract.settings import read_settings
 from tests.benchmarks.counters import Counters, count
 from tests.benchmarks.dbt_runs import DbtRun, read_run

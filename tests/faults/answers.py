@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from extract import cli
-from extract.commands.mending import repair_gaps
+from extract.cli import main as cli
+from extract.cli.mending import repair_gaps
+from extract.core.resolution import HOUR_MS, RESOLUTIONS
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.outcome import IncompleteError
-from extract.pipeline import Loader
-from extract.resolution import HOUR_MS, RESOLUTIONS
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.embedded.cluster import Cluster
+from extract.load.loader import Loader
+from extract.load.result import IncompleteError
 from extract.settings import read_settings
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.faults.bad_answers import ANSWERS, FAILED, BadAnswer
@@ -167,7 +167,7 @@ def client(api: str) -> DeribitClient:
 def impatient() -> Iterator[None]:
     """Wait two seconds where a person waits for minutes."""
     with (
-        patch("extract.commands.loading.client", lambda settings: client(settings.api_url)),
+        patch("extract.cli.loading.client", lambda settings: client(settings.api_url)),
         patch("extract.deribit.client.READ_TIMEOUT_S", SLOW_S),
         patch("extract.deribit.body.LONGEST_REPLY_S", SLOW_S),
     ):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
 from tests.faults.flow import END, Flow, empty, small_exchange

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from unittest.mock import patch
 
-from extract.cli import main
+from extract.cli.main import main
+from extract.database.connection import Connection
 from extract.deribit.client import DeribitClient
-from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_environment
 from tests.faults.ledger import Injected, judge, record
@@ -67,7 +67,7 @@ class Flow:
         out, err = io.StringIO(), io.StringIO()
         with (
             patch.dict(os.environ, variables),
-            patch("extract.commands.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
+            patch("extract.cli.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
             redirect_stdout(out),
             redirect_stderr(err),
         ):
@@ -88,7 +88,7 @@ class Flow:
     def spawn(self, *arguments: str, code: str = "pass", **env: str) -> Result:
         """Run `perps` in a process of its own, after other code."""
         variables = perps_environment(dict(self.environment), self.database, self.exchange.base_url, env)
-        start = f"import sys; {code}; from extract.cli import main; sys.exit(main())"
+        start = f"import sys; {code}; from extract.cli.main import main; sys.exit(main())"
         return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
             [sys.executable, "-c", start, *arguments],
             env=variables,

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import cli
+from extract.cli import main as cli
 from tests.conftest import FOREIGN
 
 

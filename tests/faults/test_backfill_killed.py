@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_command, perps_environment
 from tests.integration.truth import checksum, rows, table, truth

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, running
 from tests.faults.answers import CONFIG, DURING, HEALTHY, INSTRUMENTS, Played, play
 from tests.faults.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer

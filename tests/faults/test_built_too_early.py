@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tests.faults.flow import BACKFILL, BUILD, Flow
 
-DIES = "import os, extract.landing; extract.landing.prepare = lambda _: os.kill(os.getpid(), 9)"
+DIES = (
+    "import os; from extract.database import raw_tables; "
+    "raw_tables.prepare = lambda _: os.kill(os.getpid(), 9)"
+)
 
 
 def test_views_on_raw_tables_that_are_half_made_keep_no_load_from_making_them(flow: Flow):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import DbtProject, candles, wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from extract import locks
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.database import locks
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster
 from tests.faults.flow import BACKFILL, BUILD, Flow, empty, one_error
 
 

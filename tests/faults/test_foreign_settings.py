@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import PROJECT, perps_command, perps_environment
 from tests.integration.truth import control, rows, table, truth

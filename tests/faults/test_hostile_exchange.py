@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import NAME
 from extract.errors import PerpsError
-from extract.server.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.listings import BTC
 from tests.conftest import Perps

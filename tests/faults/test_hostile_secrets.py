@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from psycopg2 import sql
 
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.truth import rows

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from extract.database.connection import Connection
 from extract.report.evidence import write_report
-from extract.server.connection import Connection
 from tests.integration.dbt_harness import REPOSITORY, DbtProject
 from tests.integration.truth import rows, table
 from tests.unit.test_page_text import Parts

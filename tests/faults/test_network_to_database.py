@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from extract import landing
-from extract.server.connection import PATIENCE
+from extract.database import raw_tables
+from extract.database.connection import PATIENCE
 from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
 from tests.faults.proxy import Link, Proxy, proxied
 from tests.integration.dbt_harness import wait_until
@@ -43,8 +43,8 @@ def test_the_lock_is_looked_at_before_a_package_lands(flow: Flow, monkeypatch):
         assert rows(flow.database, "select pg_terminate_backend(%s, 10000)", pid) == [(True,)]
         return made
 
-    prepare = landing.prepare
-    monkeypatch.setattr(landing, "prepare", lose)
+    prepare = raw_tables.prepare
+    monkeypatch.setattr(raw_tables, "prepare", lose)
     one_error(flow.command(*BACKFILL))
     monkeypatch.undo()
     assert rows(flow.database, "select count(*) from deribit_raw.candles") == [(0,)]

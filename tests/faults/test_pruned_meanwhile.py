@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extract.cleaning import FETCHES_KEPT, PRUNE_FETCHES
-from extract.server.connection import Connection
+from extract.database.cleaning import FETCHES_KEPT, PRUNE_FETCHES
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import DbtProject, candles, wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")

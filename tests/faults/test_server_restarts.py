@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.cluster import Cluster
+from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
 from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error

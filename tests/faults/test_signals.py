@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.locks import run_lock
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.database.locks import run_lock
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_command, perps_environment
 from tests.faults.ledger import Injected, judge, record

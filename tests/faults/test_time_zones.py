@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.cluster import Cluster
+from extract.embedded.cluster import Cluster
 from tests.faults.flow import Flow
 from tests.integration.truth import control, rows
 

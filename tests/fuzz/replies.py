@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extract.core.resolution import HOUR_MS, RESOLUTIONS, Resolution
 from extract.deribit.candles import SCHEMA, VALUES, parse_chart
 from extract.deribit.errors import DeribitError
 from extract.deribit.replies import decode
-from extract.resolution import HOUR_MS, RESOLUTIONS, Resolution
 from extract.simulator import SimulatorConfig
 from extract.simulator.server import build
 from tests.slow_reading import bits, slowly

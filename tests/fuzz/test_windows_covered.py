@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract import windows
+from extract.core.resolution import RESOLUTIONS, Resolution
 from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
-from extract.fetching import answer
-from extract.resolution import RESOLUTIONS, Resolution
-from extract.windows import Cursor, Window, packages, plan_range, plan_update, subtract
+from extract.load import plan
+from extract.load.fetch import answer
+from extract.load.plan import Cursor, Window, packages, plan_range, plan_update, subtract
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
@@ -87,7 +87,7 @@ def cases(draw: st.DrawFn) -> Case:
         Server(ticks, draw(st.integers(2, 14))),
         listed,
         now,
-        Cursor(last, tuple(windows.merge(owed))),
+        Cursor(last, tuple(plan.merge(owed))),
         (start, start + length),
         draw(st.integers(0, 8)),
     )
@@ -97,7 +97,7 @@ def cases(draw: st.DrawFn) -> Case:
 def short_windows():
     """Plan windows of a few buckets, so that small histories have many borders."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows, "BUCKETS_PER_WINDOW", LONGEST_WINDOW)
+        patch.setattr(plan, "BUCKETS_PER_WINDOW", LONGEST_WINDOW)
         yield
 
 
@@ -107,7 +107,7 @@ def brought(case: Case, plan: list[Window]) -> list[int]:
     found: list[int] = []
     for window in plan:
         answered = answer(case.server, window, case.listed_ms)
-        spoken_for = windows.merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
+        spoken_for = plan.merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
         assert spoken_for == [(window.start_ms, window.end_ms)]
         ticks = answered.candles["timestamp"].cast("int64").to_pylist()
         assert ticks == sorted(ticks)

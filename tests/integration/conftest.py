@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
 from tests.integration.dbt_harness import DbtProject

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from dbt.cli.main import dbtRunner
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.warm import spare_the_stack
 
 spare_the_stack()

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Any
 
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster
 from tests.conftest import PROJECT
 from tests.integration.truth import rows
 

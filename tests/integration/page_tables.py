@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 
 TABLES = """
 create schema deribit_raw;

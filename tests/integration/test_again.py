@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from extract.core.resolution import RESOLUTIONS
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.outcome import IncompleteError
-from extract.pipeline import Loader
-from extract.resolution import RESOLUTIONS
-from extract.server.connection import Connection
+from extract.load.loader import Loader
+from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.test_cursors import days, minutes, ticks
 from tests.integration.truth import control, rows

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from extract.builder import Builder
+from extract.core.resolution import RESOLUTIONS
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
-from extract.pipeline import Loader
-from extract.resolution import RESOLUTIONS
-from extract.server.connection import Connection
+from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from extract.transform import Project
+from extract.transform.background import Builder
+from extract.transform.runner import Project
 from tests.conftest import PROJECT, perps_environment
 from tests.integration.dbt_harness import wait_until
 from tests.integration.truth import rows, table, truth

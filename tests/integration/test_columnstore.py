@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from extract import cleaning
-from extract.server.connection import Connection
+from extract.database import cleaning
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
 
 TABLES = ("deribit_raw.candles", "public.perpetuals_ohlcv")

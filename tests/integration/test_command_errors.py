@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import locks
+from extract.database import locks
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.truth import rows
@@ -167,4 +167,4 @@ def test_what_is_wrong_before_there_is_a_log_is_said_once(perps, env):
 def test_the_log_file_keeps_what_happened(perps, environment):
     perps("backfill", *BTC, "--start", "whenever")
     log = Path(environment["PERPS_HOME"], "logs", "perps.log").read_text()
-    assert "ERROR extract.cli expected a date, an ISO time or milliseconds in --start" in log
+    assert "ERROR extract.cli.main expected a date, an ISO time or milliseconds in --start" in log

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.apt import PrivateApt
-from extract.server.errors import EmbedError
-from extract.server.mirror import find_mirror
+from extract.embedded.apt import PrivateApt
+from extract.embedded.errors import EmbedError
+from extract.embedded.mirror import find_mirror
 from tests.conftest import PROJECT
 from tests.unit.test_docker_files import SERVICES, variables_of
 

@@ -12,15 +12,15 @@ import psycopg2
 import pytest
 from dlt.common.runtime import anon_tracker
 
-from extract import cleaning, landing, locks
+from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
+from extract.database import cleaning, locks, raw_tables
+from extract.database.connection import Connection, DatabaseError
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Listed
 from extract.errors import PerpsError
-from extract.outcome import IncompleteError
-from extract.pipeline import Loader
-from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.server.connection import Connection, DatabaseError
+from extract.load.loader import Loader
+from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.truth import control, rows
 
@@ -261,8 +261,8 @@ def test_candles_older_than_the_listing_date_are_found(load, database, exchange,
 
 def test_a_load_that_is_not_whole_in_the_database_does_not_count(load, database, monkeypatch):
     load().backfill([BTC], ONE, days(28, 29))
-    counted = landing.candles_in_load
-    monkeypatch.setattr(landing, "candles_in_load", lambda *args: counted(*args) - 1)
+    counted = raw_tables.candles_in_load
+    monkeypatch.setattr(raw_tables, "candles_in_load", lambda *args: counted(*args) - 1)
     with pytest.raises(PerpsError, match="that load does not count"):
         load().update([], ONE)
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 from dbt.cli.main import dbtRunner
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import REPOSITORY, Candle, DbtProject, Outcome, candles, minute
 
 FIXTURES = """

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
 
 UNUSABLE = {

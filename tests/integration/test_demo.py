@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.database.connection import Connection
+from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
 from tests.conftest import Perps
 from tests.integration.truth import rounded, rows, table

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from extract.server.cluster import Cluster
+from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.faultparsing import parse_faults
 from tests.conftest import PROJECT, Perps, perps_environment

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from extract import locks
+from extract.database import locks
+from extract.database.connection import Connection
 from extract.doctor import machine
 from extract.doctor.lines import Line, attempt
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection
+from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.faults.proxy import Proxy, proxied

@@ -19,10 +19,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from extract.database.connection import Connection, DatabaseError
+from extract.embedded.cluster import Cluster, default_data
+from extract.embedded.packages import ARCHITECTURES, TOOLS
 from extract.errors import PerpsError
-from extract.server.cluster import Cluster, default_data
-from extract.server.connection import Connection, DatabaseError
-from extract.server.packages import ARCHITECTURES, TOOLS
 from tests.integration.dbt_harness import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -440,7 +440,7 @@ def test_an_interrupted_initdb_is_begun_again() -> None:
 def test_two_starts_at_once_both_succeed_with_one_server() -> None:
     with open_folder() as folder:
         code = (
-            "import sys, pathlib; from extract.server.cluster import Cluster; "
+            "import sys, pathlib; from extract.embedded.cluster import Cluster; "
             "print(Cluster(pathlib.Path(sys.argv[1])).start().url())"
         )
         command = [sys.executable, "-c", code, str(folder / "data")]

@@ -16,12 +16,12 @@ from unittest.mock import patch
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
-from extract.rights import Given, check_server, lack, steps
-from extract.server.cluster import Cluster
-from extract.server.connection import PATIENCE, Connection, DatabaseError
+from extract.database.connection import PATIENCE, Connection, DatabaseError
+from extract.database.privileges import Given, check_server, lack, steps
+from extract.embedded.cluster import Cluster
 from extract.settings import PROJECT, read_settings
 from extract.simulator import SimulatorConfig, running
-from extract.transform import open_dbt
+from extract.transform.runner import open_dbt
 from tests.conftest import Perps
 from tests.integration.truth import rows
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.truth import checksum, control, rows, table, truth

@@ -9,13 +9,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from extract import cleaning
+from extract.core.resolution import RESOLUTIONS
+from extract.database import cleaning
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
-from extract.pipeline import Loader
-from extract.resolution import RESOLUTIONS
-from extract.server.connection import Connection
+from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.test_cursors import days, minutes, ticks

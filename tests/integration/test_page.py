@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from extract.database.connection import Connection
 from extract.report import queries, series
 from extract.report.evidence import Evidence, write_report
-from extract.server.connection import Connection
 from tests.conftest import Perps
 from tests.integration.page_browser import DARK, LIGHT, Looked, chromium, look
 from tests.integration.page_tables import GAPS, add_findings, add_instrument, create_tables

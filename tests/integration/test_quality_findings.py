@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.integration.dbt_harness import (
     REPOSITORY,
     START,

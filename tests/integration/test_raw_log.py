@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from extract.compare import read_newest
+from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.pipeline import Loader
-from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.server.connection import Connection
+from extract.load.compare import read_newest
+from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.test_cursors import JAN, days, minutes, ticks
 from tests.integration.truth import control, rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.truth import control, rows, table, truth

@@ -14,14 +14,14 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from extract.core.resolution import RESOLUTIONS
+from extract.core.times import parse_range
+from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.outcome import IncompleteError
-from extract.pipeline import Loader
-from extract.resolution import RESOLUTIONS
-from extract.server.connection import Connection
+from extract.load.loader import Loader
+from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from extract.times import parse_range
 from tests.conftest import PROJECT, Perps
 from tests.integration.truth import control, rows, table, truth
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.conftest import BUILD
 from tests.integration.truth import checksum, control, rows

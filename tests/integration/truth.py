@@ -9,7 +9,7 @@ import urllib.request
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 
 VALUES = ("open", "high", "low", "close", "volume")
 EIGHT = Decimal("0.00000001")

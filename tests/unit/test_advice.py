@@ -7,7 +7,7 @@ import errno
 import psycopg2
 import pytest
 
-from extract.advice import AGAIN, UNKNOWN, advice
+from extract.core.advice import AGAIN, UNKNOWN, advice
 
 
 class Refused(psycopg2.Error):

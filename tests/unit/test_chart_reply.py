@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import BadReplyError
-from extract.resolution import MINUTE_MS, RESOLUTIONS
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.compare import FAR_MS, differences, islands, told_last
+from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.errors import TransientError
-from extract.fetching import Answer, Fetch
-from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.state import landed_after, landed_ranges
-from extract.windows import Window, intersect
+from extract.load.compare import FAR_MS, differences, islands, told_last
+from extract.load.fetch import Answer, Fetch
+from extract.load.plan import Window, intersect
+from extract.load.state import landed_after, landed_ranges
 
 ONE = RESOLUTIONS["1"]
 NAN = math.nan

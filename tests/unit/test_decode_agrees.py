@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import DeribitError
 from extract.deribit.replies import decode
-from extract.resolution import MINUTE_MS, RESOLUTIONS
 from tests.slow_reading import bits, slowly
 
 ONE = RESOLUTIONS["1"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from extract.gaps import Gap, split_due
-from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.windows import plan_repair
+from extract.check.gaps import Gap, split_due
+from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
+from extract.load.plan import plan_repair
 
 ONE = RESOLUTIONS["1"]
 AT = 1_704_067_200_000

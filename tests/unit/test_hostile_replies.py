@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from extract.core.resolution import RESOLUTIONS
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import BadReplyError, PermanentError, TransientError
 from extract.deribit.instruments import parse_instruments
 from extract.deribit.replies import check_time, decode
-from extract.resolution import RESOLUTIONS
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.faultparsing import parse_faults
 from extract.simulator.http import SimulatorServer

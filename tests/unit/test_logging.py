@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import cli
+from extract.cli import main as cli
 from extract.errors import PerpsError
 from extract.settings import read_settings
 

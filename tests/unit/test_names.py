@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extract.names import suggest, with_suggestions
+from extract.core.names import suggest, with_suggestions
 
 KNOWN = (
     *("BTC-PERPETUAL", "BTC_USDC-PERPETUAL", "ETH-PERPETUAL", "ETH_USDC-PERPETUAL"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.resolution import DAY_MS
 from extract.report.series import (
     LEADING,
     Series,
@@ -23,7 +24,6 @@ from extract.report.series import (
     runs,
     sparse,
 )
-from extract.resolution import DAY_MS
 
 FIRST = date(2024, 2, 28)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from extract.progress import Lines
+from extract.load.progress import Lines
 
 
 def test_a_line_comes_after_10000_candles_or_10_seconds():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.cli import build_parser
+from extract.cli.main import build_parser
 from tests.readme import COMMANDS, QUERIES, README, help_of, rendered
 
 

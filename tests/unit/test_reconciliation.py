@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from extract.check.reconciliation import Bucket, bars_to_ask, count_buckets, parse_coarser
+from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.errors import UsageError
-from extract.reconciliation import Bucket, bars_to_ask, count_buckets, parse_coarser
-from extract.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
-from extract.windows import Cursor, plan_history
+from extract.load.plan import Cursor, plan_history
 
 ONE, HOUR, DAY = RESOLUTIONS["1"], RESOLUTIONS["60"], RESOLUTIONS["1D"]
 AT = 1_704_067_200_000  # a midnight

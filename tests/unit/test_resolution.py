@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from extract.core.resolution import DAY_MS, HOUR_MS, RESOLUTIONS, parse_resolution
+from extract.core.times import parse_range, parse_time
 from extract.errors import UsageError
-from extract.resolution import DAY_MS, HOUR_MS, RESOLUTIONS, parse_resolution
-from extract.times import parse_range, parse_time
 
 MIDNIGHT = 1_704_067_200_000  # 2024-01-01
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from extract.database.connection import Connection, DatabaseError
+from extract.embedded import cluster as cluster_module
+from extract.embedded.cluster import Cluster, default_cache, default_data, free_port
+from extract.embedded.files import is_locked, locked, make_folder, write_private
+from extract.embedded.postmaster import rotate
 from extract.errors import PerpsError
-from extract.server import cluster as cluster_module
-from extract.server.cluster import Cluster, default_cache, default_data, free_port
-from extract.server.connection import Connection, DatabaseError
-from extract.server.files import is_locked, locked, make_folder, write_private
-from extract.server.postmaster import rotate
 
 
 def hold(path: str, held, release) -> None:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from extract.errors import PerpsError
-from extract.server import mirror as mirror_module
-from extract.server.mirror import (
+from extract.embedded import mirror as mirror_module
+from extract.embedded.mirror import (
     Mirror,
     find_mirror,
     mirror_from_apt,
@@ -12,7 +11,8 @@ from extract.server.mirror import (
     mirror_under,
     security_beside,
 )
-from extract.server.programs import ProgramFailed
+from extract.embedded.programs import ProgramFailed
+from extract.errors import PerpsError
 
 DEBIAN_HOST = """\
 'http://mirror.example/debian/dists/bookworm/InRelease' mirror.example_debian_dists_bookworm_InRelease 0

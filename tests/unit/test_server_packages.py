@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import PerpsError
-from extract.server import packages as packages_module
-from extract.server.apt import KEYS, configuration, needed, sources
-from extract.server.mirror import Mirror
-from extract.server.packages import (
+from extract.embedded import packages as packages_module
+from extract.embedded.apt import KEYS, configuration, needed, sources
+from extract.embedded.mirror import Mirror
+from extract.embedded.packages import (
     Packages,
     check_host,
     foreign_libraries,
@@ -20,7 +19,8 @@ from extract.server.packages import (
     use_relative_zones,
     wrapper,
 )
-from extract.server.programs import Account, mask_secrets, telling_line
+from extract.embedded.programs import Account, mask_secrets, telling_line
+from extract.errors import PerpsError
 
 DEPENDS = """\
 postgresql-17

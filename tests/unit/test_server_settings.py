@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.settings_file import MB, Machine, cgroup_limits, render, settings
+from extract.embedded.settings_file import MB, Machine, cgroup_limits, render, settings
 
 
 def machine(megabytes: int, processors: int = 4, shared: int = 1024) -> Machine:

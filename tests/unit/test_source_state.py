@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.errors import TransientError
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
-from extract.fetching import Answer
-from extract.pipeline import check_source, choose
-from extract.resolution import MINUTE_MS, RESOLUTIONS
-from extract.state import EPOCH, loaded_instruments, owed_after, read_cursor
-from extract.windows import Cursor, Window
+from extract.load.fetch import Answer
+from extract.load.loader import check_source, choose
+from extract.load.plan import Cursor, Window
+from extract.load.state import EPOCH, loaded_instruments, owed_after, read_cursor
 
 ONE, DAY = RESOLUTIONS["1"], RESOLUTIONS["1D"]
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.verify import (
+from extract.check.verify import (
     CHANGED,
     GONE,
     MISSING,
@@ -21,7 +20,8 @@ from extract.verify import (
     draw_windows,
     to_stored,
 )
-from extract.windows import BUCKETS_PER_WINDOW
+from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
+from extract.load.plan import BUCKETS_PER_WINDOW
 
 ONE = RESOLUTIONS["1"]
 AT = 1_704_067_200_000

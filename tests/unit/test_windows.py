@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
-from extract.windows import (
+from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
+from extract.load.plan import (
     BUCKETS_PER_WINDOW,
     Cursor,
     Window,

@@ -145,7 +145,7 @@
 {%- endmacro %}
 
 
-{#- Full answers are deleted three days after (FETCHES_KEPT in extract/cleaning.py): an older mark cannot rely on fetches. -#}
+{#- Full answers are deleted three days after (FETCHES_KEPT in extract/database/cleaning.py): an older mark cannot rely on fetches. -#}
 {% macro has_all_fetches(mark) -%}
     {%- set query -%}
         select not exists (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.spans import Span, iso, newest

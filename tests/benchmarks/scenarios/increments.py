@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from tests.benchmarks.costs import add_costs, add_counts, add_dbt
 from tests.benchmarks.flow import BUILD, run_everything
 from tests.benchmarks.plan import Plan

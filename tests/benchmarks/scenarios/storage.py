@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from extract.server.connection import Connection
+from extract.database.connection import Connection
 from extract.simulator.candles import MINUTE_MS
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results

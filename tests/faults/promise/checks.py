@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from extract.windows import Interval
+from extract.load.plan import Interval
 
 Key = tuple[str, int]
 Values = tuple[Decimal, ...]

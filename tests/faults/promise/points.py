@@ -21,26 +21,26 @@ import psycopg2
 STATEMENT = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
 POINTS: Mapping[str, Mapping[str, str]] = {
     "fetch": {
-        "window": "extract.pipeline:answer",
-        "plan": "extract.pipeline:read_cursor",
-        "compare": "extract.pipeline:mark",
+        "window": "extract.load.loader:answer",
+        "plan": "extract.load.loader:read_cursor",
+        "compare": "extract.load.loader:mark",
         "state": "dlt.pipeline.pipeline:Pipeline.sync_destination",
-        "sweep": "extract.cleaning:sweep",
-        "swept": "extract.cleaning:_delete",
+        "sweep": "extract.database.cleaning:sweep",
+        "swept": "extract.database.cleaning:_delete",
     },
     "extract": {
         "extract": "dlt.pipeline.pipeline:Pipeline.extract",
-        "resource": "extract.source:_candles",
-        "owed": "extract.source:owed_after",
-        "landed": "extract.source:landed_after",
+        "resource": "extract.load.source:_candles",
+        "owed": "extract.load.source:owed_after",
+        "landed": "extract.load.source:landed_after",
     },
     "normalize": {
         "normalize": "dlt.pipeline.pipeline:Pipeline.normalize",
         "tables": "dlt.pipeline.pipeline:Pipeline.sync_schema",
-        "hypertable": "extract.landing:prepare",
+        "hypertable": "extract.database.raw_tables:prepare",
     },
     "load": {
-        "announce": "extract.landing:announce",
+        "announce": "extract.database.raw_tables:announce",
         "load": "dlt.pipeline.pipeline:Pipeline.load",
         "copy": "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run",
         "commit": "adbc_driver_manager.dbapi:Connection.commit",
@@ -48,9 +48,9 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
     "bookkeeping": {
         "complete": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
-        "count": "extract.landing:candles_in_load",
-        "summary": "extract.landing:summarize",
-        "prune": "extract.cleaning:prune",
+        "count": "extract.database.raw_tables:candles_in_load",
+        "summary": "extract.database.raw_tables:summarize",
+        "prune": "extract.database.cleaning:prune",
     },
     "dbt": {
         "statement": STATEMENT,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extract.server.connection import Connection
-from extract.windows import Cursor
+from extract.database.connection import Connection
+from extract.load.plan import Cursor
 from tests.faults.promise.checks import Candles, Difference, compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.exchange import Exchange, open_exchange
 from tests.faults.promise.looks import Seen, exists, look, read_gaps, read_table

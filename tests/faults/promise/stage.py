@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg2
 
-from extract.server.cluster import Cluster
-from extract.server.connection import Connection, DatabaseError
+from extract.database.connection import Connection, DatabaseError
+from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
 from tests.conftest import FOREIGN
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate

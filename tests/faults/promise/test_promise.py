@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.server.cluster import EmbedError
+from extract.embedded.cluster import EmbedError
 from tests.faults.promise.run import carry_out
 from tests.faults.promise.scenario import draw
 from tests.faults.promise.soak import enter

@@ -175,10 +175,10 @@ def import_everything() -> None:
     import dlt.load.load  # noqa: PLC0415
     import dlt.normalize.normalize  # noqa: F401, PLC0415
 
-    import extract.cli  # noqa: PLC0415
-    import extract.commands.loading  # noqa: PLC0415
-    import extract.commands.mending  # noqa: PLC0415
-    import extract.commands.reading  # noqa: F401, PLC0415
+    import extract.cli.loading  # noqa: PLC0415
+    import extract.cli.main  # noqa: PLC0415
+    import extract.cli.mending  # noqa: PLC0415
+    import extract.cli.reading  # noqa: F401, PLC0415
 
 
 def read_project(folder: Path, database: str) -> None:
@@ -189,8 +189,8 @@ def read_project(folder: Path, database: str) -> None:
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
     from dbt.parser import manifest as formats  # noqa: PLC0415
 
-    from extract import transform  # noqa: PLC0415
-    from extract.server.connection import Connection  # noqa: PLC0415
+    from extract.database.connection import Connection  # noqa: PLC0415
+    from extract.transform import runner  # noqa: PLC0415
 
     files = {target: folder / f"{target}.msgpack" for target in TARGETS}
     children = []
@@ -201,9 +201,9 @@ def read_project(folder: Path, database: str) -> None:
             os.environ.update(
                 DBT_TARGET_PATH=str(folder / target), DBT_LOG_PATH=str(folder / target / "logs")
             )
-            project = transform.Project(REPOSITORY, folder / target)
-            with transform.open_dbt(Connection("127.0.0.1", 1, database, "perps"), project) as dbt:
-                dbt.parse(["--target", target, *transform.base_variables("1", audit=True)])
+            project = runner.Project(REPOSITORY, folder / target)
+            with runner.open_dbt(Connection("127.0.0.1", 1, database, "perps"), project) as dbt:
+                dbt.parse(["--target", target, *runner.base_variables("1", audit=True)])
             file.write_bytes(dbt.manifest.to_msgpack(formats.extended_mashumaro_encoder))
             os._exit(0)
         children.append(child)
@@ -211,7 +211,7 @@ def read_project(folder: Path, database: str) -> None:
         os.waitpid(child, 0)
     for target, file in files.items():
         MANIFESTS[target] = Manifest.from_msgpack(file.read_bytes(), formats.extended_mashumuro_decoder)
-    transform.Dbt = partial(transform.Dbt, manifest=MANIFESTS["default"])
+    runner.Dbt = partial(runner.Dbt, manifest=MANIFESTS["default"])
 
 
 def expect_one_thread() -> None:
@@ -245,7 +245,7 @@ def become(told: Mapping[str, Any]) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    from extract.cli import main  # noqa: PLC0415
+    from extract.cli.main import main  # noqa: PLC0415
 
     if arguments[0] == "plain":
         return plain_dbt(arguments[1:])
@@ -257,22 +257,22 @@ def run(arguments: Sequence[str]) -> int:
 
 def plain_dbt(arguments: Sequence[str]) -> int:
     """Run dbt as people do who do not use `perps`: it takes none of its locks."""
-    from extract import transform  # noqa: PLC0415
-    from extract.commands.shared import database  # noqa: PLC0415
+    from extract.cli.shared import database  # noqa: PLC0415
     from extract.settings import read_settings  # noqa: PLC0415
+    from extract.transform import runner  # noqa: PLC0415
 
     settings = read_settings()
-    with transform.open_dbt(database(settings), settings.dbt) as dbt:
+    with runner.open_dbt(database(settings), settings.dbt) as dbt:
         dbt.manifest = MANIFESTS["dev" if "dev" in arguments else "default"]
         return 0 if dbt._invoke(arguments).success else 1
 
 
 def tweak(buckets: int) -> None:
     """Make windows of `buckets` candles, so that short histories have many, hurry retries."""
-    from extract import windows  # noqa: PLC0415
-    from extract.commands import shared  # noqa: PLC0415
+    from extract.cli import shared  # noqa: PLC0415
+    from extract.load import plan  # noqa: PLC0415
 
-    windows.BUCKETS_PER_WINDOW = buckets
+    plan.BUCKETS_PER_WINDOW = buckets
     shared.DeribitClient = partial(
         shared.DeribitClient, sleep=lambda seconds: time.sleep(min(seconds, LONGEST_RETRY_S))
     )

@@ -1,0 +1,262 @@
+"""Whether the table still says what Deribit says: past windows asked again and compared, nothing landed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+import numpy as np
+import pyarrow as pa
+from psycopg2.extensions import connection as PgConnection
+
+from extract.core.resolution import Resolution
+from extract.core.times import format_time
+from extract.database.connection import Connection
+from extract.deribit.client import DeribitClient
+from extract.errors import PerpsError
+from extract.load.compare import differences, read_newest
+from extract.load.fetch import Answer, Prefetcher, answer
+from extract.load.plan import Cursor, Interval, Window, plan_history
+from extract.load.result import describe
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+EIGHT = Decimal("0.00000001")
+TOO_LARGE = 1e10  # numeric(18,8) has ten digits before the point
+CHANGED, MISSING, GONE, UNUSABLE = "changed", "missing in the table", "not at deribit", "unusable at deribit"
+REPAIRABLE = frozenset({CHANGED, MISSING})
+
+STORED = """
+select (extract(epoch from "timestamp") * 1000)::bigint, open, high, low, close, volume
+from public.perpetuals_ohlcv
+where instrument = %s
+    and "timestamp" >= to_timestamp(%s / 1000.0)
+    and "timestamp" < to_timestamp(%s / 1000.0)
+"""
+
+KNOWN = """
+select (extract(epoch from gap_start) * 1000)::bigint, (extract(epoch from gap_end) * 1000)::bigint
+from quality.known_gaps
+where instrument = %s
+    and gap_start < gap_end
+"""
+
+Stored = tuple[Decimal, ...]
+Replied = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A candle that the table and Deribit do not agree on.
+
+    Attributes:
+        instrument: whose.
+        at_ms: bucket open, UTC ms.
+        kind: changed, missing in the table, not at deribit (asked twice), or unusable at deribit (null, not a
+            number, more than numeric(18,8) holds, or off the bucket grid).
+        columns: the columns that differ, or that are unusable; none when a side has no candle.
+        stored, deribit: values of those columns. A float of stored is raw's: the table agrees
+            in its eight decimals.
+    """
+
+    instrument: str
+    at_ms: int
+    kind: str
+    columns: tuple[str, ...] = ()
+    stored: tuple[Decimal | float | None, ...] = ()
+    deribit: tuple[Decimal | float | None, ...] = ()
+
+    def __str__(self) -> str:
+        values = "; ".join(
+            f"{column} {_shown(mine)} in {'raw' if isinstance(mine, float) else 'the table'}, "
+            f"{_shown(theirs)} at deribit"
+            for column, mine, theirs in zip(self.columns, self.stored, self.deribit, strict=True)
+        )
+        return f"{self.instrument} {format_time(self.at_ms)} {self.kind}{': ' if values else ''}{values}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A window compared.
+
+    Attributes:
+        window: what was compared.
+        candles: how many there are on either side.
+        differences: by time.
+        landed: ticks that the raw tables have as Deribit says them: the table alone is wrong. UTC ms.
+    """
+
+    window: Window
+    candles: int
+    differences: list[Difference]
+    landed: frozenset[int] = frozenset()
+
+
+def draw_windows(
+    histories: Mapping[str, Interval], resolution: Resolution, now_ms: int, count: int, seed: int
+) -> list[Window]:
+    """Return `count` windows of all histories, drawn without repeats; fewer when there are no more.
+
+    Every window is as likely as any other, so an instrument gets its share by the length of its history.
+
+    Args:
+        histories: per instrument, bucket opens [start, end), UTC ms.
+        resolution: of the table.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        count: how many.
+        seed: the same seed draws the same windows of the same histories.
+    """
+    windows = cut_histories(histories, resolution, now_ms)
+    drawn = random.Random(seed).sample(windows, min(count, len(windows)))  # noqa: S311
+    return sorted(drawn)
+
+
+def cut_histories(histories: Mapping[str, Interval], resolution: Resolution, now_ms: int) -> list[Window]:
+    """Return windows of at most 5,000 candles that cover the closed candles of the histories once."""
+    return [
+        window
+        for name, interval in sorted(histories.items())
+        for window in plan_history(name, resolution, Cursor(), now_ms, interval)
+    ]
+
+
+def check_windows(
+    client: DeribitClient, database: Connection, windows: Sequence[Window], listed: Mapping[str, int]
+) -> Iterator[Checked]:
+    """Ask for windows and compare each with the table.
+
+    Args:
+        client: whom to ask.
+        database: with perpetuals_ohlcv.
+        windows: what to ask.
+        listed: per instrument that is listed its creation, UTC ms.
+
+    Raises:
+        PerpsError: a window had no usable answer.
+    """
+
+    def fetch(window: Window) -> Answer:
+        return answer(client, window, listed.get(window.instrument, window.start_ms))
+
+    with Prefetcher(fetch, windows, stop=client.stop) as prefetcher, database.reading() as cursor:
+        for window in windows:
+            (answered,) = prefetcher.take(1)
+            if answered.error is not None:
+                raise PerpsError(
+                    f"expected an answer for {describe(window)}, got: {answered.error}; "
+                    "run the same command again"
+                )
+            cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
+            stored = {at: tuple(values) for at, *values in cursor.fetchall()}
+            replied = read_candles(answered.candles)
+            known = _read_raw(cursor.connection, window)
+            raw = read_candles(known) if known else {}
+            cursor.execute(KNOWN, [window.instrument])
+            settled = cursor.fetchall()
+            found = [
+                difference
+                for difference in compare(window.instrument, window.resolution, stored, replied, raw)
+                if difference.kind != UNUSABLE
+                or difference.at_ms in stored
+                or not any(start < difference.at_ms < end for start, end in settled)
+            ]
+            landed = _landed(answered, known) if found else frozenset()
+            yield Checked(window, len(stored.keys() | replied.keys()), found, landed)
+
+
+def _read_raw(opened: PgConnection, window: Window) -> pa.Table | None:
+    span = {window.instrument: [(window.start_ms, window.end_ms)]}
+    return read_newest(opened, window.resolution, span).get(window.instrument)
+
+
+def _landed(answered: Answer, known: pa.Table | None) -> frozenset[int]:
+    """Return the ticks of an answer's candles that a load would not land, because nothing of them is new."""
+    new, changed = differences(answered.candles, known)
+    ticks = answered.candles["timestamp"].cast(pa.int64()).to_numpy()
+    return frozenset(ticks[~(new | changed)].tolist())
+
+
+def read_candles(table: pa.Table) -> dict[int, Replied]:
+    """Return an answer's candles by bucket open, UTC ms: open, high, low, close, volume."""
+    ticks = table["timestamp"].cast(pa.int64()).to_pylist()
+    values = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
+    return dict(zip(ticks, values, strict=True))
+
+
+def compare(
+    instrument: str,
+    resolution: Resolution,
+    stored: Mapping[int, Stored],
+    replied: Mapping[int, Replied],
+    raw: Mapping[int, Replied],
+) -> list[Difference]:
+    """Return where Deribit differs from the table, at its eight decimals, or from raw, in any digit.
+
+    Args:
+        instrument: whose candles.
+        resolution: of the candles.
+        stored: the table's candles by bucket open, UTC ms.
+        replied: Deribit's, of the same range.
+        raw: what raw holds of them; nothing where it was dropped.
+    """
+    found: list[Difference] = []
+    for at in sorted(stored.keys() | replied.keys()):
+        if at not in replied:
+            found.append(Difference(instrument, at, GONE))
+        elif difference := _difference(instrument, resolution, at, stored.get(at), replied[at], raw.get(at)):
+            found.append(difference)
+    return found
+
+
+def _difference(
+    instrument: str,
+    resolution: Resolution,
+    at_ms: int,
+    stored: Stored | None,
+    replied: Replied,
+    raw: Replied | None,
+) -> Difference | None:
+    unusable = [n for n, value in enumerate(replied) if not _usable(value)]
+    if unusable or resolution.count_off_grid(np.array([at_ms])):
+        return _differing(instrument, at_ms, UNUSABLE, unusable, stored, replied)
+    if stored is None:
+        return Difference(instrument, at_ms, MISSING)
+    exact = tuple(to_stored(value) for value in replied if value is not None)
+    changed = [n for n, value in enumerate(exact) if value != stored[n]]
+    if changed:
+        return _differing(instrument, at_ms, CHANGED, changed, stored, exact)
+    digits = [n for n, value in enumerate(raw or ()) if value is not None and value != replied[n]]
+    return _differing(instrument, at_ms, CHANGED, digits, raw, replied) if digits else None
+
+
+def _differing(
+    instrument: str,
+    at_ms: int,
+    kind: str,
+    at: Sequence[int],
+    stored: Sequence[Decimal | float | None] | None,
+    replied: Sequence[Decimal | float | None],
+) -> Difference:
+    return Difference(
+        instrument,
+        at_ms,
+        kind,
+        tuple(COLUMNS[n] for n in at),
+        tuple(stored[n] if stored else None for n in at),
+        tuple(replied[n] for n in at),
+    )
+
+
+def _shown(value: Decimal | float | None) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _usable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and abs(value) < TOO_LARGE
+
+
+def to_stored(value: float) -> Decimal:
+    """Return what numeric(18,8) holds of a double: its shortest spelling, rounded half away from zero."""
+    return Decimal(repr(value)).quantize(EIGHT, ROUND_HALF_UP)

@@ -1,0 +1,92 @@
+"""SIGINT and SIGTERM end a command in order, and within seconds whatever it is waiting for.
+
+Python runs a handler between two instructions of the main thread, so that a statement that waits inside
+libpq, for a lock or a network, hears no signal. A thread hears it, and ends the process if nothing else has.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+GRACE_S = 7.0
+"""Seconds that a command has to end in order after a signal: Docker kills after 10."""
+
+SAID = "interrupted: what was loaded is safe, run the same command again"
+
+
+class TerminatedError(KeyboardInterrupt):
+    """The process was told to end with SIGTERM, as schedulers and containers do."""
+
+
+def exit_code(told: KeyboardInterrupt) -> int:
+    """Return the exit code of a command that was told to end: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + (signal.SIGTERM if isinstance(told, TerminatedError) else signal.SIGINT)
+
+
+@contextmanager
+def endable() -> Iterator[None]:
+    """Let both signals raise an interrupt in the block; a second one, or `GRACE_S`, ends the process at once.
+
+    It has no effect in a thread other than the main one, nor on a signal that this process was started to
+    ignore, as nohup does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard, hears = socket.socketpair()
+    hears.setblocking(False)
+    left = threading.Event()
+    listener = threading.Thread(target=_listen, args=(heard, left), name="signals", daemon=True)
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    descriptor = signal.set_wakeup_fd(hears.fileno(), warn_on_full_buffer=False)
+    listener.start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        hears.close()
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # dbt would print the traceback of the interrupt there
+    raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _listen(heard: socket.socket, left: threading.Event) -> None:
+    """Wait for a signal, then for another one or the end of the time.
+
+    The time also runs while the interpreter waits for its threads, after the block.
+    """
+    with heard:
+        number = _next(heard)
+        if number is None:
+            return
+        give_up = time.monotonic() + GRACE_S
+        heard.settimeout(GRACE_S)
+        with suppress(TimeoutError):
+            if _next(heard) is None:
+                time.sleep(max(0.0, give_up - time.monotonic()))
+    if not left.is_set():
+        print(SAID, file=sys.stderr, flush=True)  # the main thread cannot
+    os._exit(128 + number)
+
+
+def _next(heard: socket.socket) -> int | None:
+    """Return the next of the two signals, None once the block has been left."""
+    while told := heard.recv(1):
+        if told[0] in (signal.SIGINT, signal.SIGTERM):
+            return told[0]
+    return None

@@ -1,0 +1,64 @@
+"""What several commands need: the client, the database, names, look-backs and waits as typed."""
+
+from __future__ import annotations
+
+import argparse
+
+from extract.database.connection import Connection
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.embedded.cluster import Cluster
+from extract.errors import UsageError
+from extract.settings import DEFAULT_BURST, Settings
+
+
+def client(settings: Settings) -> DeribitClient:
+    """Return a client with a budget of its own."""
+    return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
+
+
+def cluster(settings: Settings) -> Cluster:
+    """Return the embedded server, started or not."""
+    return Cluster(settings.server_data, settings.cache)
+
+
+def database(settings: Settings) -> Connection:
+    """Return the database to use; starts the embedded server where that is meant."""
+    if settings.server and not settings.embeds:
+        return settings.server
+    started = cluster(settings).start()
+    return settings.server or started
+
+
+def split_names(given: list[str]) -> list[str]:
+    """Return instrument names that were separated by commas or spaces, each once, in order."""
+    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+
+
+def candles_within(least: int, most: int, given: int, flag: str) -> int:
+    """Return a flag's number of candles.
+
+    Raises:
+        UsageError: it is beyond its bounds.
+    """
+    if given < least:
+        raise UsageError(f"expected {flag} of at least {least} candles, got {given}")
+    if given > most:
+        raise UsageError(f"expected {flag} of at most {most} candles, got {given}")
+    return given
+
+
+def waiting(args: argparse.Namespace) -> int:
+    """Return how long to wait for another load or build, in seconds.
+
+    Raises:
+        UsageError: it is below zero.
+    """
+    if args.wait < 0:
+        raise UsageError(f"expected --wait of at least 0 seconds, got {args.wait}")
+    return int(args.wait)
+
+
+def without_dashes(arguments: list[str]) -> list[str]:
+    """Return what follows the `--` that separates another program's arguments."""
+    return arguments[1:] if arguments[:1] == ["--"] else arguments

@@ -1,0 +1,197 @@
+"""What of a package is new: raw is a log of changes, so only candles that are new or differ are landed.
+
+Virgin history is not looked up. The source's state keeps which times were landed before; of those, one query
+a package reads the newest version of each candle.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby, pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2.extensions import connection as PgConnection
+from pyarrow import csv
+
+from extract.core.resolution import DAY_MS, Resolution
+from extract.database.raw_tables import exists
+from extract.deribit.candles import SCHEMA, VALUES
+from extract.load.fetch import Answer
+from extract.load.plan import Interval, intersect, merge
+
+Mask = npt.NDArray[np.bool_]
+
+FAR_MS = 30 * DAY_MS
+"""Times further apart are looked up apart: about a chunk, so that none between them is opened."""
+
+NEWEST = """
+copy (
+    select distinct on (instrument collate "C", "timestamp")
+        instrument, (extract(epoch from "timestamp") * 1000)::bigint, {values}
+    from ({islands}) as landed
+    where _dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
+    order by instrument collate "C", "timestamp", _dlt_load_id::numeric desc
+) to stdout (format csv)
+"""
+ISLAND = """
+select candles.*
+from deribit_raw.candles
+join unnest(%(names)s, %(times)s::tstzmultirange[]) as asked (name, times) on name = instrument
+where resolution = %(resolution)s
+    and instrument = any(%(names)s)
+    and "timestamp" >= %(start)s
+    and "timestamp" < %(end)s
+    and "timestamp" <@ times
+"""
+
+
+def mark(
+    answers: Sequence[Answer], landed: Mapping[str, Sequence[Interval]], opened: PgConnection
+) -> list[Answer]:
+    """Return a package's answers with what of them is to be landed, see `Answer.lands` and `Fetch`.
+
+    Args:
+        answers: of one resolution.
+        landed: per instrument, which times [start, end) were answered before, UTC ms.
+        opened: a connection to the database.
+    """
+    spans = {
+        name: again
+        for name, windows in _by_instrument(answers).items()
+        if (again := intersect(windows, landed.get(name, ())))
+    }
+    known = read_newest(opened, answers[0].window.resolution, spans) if spans else {}
+    marked = []
+    for answer, once in zip(answers, told_last(answers), strict=True):
+        new, changed = differences(answer.candles, known.get(answer.window.instrument))
+        marked.append(_with_marks(answer, new & once, changed & once))
+    return marked
+
+
+def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
+    """Return which candles nobody knew, and which differ from what is known in any value.
+
+    NaN equals NaN and null equals null.
+
+    Args:
+        came: in the columns of `deribit.candles.SCHEMA`.
+        known: the same, ascending; None is nothing.
+    """
+    if known is None or not known.num_rows:
+        return np.ones(came.num_rows, bool), np.zeros(came.num_rows, bool)
+    ticks, before = _ticks(came), _ticks(known)
+    at = np.minimum(np.searchsorted(before, ticks), len(before) - 1)
+    new = before[at] != ticks
+    differs = np.zeros(came.num_rows, bool)
+    for name in VALUES:
+        differs |= ~_same(came[name], known[name].take(pa.array(at)))
+    return new, differs & ~new
+
+
+def told_last(answers: Sequence[Answer]) -> list[Mask]:
+    """Return which candles to take of each answer, so that of windows that overlap the last answer counts."""
+    takes = [np.ones(answer.candles.num_rows, bool) for answer in answers]
+    places = sorted(range(len(answers)), key=lambda at: (answers[at].window.instrument, answers[at].window))
+    for _, group in groupby(places, lambda at: answers[at].window.instrument):
+        together = list(group)
+        windows = [answers[at].window for at in together]
+        if all(one.end_ms <= two.start_ms for one, two in pairwise(windows)):
+            continue
+        together.sort(key=lambda at: max((fetch.fetched_ms for fetch in answers[at].fetches), default=0))
+        ticks = np.concatenate([_ticks(answers[at].candles) for at in together])
+        order = np.argsort(ticks, kind="stable")  # of one tick the last answer comes last
+        last = np.ones(len(ticks), bool)
+        last[order[:-1]] = ticks[order[:-1]] != ticks[order[1:]]
+        ends = np.cumsum([len(takes[at]) for at in together])
+        for at, take in zip(together, np.split(last, ends[:-1]), strict=True):
+            takes[at] = take
+    return takes
+
+
+def islands(spans: Iterable[Interval]) -> list[Interval]:
+    """Return the fewest intervals that hold all the others and leave out what lies far between them."""
+    return [(start, end - FAR_MS) for start, end in merge((start, end + FAR_MS) for start, end in spans)]
+
+
+def read_newest(
+    opened: PgConnection, resolution: Resolution, spans: Mapping[str, Sequence[Interval]]
+) -> dict[str, pa.Table]:
+    """Return per instrument the newest version of each candle in complete loads, ascending, as in `SCHEMA`.
+
+    The bounds are literals, so that only their chunks are opened.
+
+    Args:
+        opened: a connection to the database.
+        resolution: of the candles.
+        spans: per instrument, which times [start, end) to read, ascending, UTC ms.
+    """
+    with opened.cursor() as cursor:
+        if not exists(cursor, "candles"):
+            return {}
+        names = {"names": list(spans), "times": list(map(_multirange, spans.values()))}
+        parts = [
+            cursor.mogrify(
+                ISLAND, names | {"resolution": resolution.name, "start": _time(start), "end": _time(end)}
+            ).decode()
+            for start, end in islands(span for several in spans.values() for span in several)
+        ]
+        found = io.BytesIO()
+        cursor.copy_expert(NEWEST.format(values=", ".join(VALUES), islands=" union all ".join(parts)), found)
+    if not found.tell():
+        return {}
+    found.seek(0)
+    table = csv.read_csv(
+        found,
+        csv.ReadOptions(column_names=["instrument", *SCHEMA.names]),
+        convert_options=csv.ConvertOptions(
+            column_types={"instrument": pa.string(), "timestamp": pa.int64()}
+            | dict.fromkeys(VALUES, pa.float64()),
+            null_values=[""],
+        ),
+    )
+    candles = table.select(SCHEMA.names).cast(SCHEMA)
+    return {name: candles.filter(pc.equal(table["instrument"], name)) for name in spans}
+
+
+def _by_instrument(answers: Sequence[Answer]) -> dict[str, list[Interval]]:
+    windows: dict[str, list[Interval]] = {}
+    for answer in answers:
+        if answer.candles.num_rows:
+            window = answer.window
+            windows.setdefault(window.instrument, []).append((window.start_ms, window.end_ms))
+    return windows
+
+
+def _with_marks(answer: Answer, new: Mask, changed: Mask) -> Answer:
+    ticks = _ticks(answer.candles)
+    fetches = []
+    for fetch in answer.fetches:
+        inside = (ticks >= fetch.start_ms) & (ticks < fetch.end_ms)
+        counts = {"new_rows": int((new & inside).sum()), "changed_rows": int((changed & inside).sum())}
+        fetches.append(replace(fetch, **counts))
+    return replace(answer, fetches=tuple(fetches), lands=new | changed)
+
+
+def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
+    missing, lacking = (column.is_null().to_numpy() for column in (one, other))
+    a, b = (column.to_numpy() for column in (one, other))  # null as NaN
+    return (missing == lacking) & ((a == b) | (np.isnan(a) & np.isnan(b)))
+
+
+def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
+    return table["timestamp"].cast(pa.int64()).to_numpy()
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _multirange(spans: Sequence[Interval]) -> str:
+    ranges = (f"[{_time(start).isoformat()},{_time(end).isoformat()})" for start, end in spans)
+    return f"{{{','.join(ranges)}}}"

@@ -1,0 +1,246 @@
+"""Windows answered: asked with overlap, again where a reply was cut or has holes, and fetched ahead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from extract.deribit.candles import SCHEMA
+from extract.deribit.client import DeribitClient
+from extract.deribit.errors import DeribitError, PermanentError
+from extract.load.holes import SHIFT, find_holes, plan_second_ask
+from extract.load.plan import Interval, Window
+
+THREADS = 8  # Deribit takes at most 32 connections from one address (FACTS: documentation)
+WINDOWS_AHEAD = 100
+FAILURES_BEFORE_GIVING_UP = 2 * THREADS
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """One answered request: the evidence that tells "Deribit had nothing" from "nobody asked".
+
+    Attributes:
+        start_ms, end_ms: the bucket opens the answer speaks for, end exclusive, UTC ms.
+        rows: candles it held in that range.
+        fetched_ms: the server's clock when it answered, UTC ms.
+        source: live, testnet or simulator.
+        new_rows, changed_rows: of the candles that its answer lands, how many are in that range and were
+            unknown, or known with other values. 0 before they are compared.
+    """
+
+    start_ms: int
+    end_ms: int
+    rows: int
+    fetched_ms: int
+    source: str
+    new_rows: int = 0
+    changed_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a window's requests brought: candles and evidence, or the reason why not.
+
+    Attributes:
+        window: what was asked.
+        candles: closed candles inside the window, ascending, in the columns of `deribit.candles.SCHEMA`.
+        fetches: the evidence, by request. Together they cover the window, and its holes more than once.
+        error: set when a request had no usable answer; then nothing of the window is kept.
+        asked: False when the window was given up before any request was sent for it.
+        lands: which of the candles are new or changed, and so to be landed. None: all, nothing is compared.
+    """
+
+    window: Window
+    candles: pa.Table = field(default_factory=SCHEMA.empty_table)
+    fetches: tuple[Fetch, ...] = ()
+    error: DeribitError | None = None
+    asked: bool = True
+    lands: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def landing(self) -> int:
+        """How many of the candles are landed."""
+        return self.candles.num_rows if self.lands is None else int(self.lands.sum())
+
+
+def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:
+    """Ask for a window until every bucket of it is spoken for, and a second time, shifted, for its holes.
+
+    One reply may lack candles that the next one has. All holes together are asked for again in one range or
+    two, however many they are. What that brings for missing buckets is added, the rest stays as it was.
+
+    Args:
+        client: whom to ask.
+        window: what.
+        listed_ms: the instrument's creation, UTC ms; earlier buckets have no candles and are no holes.
+
+    Raises:
+        DeribitError: a request had no usable answer.
+    """
+    whole = (window.start_ms, window.end_ms)
+    first = _ask(client, window, whole)
+    expected = (max(window.start_ms, window.resolution.floor(listed_ms)), window.end_ms)
+    ticks = _ticks(first.candles)
+    holes = find_holes(ticks[ticks >= expected[0]], expected, window.resolution)
+    if not holes:
+        return Answer(window, first.candles, first.fetches)
+    asked = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
+    candles, fetches = first.candles, first.fetches
+    for again in plan_second_ask(holes, whole, asked, window.resolution):
+        second = _ask(client, window, again, 1 + SHIFT, first.most_rows)
+        candles = pa.concat_tables([candles, _inside(second.candles, holes)])
+        fetches += second.fetches
+    return Answer(window, candles.sort_by("timestamp"), fetches)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A range spoken for: its candles and evidence ascending, and the rows of its longest reply."""
+
+    candles: pa.Table
+    fetches: tuple[Fetch, ...]
+    most_rows: int
+
+
+def _ask(
+    client: DeribitClient, window: Window, interval: Interval, early: int = 1, most_rows: int = 0
+) -> _Asked:
+    """Ask for a range until a reply reaches its start.
+
+    Each request begins a bucket early: one client saw the first candle of a range missing, and the extra row
+    shows that nothing was cut. A reply that begins later than asked was cut to its newest rows, or has
+    nothing older. An empty one, or one with fewer rows than another reply had, was not cut; otherwise the
+    missing head is asked again.
+
+    Args:
+        client: whom to ask.
+        window: names instrument and resolution.
+        interval: bucket opens, end exclusive, UTC ms.
+        early: how many buckets early.
+        most_rows: rows of the longest reply so far.
+    """
+    start, end = interval
+    tables: list[pa.Table] = []
+    fetches: list[Fetch] = []
+    while end > start:
+        begin = start - early * window.resolution.step_ms
+        chart, reply = client.chart(window.instrument, window.resolution, begin, end - 1)
+        first = chart.first_ms
+        empty = first is None or first >= end
+        reached = start if empty or chart.rows < most_rows else max(first, start)
+        kept = _between(chart.table, reached, end)
+        if empty and fetches:  # nothing is older, so the reply before was not cut
+            fetches[-1] = replace(fetches[-1], start_ms=start)
+        fetched_ms = reply.server_ms if reply.server_ms is not None else time.time_ns() // 1_000_000
+        fetches.append(Fetch(reached, end, kept.num_rows, fetched_ms, reply.source))
+        tables.append(kept)
+        end, most_rows = reached, max(most_rows, chart.rows)
+    return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
+
+
+def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
+    return table["timestamp"].cast(pa.int64()).to_numpy()
+
+
+def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
+    """Return the rows of a table, whose ticks ascend, with ticks in [start, end)."""
+    first, end = map(int, np.searchsorted(_ticks(table), [start_ms, end_ms]))
+    return table.slice(first, end - first)
+
+
+def _inside(table: pa.Table, intervals: Sequence[Interval]) -> pa.Table:
+    """Return the rows whose tick lies in one of the ascending intervals."""
+    parts = [_between(table, start, end) for start, end in intervals]
+    return pa.concat_tables([table.slice(0, 0), *parts])
+
+
+class Prefetcher:
+    """Answers a plan in its order, fetching a bounded number of windows ahead in a pool of threads.
+
+    A window that fails does not stop the others. Many failures without a single answer between them do: the
+    API is gone, and the rest of the plan comes back as not asked. An instrument that the API refuses for good
+    is not asked again.
+
+    Args:
+        fetch: answers one window, in one of several threads.
+        windows: the plan.
+        threads: how many windows are asked at once.
+        ahead: how many answers may wait to be taken.
+        stop: called when the block ends with an error, so that `fetch` gives up its waits.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Window], Answer],
+        windows: Iterable[Window],
+        threads: int = THREADS,
+        ahead: int = WINDOWS_AHEAD,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stop = stop
+        self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._waiting: deque[Future[Answer]] = deque()
+        self._lock = threading.Lock()
+        self._failures_in_a_row = 0
+        self._refused: dict[str, PermanentError] = {}
+        self._stopped = False
+
+    def __enter__(self) -> Prefetcher:
+        self._fill()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        if kind is not None:
+            self._stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def take(self, count: int) -> list[Answer]:
+        """Return the answers to the next `count` windows of the plan, waiting for them."""
+        answers = []
+        for _ in range(count):
+            answers.append(self._waiting.popleft().result())
+            self._fill()
+        return answers
+
+    def _fill(self) -> None:
+        while len(self._waiting) < self._ahead:
+            window = next(self._windows, None)
+            if window is None:
+                return
+            self._waiting.append(self._pool.submit(self._answer, window))
+
+    def _answer(self, window: Window) -> Answer:
+        if refusal := self._refused.get(window.instrument):
+            return Answer(window, error=refusal, asked=False)
+        if self._stopped:
+            return Answer(window, error=DeribitError("given up: too many failures in a row"), asked=False)
+        try:
+            answered = self._fetch(window)
+        except PermanentError as error:
+            self._refused[window.instrument] = error
+            return Answer(window, error=error)
+        except DeribitError as error:
+            self._count(failed=True)
+            return Answer(window, error=error)
+        self._count(failed=False)
+        return answered
+
+    def _count(self, *, failed: bool) -> None:
+        # giving up is final, so that what is left of a plan comes back at once
+        with self._lock:
+            self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+            self._stopped = self._stopped or self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP

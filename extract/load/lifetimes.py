@@ -1,0 +1,127 @@
+"""Since when and until when Deribit has candles of a perpetual, where its listing does not say.
+
+A listing is a hint. A perpetual that was listed again says when that was, while its older candles are still
+there; and one that is no longer listed goes on answering with flat candles for ever (FACTS: seen). Daily
+candles tell, in a request or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow.compute as pc
+
+from extract.core.resolution import HOUR_MS, RESOLUTIONS, Resolution
+from extract.core.times import OLDEST_MS
+from extract.deribit.client import DeribitClient
+from extract.deribit.errors import BadReplyError, PermanentError
+from extract.deribit.instruments import Instrument
+from extract.load.fetch import Answer, Prefetcher, answer
+from extract.load.plan import Window
+
+DAY = RESOLUTIONS["1D"]
+OLDEST_DAY_MS = DAY.floor(OLDEST_MS)
+
+SETTLED_AFTER_MS = HOUR_MS
+"""How long a delisted perpetual has to be without volume before its end is believed: a listing may lack a
+name by mistake, and late prints may come."""
+
+
+@dataclass
+class Lifetimes:
+    """What was found out.
+
+    Attributes:
+        found: perpetuals, those that are no longer listed with the end of their last candle with volume.
+        unknown: names that Deribit does not list, and for which it has no candle with volume.
+        failed: questions without a usable answer; nothing is known of their perpetuals.
+    """
+
+    found: list[Instrument] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    failed: list[Answer] = field(default_factory=list)
+
+
+def find_first_days(client: DeribitClient, listed: Sequence[Instrument]) -> Lifetimes:
+    """Return listed perpetuals, created on the day of their oldest candle where that is before their listing.
+
+    Args:
+        client: whom to ask, once a perpetual.
+        listed: the perpetuals.
+    """
+    lifetimes = Lifetimes()
+    windows = [_days(one.name, DAY.floor(one.created_ms)) for one in listed]
+    for one, days in zip(listed, _ask(client, windows, lambda window: window.end_ms), strict=True):
+        if days.error is not None:
+            lifetimes.failed.append(days)
+            continue
+        first = [days.candles["timestamp"][0].value] if days.candles.num_rows else []
+        lifetimes.found.append(replace(one, created_ms=min([one.created_ms, *first])))
+    return lifetimes
+
+
+def find_delisted(
+    client: DeribitClient, names: Sequence[str], resolution: Resolution, now_ms: int
+) -> Lifetimes:
+    """Return perpetuals that are no longer listed: from their first day to their last candle with volume.
+
+    Args:
+        client: whom to ask: for days first, then for the candles of the last day with volume.
+        names: what they are called.
+        resolution: of the candles to load; the end is the end of one of these.
+        now_ms: the server's clock, UTC ms.
+    """
+    lifetimes, lasts = Lifetimes(), []
+    windows = [_days(name, DAY.floor(now_ms) + DAY.step_ms) for name in names]
+    for days in _ask(client, windows, lambda window: window.start_ms):
+        name = days.window.instrument
+        last_day = _last_traded(days)
+        if days.error is not None and not isinstance(days.error, PermanentError):
+            lifetimes.failed.append(days)
+        elif last_day is None:
+            lifetimes.unknown.append(name)
+        else:
+            found = Instrument(name, days.candles["timestamp"][0].value, is_active=False)
+            start = resolution.floor(last_day)
+            lasts.append((found, Window(name, start, last_day + DAY.step_ms, resolution, forward=False)))
+    answers = _ask(client, [window for _, window in lasts], lambda window: window.start_ms)
+    for (found, _), candles in zip(lasts, answers, strict=True):
+        last = _last_traded(candles)
+        if candles.error is not None:
+            lifetimes.failed.append(candles)
+        elif last is None:
+            error = BadReplyError("expected candles with volume on its last day with volume, got none")
+            lifetimes.failed.append(replace(candles, error=error))
+        else:
+            lifetimes.found.append(replace(found, ended_ms=last + resolution.step_ms))
+    return lifetimes
+
+
+def is_settled(ended_ms: int | None, now_ms: int) -> bool:
+    """Tell whether a perpetual has been without volume for so long that this is its end. Both UTC ms."""
+    return ended_ms is not None and ended_ms + SETTLED_AFTER_MS <= now_ms
+
+
+def _days(name: str, end_ms: int) -> Window:
+    return Window(name, OLDEST_DAY_MS, end_ms, DAY, forward=False)
+
+
+def _ask(
+    client: DeribitClient, windows: Sequence[Window], expected_from: Callable[[Window], int]
+) -> list[Answer]:
+    """Return the answers to windows; buckets from a time on that they lack are asked for twice."""
+
+    def fetch(window: Window) -> Answer:
+        return answer(client, window, expected_from(window))
+
+    with Prefetcher(fetch, windows, ahead=len(windows), stop=client.stop) as prefetcher:
+        return prefetcher.take(len(windows))
+
+
+def _last_traded(answered: Answer) -> int | None:
+    """Return the bucket open of the newest candle with volume, UTC ms. One without a number may have some."""
+    candles = answered.candles
+    silent = pc.fill_null(pc.equal(candles["volume"], 0), False)
+    traded = candles.filter(pc.invert(silent))["timestamp"]
+    return traded[-1].value if len(traded) else None

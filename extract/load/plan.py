@@ -1,0 +1,213 @@
+"""What to ask Deribit: pure planning of windows. No clock, no I/O; every time is UTC milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from extract.core.resolution import DAY_MS, Resolution
+
+BUCKETS_PER_WINDOW = 5_000
+Interval = tuple[int, int]  # start inclusive, end exclusive
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """One range of buckets of one instrument, to be answered as a whole.
+
+    Attributes:
+        instrument: such as BTC-PERPETUAL.
+        start_ms: oldest bucket open, inclusive.
+        end_ms: exclusive bound of bucket opens.
+        resolution: length of a bucket.
+        forward: the window continues the instrument's cursor and moves it. False: it fills history and leaves
+            the cursor where it is.
+    """
+
+    instrument: str
+    start_ms: int
+    end_ms: int
+    resolution: Resolution
+    forward: bool = True
+
+    @property
+    def buckets(self) -> int:
+        """How many candles the window can hold."""
+        return -(-(self.end_ms - self.start_ms) // self.resolution.step_ms)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where an instrument stands at one resolution.
+
+    Attributes:
+        last_ms: open of the newest candle landed without a break since the first load; None before it.
+        owed: windows that were asked and never answered, older than the cursor or outside its path.
+    """
+
+    last_ms: int | None = None
+    owed: tuple[Interval, ...] = ()
+
+
+def plan_update(
+    instrument: str,
+    resolution: Resolution,
+    cursor: Cursor,
+    listed_ms: int,
+    now_ms: int,
+    lookback: int,
+) -> list[Window]:
+    """Plan from the cursor to the last closed candle, and whatever is still owed.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        cursor: where the instrument stands; without one the plan begins with what is owed, or at listing.
+        listed_ms: the instrument's creation, UTC ms.
+        now_ms: the server's clock, UTC ms.
+        lookback: how many buckets up to and including the cursor's are asked again for late revisions.
+    """
+    end, earliest = resolution.closed_end(now_ms), earliest_start(resolution, listed_ms)
+    if cursor.last_ms is not None:
+        # down to the grid: a cursor on an odd tick must not shift what is asked
+        following = resolution.floor(cursor.last_ms) + resolution.step_ms
+        start = max(following - lookback * resolution.step_ms, min(earliest, following))
+    elif cursor.owed:
+        start = cursor.owed[0][0]
+    else:
+        start = earliest
+    owed = [part for interval in cursor.owed for part in subtract([interval], [(start, end)])]
+    return [
+        *_windows(instrument, resolution, owed, forward=False),
+        *_windows(instrument, resolution, [(start, end)], forward=True),
+    ]
+
+
+def plan_range(
+    instrument: str,
+    resolution: Resolution,
+    cursor: Cursor,
+    listed_ms: int,
+    now_ms: int,
+    wanted: Interval,
+) -> list[Window]:
+    """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
+
+    A range that begins beyond the cursor leaves it where it is, so that the next update still asks for what
+    lies between. Times before the first candle are passed over but for one window.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        cursor: where the instrument stands.
+        listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        wanted: start inclusive, end exclusive.
+    """
+    start = max(resolution.ceil(wanted[0]), earliest_start(resolution, listed_ms))
+    end = min(wanted[1], resolution.closed_end(now_ms))
+    if cursor.last_ms is None:
+        behind, ahead = (start, start), (start, end)
+    else:
+        following = cursor.last_ms + resolution.step_ms
+        continues = start <= following
+        behind = (start, min(end, following) if continues else end)
+        ahead = (behind[1], end)
+    owed = subtract(cursor.owed, [(start, end)])
+    return [
+        *_windows(instrument, resolution, [*owed, behind], forward=False),
+        *_windows(instrument, resolution, [ahead], forward=True),
+    ]
+
+
+def plan_repair(
+    instrument: str, resolution: Resolution, now_ms: int, holes: Sequence[Interval]
+) -> list[Window]:
+    """Plan to ask again for holes, each widened by a bucket on both sides so that its edges are seen too.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        holes: bucket opens that are missing, end exclusive, UTC ms.
+    """
+    step, end = resolution.step_ms, resolution.closed_end(now_ms)
+    # neighbours are not merged: the start of its window is how a gap's last ask is found again
+    return [
+        window
+        for start, stop in sorted(holes)
+        for window in _windows(instrument, resolution, [(start - step, min(stop + step, end))], forward=False)
+    ]
+
+
+def plan_history(
+    instrument: str, resolution: Resolution, cursor: Cursor, now_ms: int, wanted: Interval
+) -> list[Window]:
+    """Plan an explicit range and whatever is owed, all of it as history: no cursor is made or moved.
+
+    Args:
+        instrument: its name.
+        resolution: of the candles.
+        cursor: where the instrument stands at this resolution.
+        now_ms: the server's clock, UTC ms; later candles are not closed.
+        wanted: start inclusive, end exclusive, UTC ms.
+    """
+    end = min(wanted[1], resolution.closed_end(now_ms))
+    ranges = [*cursor.owed, (resolution.ceil(wanted[0]), end)]
+    return list(_windows(instrument, resolution, ranges, forward=False))
+
+
+def earliest_start(resolution: Resolution, listed_ms: int) -> int:
+    """Return where a history begins: the first bucket less one window, which answers `no_data`.
+
+    It is a day or more, because what was listed before is known to the day.
+    """
+    return resolution.floor(listed_ms) - max(BUCKETS_PER_WINDOW * resolution.step_ms, DAY_MS)
+
+
+def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
+    """Cut a plan into load packages of at most `candles` candles (one window at the least), in order."""
+    package: list[Window] = []
+    room = candles
+    for window in windows:
+        if package and window.buckets > room:
+            yield package
+            package, room = [], candles
+        package.append(window)
+        room -= window.buckets
+    if package:
+        yield package
+
+
+def subtract(intervals: Iterable[Interval], answered: Iterable[Interval]) -> list[Interval]:
+    """Return what is left of `intervals` without `answered`, ascending and merged."""
+    left = merge(intervals)
+    for start, end in answered:
+        left = [part for a, b in left for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]]
+    return merge(left)
+
+
+def intersect(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """Return what `intervals` and `others` have in common, ascending and merged."""
+    merged = merge(intervals)
+    return subtract(merged, subtract(merged, others))
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the same times as ascending intervals that neither overlap nor touch; empty ones vanish."""
+    merged: list[Interval] = []
+    for start, end in sorted(i for i in intervals if i[0] < i[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _windows(
+    instrument: str, resolution: Resolution, intervals: Sequence[Interval], *, forward: bool
+) -> Iterator[Window]:
+    length = BUCKETS_PER_WINDOW * resolution.step_ms
+    for start, end in merge(intervals):
+        for at in range(start, end, length):
+            yield Window(instrument, at, min(at + length, end), resolution, forward)

@@ -1,0 +1,94 @@
+"""Which instruments a run is about, and whether they may join what the database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from extract.core.names import KIND, with_suggestions
+from extract.core.resolution import Resolution
+from extract.core.times import format_time
+from extract.deribit.instruments import Instrument
+from extract.errors import PerpsError, UsageError
+from extract.load.plan import Interval
+
+
+def choose(
+    names: Sequence[str], listed: Sequence[Instrument], loaded: Sequence[str]
+) -> tuple[list[Instrument], list[str]]:
+    """Return the listed instruments of a run, and the names of those that are not listed.
+
+    Args:
+        names: as typed; `all` for every listed perpetual and those loaded before, none for these alone.
+        listed: what Deribit lists.
+        loaded: what earlier runs loaded.
+
+    Raises:
+        UsageError: a name is not listed and cannot be one of a perpetual, or none was named and none loaded.
+    """
+    if not names and not loaded:
+        raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
+    by_name = {instrument.name: instrument for instrument in listed}
+    wanted = [*by_name, *loaded] if is_all(names) else names or loaded
+    absent = [name for name in dict.fromkeys(wanted) if name not in by_name]
+    expect_known([name for name in absent if not (name.endswith(KIND) or name in loaded)], by_name)
+    return [by_name[name] for name in dict.fromkeys(wanted) if name in by_name], absent
+
+
+def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
+    """Refuse names that Deribit does not know.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if unknown:
+        raise UsageError(
+            f"expected instruments that deribit lists, got {with_suggestions(unknown, listed)}; "
+            "see: perps instruments"
+        )
+
+
+def expect_closed(wanted: Interval, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
+    """Refuse a range none of whose candles is closed yet.
+
+    Args:
+        wanted: start inclusive, end exclusive, UTC ms.
+        resolution: of the candles.
+        end_ms: until when the instrument has candles: the server's clock, or its end, UTC ms.
+        instrument: whose candles.
+
+    Raises:
+        UsageError: it begins after the newest closed candle.
+    """
+    closed_ms = resolution.closed_end(end_ms)
+    if instrument.ended_ms is None and wanted[0] >= closed_ms:
+        raise UsageError(
+            f"expected --start before {format_time(closed_ms)}, the end of the newest closed candle by "
+            f"deribit's clock, got {format_time(wanted[0])}"
+        )
+
+
+def why_nothing(wanted: Interval, instrument: Instrument) -> str | None:
+    """Return why an instrument can have no candle in a range [start, end) in UTC ms, None if it can."""
+    if wanted[1] <= instrument.created_ms:
+        return f"deribit has no candle before {format_time(instrument.created_ms)}"
+    if instrument.ended_ms is not None and wanted[0] >= instrument.ended_ms:
+        return f"its last candle with volume ends at {format_time(instrument.ended_ms)}"
+    return None
+
+
+def is_all(names: Sequence[str]) -> bool:
+    """Tell whether a run is about every listed perpetual."""
+    return [name.lower() for name in names] == ["all"]
+
+
+def check_source(loaded: str | None, answering: str) -> None:
+    """Refuse to mix synthetic or testnet candles with the market's.
+
+    Raises:
+        PerpsError: the database was loaded from another kind of source.
+    """
+    if loaded is not None and loaded != answering:
+        raise PerpsError(
+            f"expected {loaded} candles, as this database holds, got an api that serves {answering} ones; "
+            "use another database, or set DERIBIT_API_URL"
+        )

@@ -1,0 +1,108 @@
+"""What dlt's state of the source knows: cursors, windows that are owed, times that were landed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from extract.core.resolution import Resolution
+from extract.load.fetch import Answer
+from extract.load.plan import Cursor, Interval, merge, subtract
+
+SOURCE = "deribit"
+ENDED = "ended "
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def resource_name(instrument: str, resolution: Resolution) -> str:
+    """Return the name of the resource that carries an instrument's cursor at one resolution."""
+    return f"candles {instrument} {resolution.name}"
+
+
+def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
+    """Return which windows are owed after these answers: without the answered, with the failed ones.
+
+    Args:
+        owed: per `<instrument> <resolution>`, the intervals [start, end) owed before, UTC ms.
+        answers: a package's answers; a window that was given up unasked is owed like one that failed.
+    """
+    after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
+    for answer in answers:
+        key, interval = _asked(answer)
+        if answer.error is None:
+            after[key] = subtract(after.get(key, []), [interval])
+        else:
+            after[key] = merge([*after.get(key, []), interval])
+    return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
+
+
+def landed_after(landed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
+    """Return which times were landed after these answers. Elsewhere no candle can have been landed before.
+
+    Args:
+        landed: per `<instrument> <resolution>`, the intervals [start, end) landed before, UTC ms.
+        answers: a package's answers.
+    """
+    after = {key: [tuple(interval) for interval in intervals] for key, intervals in landed.items()}
+    for answer in answers:
+        if answer.error is None:
+            key, interval = _asked(answer)
+            after.setdefault(key, []).append(interval)
+    return {key: [list(interval) for interval in merge(intervals)] for key, intervals in after.items()}
+
+
+def _asked(answer: Answer) -> tuple[str, Interval]:
+    window = answer.window
+    return owed_key(window.instrument, window.resolution), (window.start_ms, window.end_ms)
+
+
+def owed_key(instrument: str, resolution: Resolution) -> str:
+    """Return the key of an instrument and resolution in the source's state."""
+    return f"{instrument} {resolution.name}"
+
+
+def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
+    """Return where an instrument stands, from the pipeline's state."""
+    found = state.get("sources", {}).get(SOURCE, {})
+    resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
+    last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
+    owed = found.get("owed", {}).get(owed_key(instrument, resolution), [])
+    last_ms = None if last is None or last == EPOCH else int(last.timestamp() * 1000)
+    return Cursor(last_ms, tuple((start, end) for start, end in owed))
+
+
+def loaded_instruments(state: Mapping[str, Any], resolution: Resolution) -> list[str]:
+    """Return the instruments that have a cursor, or owe a window, at a resolution."""
+    found = state.get("sources", {}).get(SOURCE, {})
+    keys = [
+        name.removeprefix("candles ") for name in found.get("resources", {}) if name.startswith("candles ")
+    ]
+    named = [key.rsplit(" ", 1) for key in [*keys, *found.get("owed", {})]]
+    return sorted({instrument for instrument, name in named if name == resolution.name})
+
+
+def landed_ranges(state: Mapping[str, Any], resolution: Resolution) -> dict[str, list[Interval]]:
+    """Return per instrument which times [start, end) were landed at a resolution, UTC ms."""
+    landed = state.get("sources", {}).get(SOURCE, {}).get("landed", {})
+    named = [(*key.rsplit(" ", 1), intervals) for key, intervals in landed.items()]
+    return {
+        instrument: [(start, end) for start, end in intervals]
+        for instrument, name, intervals in named
+        if name == resolution.name
+    }
+
+
+def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
+    """Return the end, UTC ms, of each delisted perpetual that landed whole and was not listed since."""
+    known = state.get("sources", {}).get(SOURCE, {}).get("instruments", {})
+    return {
+        name: int(fingerprint.removeprefix(ENDED))
+        for name, fingerprint in known.items()
+        if fingerprint.startswith(ENDED)
+    }
+
+
+def loaded_source(state: Mapping[str, Any]) -> str | None:
+    """Return who answered so far: live, testnet or simulator; None before the first load."""
+    return state.get("sources", {}).get(SOURCE, {}).get("source")

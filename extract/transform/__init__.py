@@ -1,0 +1,4 @@
+"""dbt, in this process or in one beside it, and what it built.
+
+Imports database and core.
+"""

@@ -1,0 +1,199 @@
+"""dbt in a process beside this one: it starts while candles are fetched, and builds while they land."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import connection, resource_tracker
+from types import FrameType, TracebackType
+
+from extract.database.connection import Connection
+from extract.errors import PerpsError
+from extract.transform.runner import Project, expect_project, open_dbt
+
+log = logging.getLogger(__name__)
+
+BUILD_EVERY = 400_000
+"""Candles that make a build worth its start while more are being fetched."""
+
+LONGEST_GOODBYE_S = 5.0
+
+
+class Builder:
+    """Runs dbt commands, one at a time, in a process that has imported dbt and read the project.
+
+    Two processes, because dbt needs seconds of processor time before its first statement, and would take
+    them from the one that fetches. It ends with the block, and with this process whatever ends that; a
+    statement under way is cancelled.
+
+    Args:
+        database: where the raw tables are and the models go.
+        project: what to run.
+        variables: dbt's arguments about variables, the same for each command. See `base_variables`.
+        wait_s: how long a command waits for another build to end, which is not this one's.
+        build_every: landed candles after which a build begins while a load goes on.
+    """
+
+    def __init__(
+        self,
+        database: Connection,
+        project: Project,
+        variables: Sequence[str] = (),
+        wait_s: float = 0,
+        build_every: int = BUILD_EVERY,
+    ) -> None:
+        self._project, self._variables, self._build_every = project, list(variables), build_every
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._theirs = theirs
+        self._process = spawn.Process(
+            target=_serve, args=(theirs, database, project, self._variables, wait_s), name="dbt", daemon=True
+        )
+        self._busy = False
+        self._landed = 0
+
+    def __enter__(self) -> Builder:
+        interrupts: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+        resource_tracker.ensure_running()  # it would lift the block
+        # inherited by the new process, which is to be told by this one alone
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+        self._theirs.close()
+        if interrupts and before != signal.SIG_IGN:
+            self._end(interrupt=True)
+            raise KeyboardInterrupt
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(interrupt=kind is not None or self._busy)
+
+    def _end(self, *, interrupt: bool) -> None:
+        if interrupt and self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGINT)
+        self._pipe.close()
+        self._process.join(LONGEST_GOODBYE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    @property
+    def pid(self) -> int | None:
+        """Return the number of its process."""
+        return self._process.pid
+
+    def landed(self, candles: int) -> None:
+        """Build the models from what has landed, if that is much and dbt has nothing to do.
+
+        It is a head start and no more: a failure is logged, and `run` meets it again.
+
+        Args:
+            candles: how many more are in complete loads.
+        """
+        self._landed += candles
+        if self._busy and self._pipe.poll():
+            self._finish()
+        if self._landed >= self._build_every and not self._busy and self._process.is_alive():
+            self._landed = 0
+            self._start(["--quiet", "run"])
+
+    def run(self, arguments: Sequence[str]) -> bool:
+        """Run a dbt command after the one under way; return whether it succeeded. dbt prints for itself.
+
+        Args:
+            arguments: as typed after `dbt`, without variables.
+
+        Raises:
+            PerpsError: another build is at work, dbt broke before it could run, or its process ended.
+        """
+        expect_project(self._project)
+        if self._busy:
+            self._finish()
+        self._start(arguments)
+        success, problem = self._wait()
+        if problem:
+            raise PerpsError(problem)
+        return success
+
+    def _start(self, arguments: Sequence[str]) -> None:
+        self._busy = True
+        with suppress(BrokenPipeError):  # its process ended: waiting for the answer says so
+            self._pipe.send([*arguments, *self._variables])
+
+    def _finish(self) -> None:
+        """Take the answer of a build that nobody asked to see."""
+        try:
+            success, problem = self._wait()
+        except PerpsError as error:
+            success, problem = False, str(error)
+        if not success:
+            log.warning("a build while candles were landing failed: %s", problem or "see what dbt said")
+
+    def _wait(self) -> tuple[bool, str]:
+        try:
+            success, problem = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._busy = False
+            self._process.join(LONGEST_GOODBYE_S)
+            raise PerpsError(
+                f"expected dbt to answer, its process ended with exit code {self._process.exitcode}; "
+                "what was loaded is safe, run the same command again"
+            ) from None
+        self._busy = False
+        return success, problem
+
+
+def _serve(
+    pipe: connection.Connection,
+    database: Connection,
+    project: Project,
+    variables: Sequence[str],
+    wait_s: float,
+) -> None:
+    """Run the commands that come through the pipe until it closes."""
+    os.setsid()  # a terminal's interrupt is not for this process
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    try:
+        signal.signal(signal.SIGINT, _interrupted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        with open_dbt(database, project, wait_s) as dbt:
+            dbt.parse(variables)
+            while True:
+                arguments = pipe.recv()
+                try:
+                    answer = (dbt.run(arguments), "")
+                except PerpsError as error:
+                    answer = (False, str(error))
+                sys.stdout.flush()  # before what the other process prints next
+                pipe.send(answer)
+    except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):
+        return  # `Builder.run` says which
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Have dbt cancel what it has under way; what it would say about that is nobody's concern any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    signal.default_int_handler(number, frame)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, cancelling what dbt has under way."""
+    connection.wait([parent])
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait(LONGEST_GOODBYE_S)
+    os._exit(1)

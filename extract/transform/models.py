@@ -1,0 +1,92 @@
+"""What dbt built and dlt recorded, as the commands that check or mend it read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extract.core.names import with_suggestions
+from extract.core.resolution import Resolution, parse_resolution
+from extract.database.connection import Connection
+from extract.errors import UsageError
+from extract.load.plan import Interval
+from extract.load.selection import is_all
+from extract.transform.runner import expecting_models
+
+RESOLUTION = "select max(resolution) from quality.watermarks where relation = 'public.perpetuals_ohlcv'"
+
+HISTORIES = """
+select
+    instrument,
+    (extract(epoch from first_candle) * 1000)::bigint,
+    (extract(epoch from last_candle) * 1000)::bigint
+from quality.ohlcv_coverage
+where candles > 0
+order by instrument
+"""
+
+CHECKED_AT = "select (extract(epoch from max(checked_at)) * 1000)::bigint from quality.ohlcv_coverage"
+
+SOURCE = "select max(source) from deribit_raw.fetches"
+
+
+def read_resolution(database: Connection) -> Resolution:
+    """Return the resolution that the table was built with.
+
+    Raises:
+        PerpsError: the models are not built yet.
+    """
+    return parse_resolution(_value(database, RESOLUTION) or "1")
+
+
+def read_checked_at(database: Connection) -> int:
+    """Return the exchange's clock as far as the loads tell it, UTC ms.
+
+    Raises:
+        PerpsError: the models are not built yet.
+    """
+    return int(_value(database, CHECKED_AT) or 0)
+
+
+def read_source(database: Connection) -> str | None:
+    """Return who served the raw candles: live, testnet or simulator; None before the first load.
+
+    Raises:
+        PerpsError: the raw tables are not there yet.
+    """
+    return _value(database, SOURCE)
+
+
+def read_histories(database: Connection, resolution: Resolution) -> dict[str, Interval]:
+    """Return per instrument of the table the bucket opens from its first candle to its last, end exclusive.
+
+    Raises:
+        PerpsError: the models are not built yet.
+    """
+    with expecting_models(), database.reading() as cursor:
+        cursor.execute(HISTORIES)
+        return {name: (first, last + resolution.step_ms) for name, first, last in cursor.fetchall()}
+
+
+def pick(histories: dict[str, Interval], names: Sequence[str]) -> dict[str, Interval]:
+    """Return the histories of the named instruments, of every one for none or `all`.
+
+    Raises:
+        UsageError: the table has no such instrument, or none at all.
+    """
+    if not histories:
+        raise UsageError("expected candles in the table, found none; run: perps backfill, perps dbt -- build")
+    if not names or is_all(names):
+        return histories
+    unknown = [name for name in names if name not in histories]
+    if unknown:
+        raise UsageError(
+            f"expected instruments of the table, got {with_suggestions(unknown, histories)}; "
+            "correct the name, or load it first: perps backfill, perps dbt -- build"
+        )
+    return {name: histories[name] for name in names}
+
+
+def _value(database: Connection, query: str) -> str | None:
+    with expecting_models(), database.reading() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]

@@ -1,0 +1,182 @@
+"""dbt in this process, with the connection filled in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from extract.database.connection import Connection
+from extract.database.locks import BUILD_LOCK, run_lock
+from extract.errors import PerpsError
+
+WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
+"""dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
+the same."""
+
+SESSION = "-c jit=off -c work_mem=64MB"
+"""PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The dbt project, which is only read, and where dbt writes.
+
+    Attributes:
+        folder: of dbt_project.yml.
+        files: folder for the profile, and for target and logs where `DBT_TARGET_PATH` and `DBT_LOG_PATH` name
+            no others; need not exist.
+    """
+
+    folder: Path
+    files: Path
+
+
+def run_dbt(arguments: Sequence[str], database: Connection, project: Project, wait_s: float = 0) -> bool:
+    """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
+    with open_dbt(database, project, wait_s) as dbt:
+        return dbt.run(arguments)
+
+
+@dataclass
+class Dbt:
+    """dbt with its project and connection, imported once; `manifest` is the parsed project once there is one.
+
+    Attributes:
+        database: where the raw tables are and the models go.
+        wait_s: how long a command that writes waits for another one to end.
+        manifest: of the last `parse`, with its variables; commands after it start from it.
+    """
+
+    database: Connection
+    wait_s: float = 0
+    manifest: Any = None
+
+    def parse(self, arguments: Sequence[str] = ()) -> None:
+        """Read the project once for the commands that follow, which must have the same variables."""
+        self.manifest = self._invoke(["--quiet", "parse", *arguments]).result
+
+    def run(self, arguments: Sequence[str]) -> bool:
+        """Run a dbt command; return whether it succeeded. dbt prints for itself.
+
+        Args:
+            arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+
+        Raises:
+            PerpsError: another build is at work, or dbt broke before it could run.
+            KeyboardInterrupt: it was interrupted, and has cancelled its statements.
+        """
+        writes = WRITING.intersection(arguments)
+        with run_lock(self.database, BUILD_LOCK, self.wait_s) if writes else nullcontext():
+            result = self._invoke(arguments)
+        if isinstance(result.exception, KeyboardInterrupt):
+            raise result.exception
+        if result.exception is not None:
+            reason = " ".join(str(result.exception).split())[:300]
+            raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
+        return bool(result.success)
+
+    def _invoke(self, arguments: Sequence[str]) -> Any:
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay
+
+        return dbtRunner(manifest=self.manifest).invoke(list(arguments))
+
+
+def expect_project(project: Project) -> None:
+    """Make sure that there is a dbt project.
+
+    Raises:
+        PerpsError: there is none.
+    """
+    if not (project.folder / "dbt_project.yml").is_file():
+        raise PerpsError(
+            f"expected dbt_project.yml in {project.folder}, found none; install from a clone: make install"
+        )
+
+
+@contextmanager
+def open_dbt(database: Connection, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
+    """Yield dbt for a project and a database.
+
+    The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
+
+    Args:
+        database: where the raw tables are and the models go.
+        project: what to run.
+        wait_s: see `Dbt`.
+
+    Raises:
+        PerpsError: there is no dbt project, or dbt's folder cannot be written.
+    """
+    expect_project(project)
+    places = {
+        "DBT_PROJECT_DIR": str(project.folder),
+        "DBT_PROFILES_DIR": str(_write_profile(project)),
+        "DBT_TARGET_PATH": os.environ.get("DBT_TARGET_PATH") or str(project.files / "target"),
+        "DBT_LOG_PATH": os.environ.get("DBT_LOG_PATH") or str(project.files / "logs"),
+    }
+    # the last one counts: a user's own options win
+    options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
+    with _environment({**database.env(), **places, **options}):
+        yield Dbt(database, wait_s)
+
+
+def _write_profile(project: Project) -> Path:
+    """Return the folder with the profile, which other commands may be reading.
+
+    Raises:
+        PerpsError: it cannot be written.
+    """
+    part = project.files / f"profiles.yml.{os.getpid()}"
+    try:
+        project.files.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project.folder / "profiles.yml.example", part)
+        part.replace(project.files / "profiles.yml")
+    except OSError as error:
+        raise PerpsError(
+            f"expected to write dbt's files to {project.files}, got {error.strerror}; set PERPS_HOME"
+        ) from None
+    return project.files
+
+
+def base_variables(resolution: str, *, audit: bool = False) -> list[str]:
+    """Return the dbt arguments that name the table's resolution and turn on audits, none for the defaults."""
+    named = [] if resolution == "1" else [f"base_resolution: '{resolution}'"]
+    named += ["audit: true"] if audit else []
+    return ["--vars", f"{{{', '.join(named)}}}"] if named else []
+
+
+@contextmanager
+def expecting_models() -> Iterator[None]:
+    """Say what to do when a query meets a database in which dbt has not built the models yet.
+
+    Raises:
+        PerpsError: a model is missing.
+    """
+    try:
+        yield
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+        raise PerpsError(
+            "expected the dbt models in the database, found none; run: perps dbt -- build"
+        ) from None
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables for dbt's env_var() and take them back."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
