@@ -18,12 +18,6 @@ from extract.transform.runner import Project
 DEFAULT_API_URL = "https://www.deribit.com/api/v2"
 DEFAULT_RATE = 20.0
 DEFAULT_BURST = 20
-DEFAULT_LOOKBACK = 10  # candles
-DEFAULT_PACKAGE = 500_000  # candles
-MOST_LOOKBACK, MOST_PACKAGE = (
-    100_000,
-    10_000_000,
-)  # candles; of days: 273 years
 PROJECT = Path(__file__).resolve().parent.parent
 
 

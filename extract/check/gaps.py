@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from extract.core.ranges import Interval
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection
-from extract.load.plan import Interval
 from extract.transform.runner import expecting_models
 
 ASK_AGAIN_AFTER_MS = DAY_MS

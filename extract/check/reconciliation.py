@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from extract.core.ranges import Interval
 from extract.core.resolution import RESOLUTIONS, Resolution, parse_resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection
 from extract.errors import UsageError
-from extract.load.plan import Interval
 from extract.transform.runner import expecting_models
 
 BUCKETS = """

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from psycopg2.extensions import connection as PgConnection
 
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection
@@ -19,7 +20,7 @@ from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
 from extract.load.compare import differences, read_newest
 from extract.load.fetch import Answer, Prefetcher, answer
-from extract.load.plan import Cursor, Interval, Window, plan_history
+from extract.load.plan import Cursor, Window, plan_history
 from extract.load.result import describe
 
 COLUMNS = ("open", "high", "low", "close", "volume")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extract.core.resolution import RESOLUTIONS
-from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
+from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 
 Subparsers = argparse._SubParsersAction  # argparse gives it no public name
 

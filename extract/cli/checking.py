@@ -11,10 +11,10 @@ from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coars
 from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.cli.loading import loading
 from extract.cli.shared import client, database, split_names, waiting
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
 from extract.core.times import format_time, parse_range
 from extract.errors import PerpsError, UsageError
-from extract.load.plan import Interval
 from extract.load.selection import check_source
 from extract.settings import Settings
 from extract.transform.models import pick, read_histories, read_resolution, read_source

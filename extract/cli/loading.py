@@ -14,9 +14,10 @@ from extract.core.times import format_time, parse_range
 from extract.database.watchdog import watched
 from extract.errors import UsageError
 from extract.load.loader import Loader
+from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
 from extract.load.progress import shown_progress
 from extract.load.result import Outcome
-from extract.settings import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE, Settings
+from extract.settings import Settings
 
 
 def backfill(args: argparse.Namespace, settings: Settings) -> int:

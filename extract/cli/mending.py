@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
 from extract.cli.loading import loading
 from extract.cli.shared import database
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.load.loader import Loader
-from extract.load.plan import Interval
 from extract.settings import Settings
 from extract.transform.models import read_checked_at, read_resolution
 

@@ -40,3 +40,8 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
     of_coin = [found for found in pairs if found.split("_")[0] == coin]
     likely = difflib.get_close_matches(pair, of_coin or pairs, n=3, cutoff=0 if of_coin else 0.6)
     return [pairs[found] for found in likely]
+
+
+def is_all(names: Sequence[str]) -> bool:
+    """Tell whether a run is about every listed perpetual."""
+    return [name.lower() for name in names] == ["all"]

@@ -10,9 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
+from extract.core.ranges import Interval
 from extract.core.times import format_time
 from extract.errors import PerpsError
-from extract.load.plan import Interval
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as PgConnection
 from pyarrow import csv
 
+from extract.core.ranges import Interval, intersect, merge
 from extract.core.resolution import DAY_MS, Resolution
 from extract.database.raw_tables import exists
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.load.fetch import Answer
-from extract.load.plan import Interval, intersect, merge
 
 Mask = npt.NDArray[np.bool_]
 

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from extract.core.ranges import Interval
 from extract.deribit.candles import SCHEMA
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import DeribitError, PermanentError
 from extract.load.holes import SHIFT, find_holes, plan_second_ask
-from extract.load.plan import Interval, Window
+from extract.load.plan import Window
 
 THREADS = 8  # Deribit takes at most 32 connections from one address (FACTS: documentation)
 WINDOWS_AHEAD = 100

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
-from extract.load.plan import Interval
 
 SHIFT = 3
 """Buckets by which a second ask is shifted: how far it reaches beyond the holes, and begins before."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extract.core.names import is_all
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
 from extract.database import cleaning, raw_tables
 from extract.database.connection import Connection
@@ -19,8 +21,9 @@ from extract.load.fetch import Answer, Prefetcher, answer
 from extract.load.lifetimes import find_delisted, find_first_days, is_settled
 from extract.load.package import Packages, one_line_errors, open_pipeline
 from extract.load.plan import (
+    DEFAULT_LOOKBACK,
+    DEFAULT_PACKAGE,
     Cursor,
-    Interval,
     Window,
     packages,
     plan_history,
@@ -30,7 +33,7 @@ from extract.load.plan import (
 )
 from extract.load.progress import RunProgress, Silent
 from extract.load.result import Outcome, raise_incomplete
-from extract.load.selection import check_source, choose, expect_closed, expect_known, is_all, why_nothing
+from extract.load.selection import check_source, choose, expect_closed, expect_known, why_nothing
 from extract.load.source import deribit
 from extract.load.state import (
     ended_instruments,
@@ -39,7 +42,6 @@ from extract.load.state import (
     loaded_source,
     read_cursor,
 )
-from extract.settings import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 
 Planner = Callable[[Instrument, Cursor, int], list[Window]]
 

@@ -24,12 +24,12 @@ from dlt.destinations import postgres
 from psycopg2.extensions import connection as PgConnection
 
 from extract.core.advice import advice
+from extract.core.ranges import Interval
 from extract.database import cleaning, raw_tables
 from extract.database.connection import PATIENCE, Connection
 from extract.database.locks import expect_lock
 from extract.errors import PerpsError
 from extract.load.own_settings import dlt_settings
-from extract.load.plan import Interval
 from extract.load.state import SOURCE
 
 log = logging.getLogger(__name__)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from extract.core.names import KIND, with_suggestions
+from extract.core.names import KIND, is_all, with_suggestions
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
-from extract.load.plan import Interval
 
 
 def choose(
@@ -74,11 +74,6 @@ def why_nothing(wanted: Interval, instrument: Instrument) -> str | None:
     if instrument.ended_ms is not None and wanted[0] >= instrument.ended_ms:
         return f"its last candle with volume ends at {format_time(instrument.ended_ms)}"
     return None
-
-
-def is_all(names: Sequence[str]) -> bool:
-    """Tell whether a run is about every listed perpetual."""
-    return [name.lower() for name in names] == ["all"]
 
 
 def check_source(loaded: str | None, answering: str) -> None:

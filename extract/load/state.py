@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from extract.core.ranges import Interval, merge, subtract
 from extract.core.resolution import Resolution
 from extract.load.fetch import Answer
-from extract.load.plan import Cursor, Interval, merge, subtract
+from extract.load.plan import Cursor
 
 SOURCE = "deribit"
 ENDED = "ended "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extract.core.names import with_suggestions
+from extract.core.names import is_all, with_suggestions
+from extract.core.ranges import Interval
 from extract.core.resolution import Resolution, parse_resolution
 from extract.database.connection import Connection
 from extract.errors import UsageError
-from extract.load.plan import Interval
-from extract.load.selection import is_all
 from extract.transform.runner import expecting_models
 
 RESOLUTION = "select max(resolution) from quality.watermarks where relation = 'public.perpetuals_ohlcv'"

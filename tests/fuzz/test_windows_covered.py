@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extract.core.ranges import subtract
 from extract.core.resolution import RESOLUTIONS, Resolution
 from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
 from extract.load import plan
 from extract.load.fetch import answer
-from extract.load.plan import Cursor, Window, packages, plan_range, plan_update, subtract
+from extract.load.plan import Cursor, Window, packages, plan_range, plan_update
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.ranges import intersect
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.errors import TransientError
 from extract.load.compare import FAR_MS, differences, islands, told_last
 from extract.load.fetch import Answer, Fetch
-from extract.load.plan import Window, intersect
+from extract.load.plan import Window
 from extract.load.state import landed_after, landed_ranges
 
 ONE = RESOLUTIONS["1"]

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.ranges import merge
 from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, Chart
 from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.replies import Reply
 from extract.load.fetch import FAILURES_BEFORE_GIVING_UP, Answer, Prefetcher, answer
-from extract.load.plan import Window, merge
+from extract.load.plan import Window
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.ranges import merge
 from extract.core.resolution import HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.load.holes import find_holes, plan_second_ask
-from extract.load.plan import BUCKETS_PER_WINDOW, merge
+from extract.load.plan import BUCKETS_PER_WINDOW
 
 ONE, SIX_HOURS = RESOLUTIONS["1"], RESOLUTIONS["360"]
 START = 1_704_067_200_000  # a midnight

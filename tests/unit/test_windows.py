@@ -7,17 +7,16 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.core.ranges import merge, subtract
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.load.plan import (
     BUCKETS_PER_WINDOW,
     Cursor,
     Window,
     earliest_start,
-    merge,
     packages,
     plan_range,
     plan_update,
-    subtract,
 )
 
 ONE = RESOLUTIONS["1"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from extract.load.plan import Interval
+from extract.core.ranges import Interval
 
 Key = tuple[str, int]
 Values = tuple[Decimal, ...]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from dlt.common.versioned_state import decompress_state
 
+from extract.core.ranges import Interval
 from extract.core.resolution import parse_resolution
 from extract.database.connection import Connection
-from extract.load.plan import Cursor, Interval
+from extract.load.plan import Cursor
 from extract.load.state import read_cursor
 from tests.faults.promise.checks import Candles
 from tests.integration.truth import rows
