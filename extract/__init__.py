@@ -1,1 +1,7 @@
-"""Extract and load: from the Deribit API, through dlt, into TimescaleDB's raw tables."""
+"""Deribit perpetuals, from the public API to tested tables in TimescaleDB.
+
+Rooms, each importing only from those after it: cli; check, report and doctor; load, transform and embedded;
+database and deribit; core. The simulator stands beside them.
+"""
+
+__version__ = "0.1.0"

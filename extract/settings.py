@@ -18,7 +18,9 @@ from extract.transform.runner import Project
 DEFAULT_API_URL = "https://www.deribit.com/api/v2"
 DEFAULT_RATE = 20.0
 DEFAULT_BURST = 20
-PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE / "_project" if (PACKAGE / "_project").is_dir() else PACKAGE.parent
+"""Where dbt_project.yml is: in an installed package beside the code, else the checkout."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Settings:
         home: folder of everything that is kept: server data, pipeline folders, logs (`PERPS_HOME`).
         cache: folder of the unpacked TimescaleDB packages (`PERPS_CACHE`).
         server: the database that the libpq variables name, None for the embedded server.
-        project: the checkout, where dbt_project.yml is.
+        project: where dbt_project.yml is.
     """
 
     api_url: str

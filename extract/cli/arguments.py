@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from extract import __version__
 from extract.core.resolution import RESOLUTIONS
 from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 
@@ -21,6 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         "the embedded server), DERIBIT_API_URL, DERIBIT_ALLOW_HTTP, DERIBIT_REQUESTS_PER_SECOND, PERPS_HOME, "
         "PERPS_CACHE. Flags win.",
     )
+    parser.add_argument("--version", action="version", version=f"perps {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what goes to the log file, too")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_loading(subparsers)
     _add_checking(subparsers)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with endable():
             settings = read_settings(flags=args)
-            start_logging(settings)
+            start_logging(settings, verbose=args.verbose)
             module, _, name = args.run.partition(":")
             command = getattr(importlib.import_module(f"extract.cli.{module}"), name)
             return int(command(args, settings))
@@ -55,8 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def start_logging(settings: Settings) -> None:
+def start_logging(settings: Settings, *, verbose: bool = False) -> None:
     """Log everything to a rotating file (10 MB, 5 files); warnings and the server's long steps to stderr.
+
+    Args:
+        settings: name the folder.
+        verbose: whether all of it goes to stderr.
 
     Raises:
         PerpsError: the folder for logs cannot be made or written.
@@ -76,7 +80,7 @@ def start_logging(settings: Settings) -> None:
     file.setFormatter(LineFormatter(stamped, "%Y-%m-%dT%H:%M:%S"))
     screen = logging.StreamHandler()
     screen.setFormatter(LineFormatter())
-    screen.addFilter(_for_people)
+    screen.addFilter(_not_said if verbose else _for_people)
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)
@@ -98,6 +102,10 @@ class LogFile(logging.handlers.RotatingFileHandler):
         if not self.failed:
             self.failed = True
             print(f"warning: could not write {self.baseFilename}: {sys.exc_info()[1]}", file=sys.stderr)
+
+
+def _not_said(record: logging.LogRecord) -> bool:
+    return not getattr(record, "shown", False)
 
 
 def _for_people(record: logging.LogRecord) -> bool:
