@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from extract.core.ranges import Interval
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection
+from extract.database.connection import Connection, one_row
 from extract.transform.runner import expecting_models
 
 ASK_AGAIN_AFTER_MS = DAY_MS
@@ -152,7 +152,8 @@ def count_found(database: Connection, gaps: Sequence[Gap], resolution: Resolutio
     counts = []
     with expecting_models(), database.reading() as cursor:
         for gap in gaps:
-            cursor.execute(
+            usable, landed = one_row(
+                cursor,
                 FOUND,
                 {
                     "instrument": gap.instrument,
@@ -161,6 +162,5 @@ def count_found(database: Connection, gaps: Sequence[Gap], resolution: Resolutio
                     "next_ms": gap.next_ms,
                 },
             )
-            usable, landed = cursor.fetchone()
             counts.append(Found(usable, landed - usable))
     return counts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TypeAlias
 
 from extract import __version__
 from extract.core.resolution import RESOLUTIONS
 from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 
-Subparsers = argparse._SubParsersAction  # argparse gives it no public name
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # it has no public name
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 
 from extract.cli.shared import cluster, without_dashes
-from extract.database.connection import Connection
+from extract.database.connection import Connection, one_row
 from extract.embedded.backup import back_up
 from extract.embedded.backup import restore as restore_database
 from extract.embedded.cluster import DATABASE, Cluster
@@ -148,12 +148,12 @@ def describe_server(server: Connection) -> str:
     """Return two lines about a server that PGHOST names."""
     try:
         with server.reading() as cursor:
-            cursor.execute(
+            version, timescaledb, edition = one_row(
+                cursor,
                 "select current_setting('server_version'),"
                 " (select extversion from pg_extension where extname = 'timescaledb'),"
-                " current_setting('timescaledb.license', true)"
+                " current_setting('timescaledb.license', true)",
             )
-            version, timescaledb, edition = cursor.fetchone()
     except psycopg2.Error as error:
         raise PerpsError(
             f"expected an answer from {server.host}, got {' '.join(str(error).split())}"

@@ -71,7 +71,7 @@ def _try_next(database: Connection, settings: Settings, say: Callable[[str], Non
     say(f'  {shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
     with database.reading() as cursor:
         cursor.execute(QUERY)
-        say(" | ".join(column.name for column in cursor.description))
+        say(" | ".join(column.name for column in cursor.description or ()))
         for row in cursor.fetchall():
             say(" | ".join(str(value) for value in row))
     say(f"\nThe server keeps running for psql; stop it with: {shown} db stop")

@@ -6,6 +6,7 @@ import logging
 import re
 import textwrap
 import time
+from typing import Any
 
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
 _AS_KEYWORD = re.compile(r"(?i)(?<=password=)('(?:\\.|[^'\\])*'|[^\s'\"]+)")
@@ -39,13 +40,13 @@ class LineFormatter(logging.Formatter):
     So nothing that came from outside looks like a record of its own.
     """
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         """Return the record as one line."""
         return one_line(super().formatMessage(record))
 
-    def formatException(self, failure: object) -> str:  # noqa: N802  # logging's name
+    def formatException(self, failure: Any) -> str:  # noqa: N802  # logging's name
         """Return the failure's lines, indented."""
-        lines = super().formatException(failure)  # type: ignore[arg-type]
+        lines = super().formatException(failure)
         return textwrap.indent(spelled_out(mask(lines)), "    ")

@@ -12,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
+from extract.database.connection import one_row
 from extract.database.raw_tables import DATASET, exists
 from extract.errors import PerpsError
 
@@ -121,8 +122,8 @@ def _newest(cursor: PgCursor, table: str, column: str, below: Decimal | None = N
         return Decimal(0)
     number = sql.SQL("{}::numeric").format(sql.Identifier(column))
     newest = sql.SQL("select coalesce(max({}), 0) from {} where {} < coalesce(%s, 'Infinity'::numeric)")
-    cursor.execute(newest.format(number, sql.Identifier(DATASET, table), number), [below])
-    return Decimal(cursor.fetchone()[0])
+    query = newest.format(number, sql.Identifier(DATASET, table), number)
+    return Decimal(one_row(cursor, query, [below])[0])
 
 
 def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
@@ -131,8 +132,8 @@ def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
     marks = [("", Decimal(0))]
     for schema, table in cursor.fetchall():
         named = sql.Identifier(schema, table)
-        cursor.execute(sql.SQL("select coalesce(max(read_to), 0) from {}").format(named))
-        marks.append((f"{schema}.{table}", cursor.fetchone()[0]))
+        query = sql.SQL("select coalesce(max(read_to), 0) from {}").format(named)
+        marks.append((f"{schema}.{table}", one_row(cursor, query)[0]))
     return max(marks, key=lambda mark: mark[1])
 
 
@@ -149,8 +150,8 @@ def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
         of_loads = sql.SQL("from deribit_raw.{} where _dlt_load_id = any(%s)").format(sql.Identifier(table))
         bounds: tuple[object, ...] = ()
         if table == "candles":
-            cursor.execute(sql.SQL('select min("timestamp"), max("timestamp") ') + of_loads, [load_ids])
-            bounds = cursor.fetchone()
+            query = sql.SQL('select min("timestamp"), max("timestamp") ') + of_loads
+            bounds = one_row(cursor, query, [load_ids])
             if bounds[0] is None:
                 continue
         within = sql.SQL(' and "timestamp" between %s and %s' if bounds else "")

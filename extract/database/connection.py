@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
@@ -98,8 +100,9 @@ class Connection:
         Raises:
             DatabaseError: the server does not answer, or refuses this role or database.
         """
+        settings: dict[str, Any] = {**PATIENCE, **patience}
         try:
-            opened = psycopg2.connect(
+            opened: PgConnection = psycopg2.connect(
                 host=self.host,
                 port=self.port,
                 dbname=self.dbname,
@@ -107,7 +110,7 @@ class Connection:
                 password=self.password or None,
                 application_name="perps",
                 options=SESSION,
-                **{**PATIENCE, **patience},
+                **settings,
             )
         except psycopg2.OperationalError as error:
             reason = " ".join(str(error).split())
@@ -119,3 +122,13 @@ class Connection:
             ) from None
         opened.autocommit = autocommit
         return opened
+
+
+def one_row(
+    cursor: PgCursor, query: str | sql.Composable, values: Sequence[Any] | Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Return the only row of a query that always has one, such as an aggregate."""
+    cursor.execute(query, values)
+    row = cursor.fetchone()
+    assert row is not None
+    return row

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.database.connection import Connection, DatabaseError
+from extract.database.connection import Connection, DatabaseError, one_row
 from extract.errors import PerpsError
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,7 @@ def _take(opened: PgConnection, lock: tuple[int, int], wait_s: float) -> None:
 
 def _is_free(cursor: PgCursor, lock: tuple[int, int]) -> bool:
     """Take a lock if nobody has it."""
-    cursor.execute("select pg_try_advisory_lock(%s, %s)", lock)
-    return bool(cursor.fetchone()[0])
+    return bool(one_row(cursor, "select pg_try_advisory_lock(%s, %s)", lock)[0])
 
 
 def _holder(cursor: PgCursor, lock: tuple[int, int]) -> tuple[bool, str]:
@@ -151,5 +150,4 @@ def expect_own_session(database: Connection, opened: PgConnection) -> None:
 
 def _backend(opened: PgConnection) -> int:
     with opened.cursor() as cursor:
-        cursor.execute("select pg_backend_pid()")
-        return int(cursor.fetchone()[0])
+        return int(one_row(cursor, "select pg_backend_pid()")[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 
-from extract.database.connection import DatabaseError
+from extract.database.connection import DatabaseError, one_row
 
 SCHEMAS = ("deribit_raw", "staging", "quality", "test_failures")
 """Made by dlt and dbt: whoever has them all with the right to create in them need not create schemas."""
@@ -67,8 +67,7 @@ class Given:
 def read_given(opened: PgConnection) -> Given:
     """Return what the connected role has. It may be any role: nothing that is asked needs a right."""
     with opened.cursor() as cursor:
-        cursor.execute(_GIVEN, {"schemas": list(SCHEMAS)})
-        return Given(*cursor.fetchone())
+        return Given(*one_row(cursor, _GIVEN, {"schemas": list(SCHEMAS)}))
 
 
 def missing(given: Given, opened: PgConnection) -> list[str]:

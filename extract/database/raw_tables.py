@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as PgCursor
 
 from extract.core.ranges import Interval
 from extract.core.times import format_time
+from extract.database.connection import one_row
 from extract.errors import PerpsError
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,7 @@ def prepare(opened: PgConnection) -> bool:
     makes the order of loads a fact.
     """
     with opened.cursor() as cursor:
-        cursor.execute(PREPARED)
-        candles, is_hypertable, fetches, is_indexed, is_ordered = cursor.fetchone()
+        candles, is_hypertable, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED)
         wanted = (
             (candles and not is_hypertable, CANDLES),
             (fetches and not is_indexed, FETCHES),
@@ -136,14 +136,15 @@ def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int
     with opened.cursor() as cursor:
         if not exists(cursor, "candles"):
             return 0
-        cursor.execute(
+        found = one_row(
+            cursor,
             sql.SQL(
                 "select count(*) from {}.candles where _dlt_load_id = %s"
                 ' and "timestamp" between to_timestamp(%s / 1000.0) and to_timestamp(%s / 1000.0)'
             ).format(sql.Identifier(DATASET)),
             [load_id, *within],
         )
-        return int(cursor.fetchone()[0])
+        return int(found[0])
 
 
 def announce(opened: PgConnection, load_ids: Sequence[str]) -> None:
@@ -180,8 +181,9 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
     with opened.cursor() as cursor:
         if not exists(cursor, "_dlt_loads"):
             return
-        cursor.execute("select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0")
-        newest = cursor.fetchone()[0]
+        (newest,) = one_row(
+            cursor, "select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0"
+        )
     if newest is not None and float(newest) > now_s:
         raise PerpsError(
             f"expected a clock after the last load at {format_time(int(newest * 1000))}, "
@@ -192,17 +194,17 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
 
 def exists(cursor: PgCursor, table: str) -> bool:
     """Tell whether there is a raw table of that name."""
-    cursor.execute("select to_regclass(%s)", [f"{DATASET}.{table}"])
-    return cursor.fetchone()[0] is not None
+    return one_row(cursor, "select to_regclass(%s)", [f"{DATASET}.{table}"])[0] is not None
 
 
 def database_key(opened: PgConnection) -> str:
     """Return what tells this database from any other, also from one recreated under its name."""
     with opened.cursor() as cursor:
-        cursor.execute("select oid::text, datname from pg_database where datname = current_database()")
-        oid, name = cursor.fetchone()
+        oid, name = one_row(
+            cursor, "select oid::text, datname from pg_database where datname = current_database()"
+        )
         try:
-            cursor.execute("select system_identifier::text from pg_control_system()")
-            return f"{cursor.fetchone()[0]}-{oid}"
+            (system,) = one_row(cursor, "select system_identifier::text from pg_control_system()")
+            return f"{system}-{oid}"
         except psycopg2.errors.InsufficientPrivilege:
             return f"{opened.info.host}-{opened.info.port}-{name}-{oid}"

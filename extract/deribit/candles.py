@@ -43,12 +43,12 @@ class Chart:
     @property
     def rows(self) -> int:
         """Number of candles."""
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     @property
     def first_ms(self) -> int | None:
         """Oldest tick in UTC ms, None when empty."""
-        return self.table["timestamp"][0].value if self.rows else None
+        return int(self.table["timestamp"][0].value) if self.rows else None
 
 
 def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int) -> Chart:
@@ -84,7 +84,7 @@ def _columns(result: Any) -> dict[str, Column]:
     if not isinstance(result, dict) or result.get("status") not in ("ok", "no_data"):
         status = result.get("status") if isinstance(result, dict) else type(result).__name__
         raise BadReplyError(f"expected a chart with status ok or no_data, got {status!r}")
-    columns = {name: result.get(name) for name in ("ticks", *VALUES)}
+    columns: dict[str, Any] = {name: result.get(name) for name in ("ticks", *VALUES)}
     wrong = [name for name, values in columns.items() if not isinstance(values, list | np.ndarray)]
     if wrong:
         raise BadReplyError(f"expected an array for {', '.join(wrong)}, got none")

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -23,6 +23,8 @@ from extract.deribit.network import open_session, unreachable
 from extract.deribit.replies import Reply, check_time, decode
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -66,8 +68,7 @@ class DeribitClient:
             PermanentError: the API refuses the request.
             TransientError: every attempt failed.
         """
-        reply: Reply = self._retrying(lambda: self._once(method, params))
-        return reply
+        return self._retrying(lambda: self._once(method, params))
 
     def server_time(self) -> Reply:
         """Return the server's clock, UTC ms, as the reply's result.
@@ -84,9 +85,7 @@ class DeribitClient:
             DeribitError: no usable answer.
         """
         params = {"currency": "any", "kind": "future", "expired": "false"}
-        listed: Listed = self._retrying(
-            lambda: parse_instruments(self._once("get_instruments", params).result)
-        )
+        listed = self._retrying(lambda: parse_instruments(self._once("get_instruments", params).result))
         for reason in listed.refused.values():
             log.warning("%s; that perpetual is left out", reason)
         return listed
@@ -121,13 +120,13 @@ class DeribitClient:
             chart, reply = self._retrying(ask)
         return chart, reply
 
-    def _retrying(self, ask: Callable[[], Any]) -> Any:
+    def _retrying(self, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, patiently once the API has answered anything, and not long before."""
 
         def enough(state: tenacity.RetryCallState) -> bool:
             patient = self._reached.is_set()
             most = self._attempts if patient else min(self._attempts, FIRST_CONTACT_ATTEMPTS)
-            return state.attempt_number >= most
+            return state.attempt_number >= most or self._stopping.is_set()
 
         backoff = tenacity.wait_exponential(0.5, max=LONGEST_WAIT_S) + tenacity.wait_random(0, 0.5)
 
@@ -138,9 +137,9 @@ class DeribitClient:
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_any(enough, tenacity.stop_when_event_set(self._stopping)),
+            stop=enough,
             wait=wait,
-            sleep=self._sleep or self._stopping.wait,
+            sleep=self._sleep or tenacity.sleep_using_event(self._stopping),
             before_sleep=_log_retry,
             reraise=True,
         )(ask)
@@ -184,7 +183,8 @@ class DeribitClient:
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
             self._threads.session = open_session(self.api_url)
-        return self._threads.session
+        session: requests.Session = self._threads.session
+        return session
 
     def _forget_session(self) -> None:
         if hasattr(self._threads, "session"):

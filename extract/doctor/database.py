@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as PgConnection
 
 from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection, DatabaseError
+from extract.database.connection import Connection, DatabaseError, one_row
 from extract.database.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
 from extract.database.privileges import Given, lack, missing, read_given, steps
 from extract.database.raw_tables import check_clock, exists
@@ -77,10 +77,12 @@ class Database:
             DatabaseError: the server does not answer, or refuses this role or database.
         """
         where = "the embedded server" if self.settings.embeds else "PGHOST"
-        embedded = self._embedded() if self.settings.embeds else None
-        self.reached = self.settings.server or embedded
-        self.opened = self.reached.connect()
-        to = self.reached
+        to = self.settings.server
+        if to is None or self.settings.embeds:
+            embedded = self._embedded()
+            to = to or embedded
+        self.reached = to
+        self.opened = to.connect()
         return Line(OK, "database", f"{to.host}:{to.port}/{to.dbname} as {to.user}, {where}")
 
     def _embedded(self) -> Connection:
@@ -100,8 +102,7 @@ class Database:
             told = steps(given, missing(given, self.opened))
             return Line(WRONG, "extension", f"expected {lack(given)}", f"an administrator must {told}")
         with self.opened.cursor() as cursor:
-            cursor.execute(EDITION)
-            server, extension, edition = cursor.fetchone()
+            server, extension, edition = one_row(cursor, EDITION)
         return Line(OK, "extension", f"PostgreSQL {server}, TimescaleDB {extension}, edition {edition}")
 
     def rights(self) -> Line:
@@ -133,18 +134,15 @@ class Database:
                 check_clock(self.opened, time.time())
             except PerpsError as error:
                 return Line(WRONG, "loads", str(error))
-            if exists(cursor, "_dlt_loads"):
-                cursor.execute(UNFINISHED)
-                if unfinished := cursor.fetchone()[0]:
-                    do = "the next load deletes what it left and asks again: perps run"
-                    return Line(LOOK, "loads", f"the lock is free, {unfinished} load unfinished", do)
+            if exists(cursor, "_dlt_loads") and (unfinished := one_row(cursor, UNFINISHED)[0]):
+                do = "the next load deletes what it left and asks again: perps run"
+                return Line(LOOK, "loads", f"the lock is free, {unfinished} load unfinished", do)
         return Line(OK, "loads", "the lock is free, no load is unfinished")
 
     def disk(self) -> Line:
         """Say what is free for tables where that can be seen, and how large the database is."""
         with self.opened.cursor() as cursor:
-            cursor.execute(SIZE)
-            size = f"{cursor.fetchone()[0] / 1e9:,.2f} GB in database {self.reached.dbname}"
+            size = f"{one_row(cursor, SIZE)[0] / 1e9:,.2f} GB in database {self.reached.dbname}"
         if self.settings.server:
             return Line(OK, "disk of tables", f"{size}; what is free on that server cannot be seen from here")
         return free_disk("disk of tables", self.settings.server_data, f", {size}")
@@ -153,12 +151,9 @@ class Database:
         """Say how old the newest candle is, by the API's clock as far as it is known."""
         try:
             with expecting_models(), self.opened.cursor() as cursor:
-                cursor.execute(SOURCE)
-                source = cursor.fetchone()[0]
-                cursor.execute(RESOLUTION)
-                resolution = parse_resolution(cursor.fetchone()[0] or "1")
-                cursor.execute(NEWEST)
-                newest_ms = cursor.fetchone()[0]
+                (source,) = one_row(cursor, SOURCE)
+                resolution = parse_resolution(one_row(cursor, RESOLUTION)[0] or "1")
+                (newest_ms,) = one_row(cursor, NEWEST)
         except PerpsError:
             return Line(LOOK, "newest candle", "no tables of candles yet", FIRST)
         if newest_ms is None:

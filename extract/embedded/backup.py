@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg2 import sql
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.database.connection import Connection
+from extract.database.connection import Connection, one_row
 from extract.embedded import roles
 from extract.embedded.cluster import Cluster
 from extract.embedded.errors import EmbedError
@@ -109,8 +109,7 @@ def expect_room(server: Connection, name: str) -> None:
         if not cursor.fetchone():
             return
     with server.with_database(name).reading() as cursor:
-        cursor.execute(_TABLES)
-        tables = cursor.fetchone()[0]
+        (tables,) = one_row(cursor, _TABLES)
     if tables:
         raise EmbedError(
             f"expected a database {name} without tables, got {tables} tables and views; restore into another "
@@ -178,10 +177,8 @@ def _rename(server: Connection, unfinished: str, name: str) -> None:
 
 
 def _end_sessions(cursor: PgCursor, name: str) -> int:
-    cursor.execute(
-        "select count(*), count(pg_terminate_backend(pid)) from pg_stat_activity where datname = %s", [name]
-    )
-    return int(cursor.fetchone()[0])
+    ended = "select count(*), count(pg_terminate_backend(pid)) from pg_stat_activity where datname = %s"
+    return int(one_row(cursor, ended, [name])[0])
 
 
 @contextmanager

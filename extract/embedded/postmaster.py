@@ -76,7 +76,7 @@ class Postmaster:
         owner = (self._account.uid, self._account.gid)
         shutil.chown(new, *owner)
         write_private(secret, password + "\n", owner)
-        words = [
+        words: list[str | Path] = [
             "-U",
             "postgres",
             "--pwfile",
@@ -117,7 +117,7 @@ class Postmaster:
         zones.symlink_to(self._packages.zones)
         rotate(self.log)
         begin = self.log.stat().st_size if self.log.exists() else 0
-        wait = ["-w", "-s", "-t", RECOVERY_SECONDS, "-l", self.log]
+        wait: list[str | int | Path] = ["-w", "-s", "-t", RECOVERY_SECONDS, "-l", self.log]
         try:
             with locked(self._lock) as inherited:
                 self._run("pg_ctl", self.pgdata, "start", *wait, pass_fds=(inherited,))
@@ -158,7 +158,7 @@ class Postmaster:
     def _run(
         self, program: str, pgdata: Path, *words: str | int | Path, pass_fds: tuple[int, ...] = ()
     ) -> str:
-        command = [self._packages.program(program), "-D", pgdata, *map(str, words)]
+        command: list[str | Path] = [self._packages.program(program), "-D", pgdata, *map(str, words)]
         return run(command, account=self._account, cwd=pgdata, pass_fds=pass_fds)
 
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from extract.embedded.errors import cannot_embed
 
@@ -52,13 +53,13 @@ class Account:
             ) from None
         return cls(nobody.pw_uid, nobody.pw_gid, drop=True)
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> dict[str, Any]:
         """Return the keyword arguments that make `subprocess` run a program as this account."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.drop else {}
 
     def can_reach(self, path: Path) -> bool:
         """Tell whether this account may enter the folder, or run the program, at `path`."""
-        done = subprocess.run(["test", "-x", str(path)], check=False, cwd="/", **self.options())  # type: ignore[call-overload]
+        done = subprocess.run(["test", "-x", str(path)], check=False, cwd="/", **self.options())
         return done.returncode == 0
 
 
@@ -83,7 +84,7 @@ def run(
         key: value for key, value in os.environ.items() if key == "PATH" or key.lower().endswith("_proxy")
     }
     try:
-        done = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as PgCursor
 from psycopg2.extensions import encrypt_password
 
-from extract.database.connection import Connection
+from extract.database.connection import Connection, one_row
 from extract.embedded.errors import EmbedError
 
 SUPERUSER = "postgres"
@@ -126,12 +126,12 @@ def update_extension(superuser: Connection) -> None:
 def server_facts(superuser: Connection) -> tuple[str, str, str]:
     """Return what the running server says: PostgreSQL's version, TimescaleDB's version and its edition."""
     with _session(superuser) as cursor:
-        cursor.execute(
+        version, extension, edition = one_row(
+            cursor,
             "select split_part(current_setting('server_version'), ' ', 1), "
             "(select extversion from pg_extension where extname = 'timescaledb'), "
-            "current_setting('timescaledb.license')"
+            "current_setting('timescaledb.license')",
         )
-        version, extension, edition = cursor.fetchone()
     return version, extension, edition
 
 

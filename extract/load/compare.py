@@ -173,19 +173,21 @@ def _with_marks(answer: Answer, new: Mask, changed: Mask) -> Answer:
     fetches = []
     for fetch in answer.fetches:
         inside = (ticks >= fetch.start_ms) & (ticks < fetch.end_ms)
-        counts = {"new_rows": int((new & inside).sum()), "changed_rows": int((changed & inside).sum())}
-        fetches.append(replace(fetch, **counts))
+        new_rows, changed_rows = (int((marks & inside).sum()) for marks in (new, changed))
+        fetches.append(replace(fetch, new_rows=new_rows, changed_rows=changed_rows))
     return replace(answer, fetches=tuple(fetches), lands=new | changed)
 
 
 def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
     missing, lacking = (column.is_null().to_numpy() for column in (one, other))
     a, b = (column.to_numpy() for column in (one, other))  # null as NaN
-    return (missing == lacking) & ((a == b) | (np.isnan(a) & np.isnan(b)))
+    same: Mask = (missing == lacking) & ((a == b) | (np.isnan(a) & np.isnan(b)))
+    return same
 
 
 def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
-    return table["timestamp"].cast(pa.int64()).to_numpy()
+    ticks: npt.NDArray[np.int64] = table["timestamp"].cast(pa.int64()).to_numpy()
+    return ticks
 
 
 def _time(ms: int) -> datetime:

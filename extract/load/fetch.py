@@ -136,8 +136,8 @@ def _ask(
     while end > start:
         begin = start - early * window.resolution.step_ms
         chart, reply = client.chart(window.instrument, window.resolution, begin, end - 1)
-        first = chart.first_ms
-        empty = first is None or first >= end
+        first = end if chart.first_ms is None else chart.first_ms
+        empty = first >= end
         reached = start if empty or chart.rows < most_rows else max(first, start)
         kept = _between(chart.table, reached, end)
         if empty and fetches:  # nothing is older, so the reply before was not cut
@@ -150,7 +150,8 @@ def _ask(
 
 
 def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
-    return table["timestamp"].cast(pa.int64()).to_numpy()
+    ticks: npt.NDArray[np.int64] = table["timestamp"].cast(pa.int64()).to_numpy()
+    return ticks
 
 
 def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:

@@ -282,7 +282,8 @@ class _Run:
         ended = [
             one
             for one in self.instruments.values()
-            if one.ended_ms not in (None, known.get(one.name))
+            if one.ended_ms is not None
+            and one.ended_ms != known.get(one.name)
             and is_settled(one.ended_ms, self.now_ms)
             and self._is_at(one.name, one.ended_ms)
         ]

@@ -106,4 +106,5 @@ def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
 
 def loaded_source(state: Mapping[str, Any]) -> str | None:
     """Return who answered so far: live, testnet or simulator; None before the first load."""
-    return state.get("sources", {}).get(SOURCE, {}).get("source")
+    source: str | None = state.get("sources", {}).get(SOURCE, {}).get("source")
+    return source

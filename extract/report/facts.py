@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -154,8 +154,8 @@ def rows(opened: PgConnection, query: str, values: dict[str, Any] | None = None)
 
 
 def _covered(*row: Any) -> Covered:
-    *figures, checked_at, size = row
-    return Covered(*figures, checked_at and checked_at.replace(microsecond=0), size)
+    covered = Covered(*row)
+    return replace(covered, checked_at=covered.checked_at and covered.checked_at.replace(microsecond=0))
 
 
 def _reconciled(counted: list[tuple[Any, ...]]) -> list[Reconciled]:

@@ -95,7 +95,7 @@ def _write(opened: PgConnection, kind: Kind, writer: Any, *, header: bool) -> Fo
         cursor.execute(kind.query)
         rows: Iterator[Sequence[Any]] = iter(cursor)
         leading = next(rows, None)
-        names = [column.name for column in cursor.description]
+        names = [column.name for column in cursor.description or ()]
         if header:
             writer.writerow(names[: kind.columns])
         count, first = 0, []

@@ -86,4 +86,5 @@ def _plotly() -> str:
     from plotly.offline import get_plotlyjs  # noqa: PLC0415  # only the report pays for it
 
     # a browser hashes a script with its line ends made one character
-    return get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    script: str = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    return script

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from extract.errors import UsageError
 
@@ -49,7 +50,7 @@ class Clock:
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
 
-def parse_ms(text: str | int, what: str = "time") -> int:
+def parse_ms(text: Any, what: str = "time") -> int:
     """Return ms since the epoch for an ISO date or time (UTC where no zone is given) or a number of ms.
 
     Raises UsageError, naming `what`, for anything else.

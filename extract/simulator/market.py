@@ -203,8 +203,8 @@ def _path(minutes: _Minutes, number: Ints) -> Floats:
 def _grid(price: Floats, tick_size: float) -> Floats:
     """Return prices rounded to the tick grid, each the double nearest to its decimal value."""
     tick = Decimal(repr(tick_size))
-    scale = 10 ** max(0, -int(tick.as_tuple().exponent))
-    steps = np.maximum(np.rint(price / tick_size), 1)
+    scale: int = 10 ** max(0, -int(tick.as_tuple().exponent))
+    steps: Floats = np.maximum(np.rint(price / tick_size), 1)
     return steps * float(tick * scale) / scale
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from extract.simulator.candles import HOUR_MS, VALUES, Candles, Floats, Ints
@@ -83,13 +84,14 @@ def chart_order(rows: int) -> tuple[str, ...]:
 
 
 def _mixed(values: Floats, ticks: Ints, salt: str) -> list[Any]:
-    numbers = values.astype(object)
+    numbers: npt.NDArray[np.object_] = values.astype(object)
     whole = (values == np.rint(values)) & (np.abs(values) < _WHOLE_LIMIT)
     whole &= uniform(salt, ticks // HOUR_MS) < 0.5
     numbers[whole] = values[whole].astype(np.int64)
     for index in np.flatnonzero(~np.isfinite(values)).tolist():
         numbers[index] = raw("NaN" if np.isnan(values[index]) else "-1e400" if values[index] < 0 else "1e400")
-    return numbers.tolist()
+    mixed: list[Any] = numbers.tolist()
+    return mixed
 
 
 def raw(text: str | bytes) -> orjson.Fragment:

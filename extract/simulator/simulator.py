@@ -156,9 +156,10 @@ class Simulator:
             raise invalid("instrument_name", "instrument not found")
         if asked.resolution not in RESOLUTIONS:
             raise invalid("resolution", "unsupported resolution")
-        for name, value in (("start_timestamp", asked.start_ms), ("end_timestamp", asked.end_ms)):
-            if value is None:
-                raise invalid(name, "value must be an integer")
+        if asked.start_ms is None:
+            raise invalid("start_timestamp", "value must be an integer")
+        if asked.end_ms is None:
+            raise invalid("end_timestamp", "value must be an integer")
         view = self.view()
         ready = self._ready(exchange, view)
         if ready:

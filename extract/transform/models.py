@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from extract.core.names import is_all, with_suggestions
 from extract.core.ranges import Interval
 from extract.core.resolution import Resolution, parse_resolution
-from extract.database.connection import Connection
+from extract.database.connection import Connection, one_row
 from extract.errors import UsageError
 from extract.transform.runner import expecting_models
 
@@ -52,7 +53,8 @@ def read_source(database: Connection) -> str | None:
     Raises:
         PerpsError: the raw tables are not there yet.
     """
-    return _value(database, SOURCE)
+    source: str | None = _value(database, SOURCE)
+    return source
 
 
 def read_histories(database: Connection, resolution: Resolution) -> dict[str, Interval]:
@@ -85,7 +87,6 @@ def pick(histories: dict[str, Interval], names: Sequence[str]) -> dict[str, Inte
     return {name: histories[name] for name in names}
 
 
-def _value(database: Connection, query: str) -> str | None:
+def _value(database: Connection, query: str) -> Any:
     with expecting_models(), database.reading() as cursor:
-        cursor.execute(query)
-        return cursor.fetchone()[0]
+        return one_row(cursor, query)[0]
