@@ -14,7 +14,7 @@ help:
 	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
 	@echo "make bench-quick  the same at small sizes, to see that it runs"
 	@echo "make fuzz     replies, windows and upserts at random, MINUTES=5"
-	@echo "make lint     ruff check, ruff format --check, import-linter, dbt parse, sqlfluff"
+	@echo "make lint     ruff check, ruff format --check, mypy, import-linter, dbt parse, sqlfluff"
 	@echo "make audit    bandit over the code, pip-audit over constraints.txt (asks a service for known vulnerabilities)"
 
 install: .venv/installed profiles.yml
@@ -44,6 +44,7 @@ soak: install
 lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/dbt --quiet parse --no-partial-parse --target-path target/lint
 	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models dbt_project/tests dbt_project/queries
@@ -85,4 +86,4 @@ constraints:
 	@touch .venv/installed
 
 clean:
-	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis
