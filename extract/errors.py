@@ -14,3 +14,16 @@ class UsageError(PerpsError):
     """A command that cannot be carried out as typed; the exit code is 2."""
 
     exit_code = 2
+
+
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interrupt that an error came of, None if there was none.
+
+    A signal may come anywhere, also where the clean-up of a library then fails in its own way.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, KeyboardInterrupt):
+            return found
+        found = found.__cause__ or found.__context__
+    return None

@@ -15,7 +15,7 @@ from extract.cli.arguments import build_parser
 from extract.cli.ending import SAID, endable, exit_code
 from extract.core.messages import LineFormatter, one_line
 from extract.embedded.files import make_folder
-from extract.errors import PerpsError
+from extract.errors import PerpsError, interrupt_behind
 from extract.load.own_settings import shut_out
 from extract.settings import Settings, read_settings
 
@@ -39,20 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module, _, name = args.run.partition(":")
             command = getattr(importlib.import_module(f"extract.cli.{module}"), name)
             return int(command(args, settings))
-    except PerpsError as error:
+    except BrokenPipeError:
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        return _fail(error)
+
+
+def _fail(error: BaseException) -> int:
+    """Say in one line why a command ended, and return its exit code."""
+    if told := interrupt_behind(error):
+        print(SAID, file=sys.stderr)
+        return exit_code(told)
+    if isinstance(error, PerpsError):
         log.error("%s", error, extra={"shown": True})
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt as told:
-        print(SAID, file=sys.stderr)
-        return exit_code(told)
-    except BrokenPipeError:
-        return 1
-    except Exception as error:
-        log.exception("unexpected failure", extra={"shown": True})
-        reason = one_line(str(error))[:300]
-        print(f"error: unexpected {type(error).__name__}: {reason}; the log has the rest", file=sys.stderr)
-        return 1
+    log.error("unexpected failure", exc_info=error, extra={"shown": True})
+    reason = one_line(str(error))[:300]
+    print(f"error: unexpected {type(error).__name__}: {reason}; the log has the rest", file=sys.stderr)
+    return 1
 
 
 def start_logging(settings: Settings, *, verbose: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""One run of the dlt pipeline: plan, fetch ahead, and land load packages one after the other."""
+"""What can be loaded: an explicit range, what is new, holes, ranges of another resolution."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from extract.database.connection import Connection
 from extract.database.locks import run_lock
 from extract.database.privileges import check_server
 from extract.deribit.client import DeribitClient
-from extract.deribit.instruments import Instrument, Listed
-from extract.load.compare import mark
-from extract.load.fetch import Answer, Prefetcher, answer
-from extract.load.lifetimes import find_delisted, find_first_days, is_settled
-from extract.load.package import Packages, one_line_errors, open_pipeline
+from extract.deribit.instruments import Instrument
+from extract.load.package import Packages, open_pipeline
 from extract.load.plan import (
     DEFAULT_LOOKBACK,
     DEFAULT_PACKAGE,
     Cursor,
     Window,
-    packages,
     plan_history,
     plan_range,
     plan_repair,
@@ -33,15 +29,9 @@ from extract.load.plan import (
 )
 from extract.load.progress import RunProgress, Silent
 from extract.load.result import Outcome, raise_incomplete
-from extract.load.selection import check_source, choose, expect_closed, expect_known, why_nothing
-from extract.load.source import deribit
-from extract.load.state import (
-    ended_instruments,
-    landed_ranges,
-    loaded_instruments,
-    loaded_source,
-    read_cursor,
-)
+from extract.load.run import Run
+from extract.load.selection import check_source, expect_closed, why_nothing
+from extract.load.state import loaded_instruments, loaded_source
 
 Planner = Callable[[Instrument, Cursor, int], list[Window]]
 
@@ -175,7 +165,7 @@ class Loader:
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_source(loaded_source(pipeline.state), clock.source)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
-                run = _Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
+                run = Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
                 windows = [
                     window
                     for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)
@@ -186,118 +176,3 @@ class Loader:
             cleaning.prune(locked)
         raise_incomplete(run.outcome)
         return run.outcome
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run under way: what it works with, and what it has done so far."""
-
-    loader: Loader
-    packages: Packages
-    exchange: Listed
-    resolution: Resolution
-    now_ms: int
-    outcome: Outcome = field(default_factory=Outcome)
-    instruments: dict[str, Instrument] = field(default_factory=dict)
-
-    def cursor(self, name: str) -> Cursor:
-        """Return where an instrument stands."""
-        return read_cursor(self.packages.pipeline.state, name, self.resolution)
-
-    def end_of(self, instrument: Instrument) -> int:
-        """Return until when an instrument has candles, UTC ms."""
-        return min(self.now_ms, instrument.ended_ms or self.now_ms)
-
-    def find(
-        self,
-        names: Sequence[str],
-        loaded: Sequence[str],
-        reaches: Callable[[Instrument, Cursor], bool],
-        *,
-        leaves_ended: bool,
-    ) -> list[Instrument]:
-        """Return the instruments of the run, since when and until when Deribit has candles of them.
-
-        Args:
-            names: as typed.
-            loaded: what earlier runs loaded.
-            reaches: whether candles from before a listing are wanted.
-            leaves_ended: whether delisted perpetuals that are known to be whole are left as they are.
-
-        Raises:
-            UsageError: a name is not known, or there is none.
-        """
-        chosen, absent = choose(names, self.exchange.perpetuals, loaded)
-        refused = self.exchange.refused
-        self.outcome.refused += [refused[name] for name in refused if is_all(names) or name in absent]
-        left = [name for name in absent if leaves_ended and self._has_ended(name)]
-        early = [one for one in chosen if reaches(one, self.cursor(one.name))]
-        first_days = find_first_days(self.loader.client, early)
-        asked = [name for name in absent if name not in refused and name not in left]
-        delisted = find_delisted(self.loader.client, asked, self.resolution, self.now_ms)
-        expect_known(
-            [name for name in delisted.unknown if name not in loaded],
-            [one.name for one in self.exchange.perpetuals],
-        )
-        self.outcome.unlisted += sorted([*left, *delisted.unknown])
-        self.outcome.delisted |= {one.name: one.ended_ms or 0 for one in delisted.found}
-        self.outcome.failed += [*first_days.failed, *delisted.failed]
-        self.outcome.planned += len(self.outcome.failed)
-        found = [*(one for one in chosen if one not in early), *first_days.found, *delisted.found]
-        self.instruments.update({one.name: one for one in found})
-        return found
-
-    def _has_ended(self, name: str) -> bool:
-        ended_ms = ended_instruments(self.packages.pipeline.state).get(name)
-        return ended_ms is not None and self._is_at(name, ended_ms)
-
-    def _is_at(self, name: str, end_ms: int) -> bool:
-        """Tell whether all candles of an instrument up to a time have landed, as far as its cursor knows."""
-        cursor = self.cursor(name)
-        return (cursor.last_ms or 0) + self.resolution.step_ms >= end_ms and not cursor.owed
-
-    def land(self, windows: Sequence[Window]) -> None:
-        """Fetch and land windows, package by package."""
-        progress = self.loader.progress
-        # by time, so that a package of several instruments fills chunks of its own
-        windows = sorted(windows, key=lambda window: window.start_ms)
-        self.outcome.planned += len(windows)
-        progress.planned(len(windows))
-        with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
-            for package in packages(windows, self.loader.package_candles):
-                answers = self._marked(prefetcher.take(len(package)))
-                sent = sum(answered.landing for answered in answers)
-                self.outcome.add(answers)  # a package that does not land ends the run with an error
-                listed, lookback = self.exchange.perpetuals, self.loader.lookback
-                source = deribit(answers, listed, self.now_ms, lookback)
-                answers.clear()  # so that the source alone holds the candles, and lets go of them
-                within = min(window.start_ms for window in package), max(window.end_ms for window in package)
-                self.packages.land(source, sent, within)
-                progress.landed(sent)
-                self.loader.landed(sent)
-
-    def land_ends(self) -> None:
-        """Land when delisted perpetuals ended, once all of them is there, so that updates leave them."""
-        known = ended_instruments(self.packages.pipeline.state)
-        ended = [
-            one
-            for one in self.instruments.values()
-            if one.ended_ms is not None
-            and one.ended_ms != known.get(one.name)
-            and is_settled(one.ended_ms, self.now_ms)
-            and self._is_at(one.name, one.ended_ms)
-        ]
-        if ended:
-            listed = [*self.exchange.perpetuals, *ended]
-            self.packages.land(deribit([], listed, self.now_ms, self.loader.lookback), 0, (0, 0))
-            self.loader.landed(0)
-
-    def _marked(self, answers: Sequence[Answer]) -> list[Answer]:
-        state, resolution = self.packages.pipeline.state, answers[0].window.resolution
-        with one_line_errors("compare candles with those landed before"):
-            return mark(answers, landed_ranges(state, resolution), self.packages.locked)
-
-    def _fetch(self, window: Window) -> Answer:
-        answered = answer(self.loader.client, window, self.instruments[window.instrument].created_ms)
-        self.loader.progress.fetched(answered.candles.num_rows)
-        return answered

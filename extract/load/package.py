@@ -28,7 +28,7 @@ from extract.core.ranges import Interval
 from extract.database import cleaning, raw_tables
 from extract.database.connection import PATIENCE, Connection
 from extract.database.locks import expect_lock
-from extract.errors import PerpsError
+from extract.errors import PerpsError, interrupt_behind
 from extract.load.own_settings import dlt_settings
 from extract.load.state import SOURCE
 
@@ -177,9 +177,9 @@ def one_line_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (DltException, psycopg2.Error) as error:
+        if told := interrupt_behind(error):
+            raise told from None
         cause = root_cause(error)
-        if isinstance(cause, KeyboardInterrupt):
-            raise cause from None
         log.exception("could not %s", doing)
         reason = " ".join(str(cause).split())[:300]
         raise PerpsError(

@@ -11,8 +11,8 @@ from extract.deribit.errors import TransientError
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
 from extract.load.fetch import Answer
-from extract.load.loader import check_source, choose
 from extract.load.plan import Cursor, Window
+from extract.load.selection import check_source, choose
 from extract.load.state import EPOCH, loaded_instruments, owed_after, read_cursor
 
 ONE, DAY = RESOLUTIONS["1"], RESOLUTIONS["1D"]

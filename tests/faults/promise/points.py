@@ -21,9 +21,9 @@ import psycopg2
 STATEMENT = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
 POINTS: Mapping[str, Mapping[str, str]] = {
     "fetch": {
-        "window": "extract.load.loader:answer",
-        "plan": "extract.load.loader:read_cursor",
-        "compare": "extract.load.loader:mark",
+        "window": "extract.load.run:answer",
+        "plan": "extract.load.run:read_cursor",
+        "compare": "extract.load.run:mark",
         "state": "dlt.pipeline.pipeline:Pipeline.sync_destination",
         "sweep": "extract.database.cleaning:sweep",
         "swept": "extract.database.cleaning:_delete",
