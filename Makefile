@@ -1,10 +1,10 @@
 # Each target installs what it needs first. Nothing outside this folder is touched but the folders that
-# PERPS_HOME and PERPS_CACHE name (see README).
+# PERPS_HOME and PERPS_CACHE name (see docs/settings.md).
 PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak fuzz lint audit bench bench-quick readme constraints clean
+.PHONY: help install demo test soak fuzz lint audit bench bench-quick docs constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
@@ -74,9 +74,9 @@ fuzz: install
 	@$(BIN)/python -m tests.fuzz $(MINUTES)
 	@FUZZ_EXAMPLES=$$(($(MINUTES) * 500)) FUZZ_SEQUENCES=$(MINUTES) $(BIN)/pytest --quiet -p no:cacheprovider --timeout 0 tests/fuzz
 
-# After a change of the command line: the README's blocks of --help.
-readme: install
-	@$(BIN)/python -m tests.readme
+# After a change of the command line or of a query: the blocks of both in docs.
+docs: install
+	@$(BIN)/python -m tests.docs
 
 # After a change of pyproject.toml: the newest versions that its bounds allow, without addresses.
 constraints:

@@ -106,7 +106,7 @@ def ours_to_move(settings: Settings, action: str) -> Cluster:
     if settings.server and not settings.embeds:
         raise PerpsError(
             f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
-            "pg_dump or pg_restore, see README, moving to another server"
+            "pg_dump or pg_restore, see docs/moving.md"
         )
     return cluster(settings)
 
@@ -171,6 +171,6 @@ def describe_edition(edition: str | None) -> str:
     """
     known = {
         "apache": "Apache edition: no columnstore, tables stay as rows; everything else is the same",
-        "timescale": "Community edition: perps run compresses chunks that are a week old, see README",
+        "timescale": "Community edition: perps run compresses chunks that are a week old",
     }
     return known.get(edition or "", "edition of TimescaleDB unknown")

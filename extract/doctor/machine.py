@@ -17,8 +17,8 @@ from extract.settings import DEFAULT_BURST, DEFAULT_RATE, Settings
 PACKAGE = "deribit-perps"
 SHOWN = ("dlt", "dbt-core", "psycopg2-binary", "pyarrow")
 LITTLE, TOO_LITTLE = 2e9, 2e8
-"""Bytes: BTC and ETH since listing take 2.5 GB as rows and 0.35 GB compressed (README); 500,000 candles under
-way, the largest package unless told otherwise, take below 0.1 GB."""
+"""Bytes: BTC and ETH since listing take 2.5 GB as rows and 0.35 GB compressed (docs/performance.md); 500,000
+candles under way, the largest package unless told otherwise, take below 0.1 GB."""
 
 
 def machine_checks(settings: Settings) -> Mapping[str, Callable[[], Line]]:

@@ -1,4 +1,4 @@
-"""The README's blocks of `--help` and of queries: what they must say; as a program: a README that says it."""
+"""The blocks of `--help` and of queries in docs/: what they must say; as a program: pages that say it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from unittest.mock import patch
 
 from extract.cli.arguments import build_parser
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-QUERIES = README.parent / "dbt_project" / "queries"
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+PAGES = (DOCS / "commands.md", DOCS / "sql.md")
+QUERIES = PROJECT / "dbt_project" / "queries"
 SHOWN = re.compile(
-    r"(<!-- the queries of dbt_project/queries: make readme -->\n).*(<!-- end of the queries -->)", re.S
+    r"(<!-- the queries of dbt_project/queries: make docs -->\n).*(<!-- end of the queries -->)", re.S
 )
-MARK = re.compile(r"(<!-- tests/unit/test_readme.py keeps .*? -->\n).*\Z", re.S)
+MARK = re.compile(r"(<!-- tests/unit/test_docs.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
     *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "doctor"),
     *("report", "instruments", "dbt", "simulate"),
@@ -60,11 +62,12 @@ def query_blocks() -> str:
     return "\n".join(shown)
 
 
-def rendered(readme: str) -> str:
-    """Return a README whose queries and last section are true."""
-    with_queries = SHOWN.sub(lambda found: f"{found[1]}\n{query_blocks()}\n{found[2]}", readme)
+def rendered(page: str) -> str:
+    """Return a page whose queries, or blocks of help, are true."""
+    with_queries = SHOWN.sub(lambda found: f"{found[1]}\n{query_blocks()}\n{found[2]}", page)
     return MARK.sub(lambda found: f"{found[1]}\n{blocks()}", with_queries)
 
 
 if __name__ == "__main__":
-    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
