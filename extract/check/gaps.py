@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection, one_row
@@ -97,7 +97,7 @@ class Gap:
             return 0
         return self.asked_ms + ASK_AGAIN_AFTER_MS
 
-    def hole(self, resolution: Resolution) -> Interval:
+    def hole(self, resolution: Resolution) -> TimeRange:
         """Return the missing bucket opens, end exclusive."""
         return self.last_ms + resolution.step_ms, self.next_ms
 

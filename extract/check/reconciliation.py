@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import RESOLUTIONS, Resolution, parse_resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection
@@ -84,8 +84,8 @@ def parse_coarser(text: str, base: Resolution) -> Resolution:
 
 
 def bars_to_ask(
-    histories: Mapping[str, Interval], wanted: Interval, resolution: Resolution
-) -> dict[str, Interval]:
+    histories: Mapping[str, TimeRange], wanted: TimeRange, resolution: Resolution
+) -> dict[str, TimeRange]:
     """Return per instrument the bucket opens to ask for: the part of the wanted range that the table has.
 
     Args:
@@ -119,7 +119,7 @@ def count_buckets(buckets: Sequence[Bucket]) -> str:
 
 
 def read_buckets(
-    database: Connection, asked: Mapping[str, Interval], resolution: Resolution
+    database: Connection, asked: Mapping[str, TimeRange], resolution: Resolution
 ) -> dict[str, list[Bucket]]:
     """Return per instrument what dbt compared in a range, by time.
 

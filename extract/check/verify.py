@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from psycopg2.extensions import connection as PgConnection
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.database.connection import Connection
@@ -96,7 +96,7 @@ class Checked:
 
 
 def draw_windows(
-    histories: Mapping[str, Interval], resolution: Resolution, now_ms: int, count: int, seed: int
+    histories: Mapping[str, TimeRange], resolution: Resolution, now_ms: int, count: int, seed: int
 ) -> list[Window]:
     """Return `count` windows of all histories, drawn without repeats; fewer when there are no more.
 
@@ -114,12 +114,12 @@ def draw_windows(
     return sorted(drawn)
 
 
-def cut_histories(histories: Mapping[str, Interval], resolution: Resolution, now_ms: int) -> list[Window]:
+def cut_histories(histories: Mapping[str, TimeRange], resolution: Resolution, now_ms: int) -> list[Window]:
     """Return windows of at most 5,000 candles that cover the closed candles of the histories once."""
     return [
         window
-        for name, interval in sorted(histories.items())
-        for window in plan_history(name, resolution, Cursor(), now_ms, interval)
+        for name, history in sorted(histories.items())
+        for window in plan_history(name, resolution, Cursor(), now_ms, history)
     ]
 
 

@@ -11,7 +11,7 @@ from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coars
 from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.cli.loading import loading
 from extract.cli.shared import client, database, split_names, waiting
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time, parse_range
 from extract.errors import PerpsError, UsageError
@@ -54,10 +54,10 @@ def verify(args: argparse.Namespace, settings: Settings) -> int:
 
 def _typed_ranges(
     args: argparse.Namespace,
-    histories: Mapping[str, Interval],
+    histories: Mapping[str, TimeRange],
     listed: Mapping[str, int],
     resolution: Resolution,
-) -> dict[str, Interval]:
+) -> dict[str, TimeRange]:
     """Return what --start and --end say, and the table's own bounds where they say nothing.
 
     What is no longer listed goes on with flat candles, so that the table's end is its end.

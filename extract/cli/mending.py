@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
 from extract.cli.loading import loading
 from extract.cli.shared import database
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.load.loader import Loader
@@ -69,7 +69,7 @@ def _split(gaps: Iterable[Gap], now_ms: int, *, again: bool) -> tuple[list[Gap],
 
 
 def _ask(loader: Loader, gaps: list[Gap], resolution: Resolution) -> bool:
-    holes: dict[str, list[Interval]] = {}
+    holes: dict[str, list[TimeRange]] = {}
     for gap in gaps:
         holes.setdefault(gap.instrument, []).append(gap.hole(resolution))
     outcome = loader.repair(holes, resolution)

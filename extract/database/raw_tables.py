@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.times import format_time
 from extract.database.connection import one_row
 from extract.errors import PerpsError
@@ -125,7 +125,7 @@ def summarize(opened: PgConnection) -> None:
         log.warning("could not summarize the index of the raw candles", exc_info=True)
 
 
-def candles_in_load(opened: PgConnection, load_id: str, within: Interval) -> int:
+def candles_in_load(opened: PgConnection, load_id: str, within: TimeRange) -> int:
     """Return how many raw candles a load has in the database.
 
     Args:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as PgConnection
 from pyarrow import csv
 
-from extract.core.ranges import Interval, intersect, merge
+from extract.core.ranges import TimeRange, intersect, merge
 from extract.core.resolution import DAY_MS, Resolution
 from extract.database.raw_tables import exists
 from extract.deribit.candles import SCHEMA, VALUES
@@ -52,7 +52,7 @@ where resolution = %(resolution)s
 
 
 def mark(
-    answers: Sequence[Answer], landed: Mapping[str, Sequence[Interval]], opened: PgConnection
+    answers: Sequence[Answer], landed: Mapping[str, Sequence[TimeRange]], opened: PgConnection
 ) -> list[Answer]:
     """Return a package's answers with what of them is to be landed, see `Answer.lands` and `Fetch`.
 
@@ -114,13 +114,13 @@ def told_last(answers: Sequence[Answer]) -> list[Mask]:
     return takes
 
 
-def islands(spans: Iterable[Interval]) -> list[Interval]:
-    """Return the fewest intervals that hold all the others and leave out what lies far between them."""
+def islands(spans: Iterable[TimeRange]) -> list[TimeRange]:
+    """Return the fewest ranges that hold all the others and leave out what lies far between them."""
     return [(start, end - FAR_MS) for start, end in merge((start, end + FAR_MS) for start, end in spans)]
 
 
 def read_newest(
-    opened: PgConnection, resolution: Resolution, spans: Mapping[str, Sequence[Interval]]
+    opened: PgConnection, resolution: Resolution, spans: Mapping[str, Sequence[TimeRange]]
 ) -> dict[str, pa.Table]:
     """Return per instrument the newest version of each candle in complete loads, ascending, as in `SCHEMA`.
 
@@ -159,8 +159,8 @@ def read_newest(
     return {name: candles.filter(pc.equal(table["instrument"], name)) for name in spans}
 
 
-def _by_instrument(answers: Sequence[Answer]) -> dict[str, list[Interval]]:
-    windows: dict[str, list[Interval]] = {}
+def _by_instrument(answers: Sequence[Answer]) -> dict[str, list[TimeRange]]:
+    windows: dict[str, list[TimeRange]] = {}
     for answer in answers:
         if answer.candles.num_rows:
             window = answer.window
@@ -194,6 +194,6 @@ def _time(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-def _multirange(spans: Sequence[Interval]) -> str:
+def _multirange(spans: Sequence[TimeRange]) -> str:
     ranges = (f"[{_time(start).isoformat()},{_time(end).isoformat()})" for start, end in spans)
     return f"{{{','.join(ranges)}}}"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.deribit.candles import SCHEMA
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import DeribitError, PermanentError
@@ -114,7 +114,7 @@ class _Asked:
 
 
 def _ask(
-    client: DeribitClient, window: Window, interval: Interval, early: int = 1, most_rows: int = 0
+    client: DeribitClient, window: Window, wanted: TimeRange, early: int = 1, most_rows: int = 0
 ) -> _Asked:
     """Ask for a range until a reply reaches its start.
 
@@ -126,11 +126,11 @@ def _ask(
     Args:
         client: whom to ask.
         window: names instrument and resolution.
-        interval: bucket opens, end exclusive, UTC ms.
+        wanted: bucket opens, end exclusive, UTC ms.
         early: how many buckets early.
         most_rows: rows of the longest reply so far.
     """
-    start, end = interval
+    start, end = wanted
     tables: list[pa.Table] = []
     fetches: list[Fetch] = []
     while end > start:
@@ -160,9 +160,9 @@ def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
     return table.slice(first, end - first)
 
 
-def _inside(table: pa.Table, intervals: Sequence[Interval]) -> pa.Table:
-    """Return the rows whose tick lies in one of the ascending intervals."""
-    parts = [_between(table, start, end) for start, end in intervals]
+def _inside(table: pa.Table, ranges: Sequence[TimeRange]) -> pa.Table:
+    """Return the rows whose tick lies in one of the ascending ranges."""
+    parts = [_between(table, start, end) for start, end in ranges]
     return pa.concat_tables([table.slice(0, 0), *parts])
 
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 
 SHIFT = 3
 """Buckets by which a second ask is shifted: how far it reaches beyond the holes, and begins before."""
 
 
-def find_holes(ticks: ArrayLike, asked: Interval, resolution: Resolution) -> list[Interval]:
-    """Return the runs of buckets without a candle, as intervals [start, end) that begin at a bucket open.
+def find_holes(ticks: ArrayLike, asked: TimeRange, resolution: Resolution) -> list[TimeRange]:
+    """Return the runs of buckets without a candle, as ranges [start, end) that begin at a bucket open.
 
     Distances between ticks decide, because nobody knows where buckets of 180 and 360 minutes open. Where the
     grid is known a tick off it stands for the bucket that it lies in.
@@ -41,8 +41,8 @@ def find_holes(ticks: ArrayLike, asked: Interval, resolution: Resolution) -> lis
 
 
 def plan_second_ask(
-    holes: Sequence[Interval], window: Interval, asked: Collection[Interval], resolution: Resolution
-) -> list[Interval]:
+    holes: Sequence[TimeRange], window: TimeRange, asked: Collection[TimeRange], resolution: Resolution
+) -> list[TimeRange]:
     """Return the range that asks for all holes again, in two halves where it was asked as a whole before.
 
     It stays inside the window: what an answer speaks for must be what is landed of it. A window of a single

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from extract.core.names import is_all
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.database import cleaning, raw_tables
 from extract.database.connection import Connection
@@ -61,7 +61,7 @@ class Loader:
     wait_s: float = 0
     landed: Callable[[int], None] = lambda _candles: None
 
-    def backfill(self, names: Sequence[str], resolution: Resolution, wanted: Interval) -> Outcome:
+    def backfill(self, names: Sequence[str], resolution: Resolution, wanted: TimeRange) -> Outcome:
         """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.
 
         Args:
@@ -111,7 +111,7 @@ class Loader:
 
         return self._run(names, resolution, plan, reaches, leaves_ended=not names or is_all(names))
 
-    def repair(self, holes: Mapping[str, Sequence[Interval]], resolution: Resolution) -> Outcome:
+    def repair(self, holes: Mapping[str, Sequence[TimeRange]], resolution: Resolution) -> Outcome:
         """Ask again for holes in the table. See `plan_repair`.
 
         Args:
@@ -129,7 +129,7 @@ class Loader:
         return self._run(list(holes), resolution, plan)
 
     def history(
-        self, ranges: Mapping[str, Interval], resolution: Resolution, loaded_at: Resolution
+        self, ranges: Mapping[str, TimeRange], resolution: Resolution, loaded_at: Resolution
     ) -> Outcome:
         """Land ranges at another resolution beside what is loaded, without a cursor. See `plan_history`.
 

@@ -24,7 +24,7 @@ from dlt.destinations import postgres
 from psycopg2.extensions import connection as PgConnection
 
 from extract.core.advice import advice
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.database import cleaning, raw_tables
 from extract.database.connection import PATIENCE, Connection
 from extract.database.locks import expect_lock
@@ -110,7 +110,7 @@ class Packages:
     locked: PgConnection
     prepared: bool = False
 
-    def land(self, source: Any, sent: int, within: Interval) -> None:
+    def land(self, source: Any, sent: int, within: TimeRange) -> None:
         """Land one package, and make sure that the database holds every candle of it.
 
         Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from extract.core.ranges import Interval, merge, subtract
+from extract.core.ranges import TimeRange, merge, subtract
 from extract.core.resolution import DAY_MS, Resolution
 
 BUCKETS_PER_WINDOW = 5_000
@@ -50,7 +50,7 @@ class Cursor:
     """
 
     last_ms: int | None = None
-    owed: tuple[Interval, ...] = ()
+    owed: tuple[TimeRange, ...] = ()
 
 
 def plan_update(
@@ -80,7 +80,7 @@ def plan_update(
         start = cursor.owed[0][0]
     else:
         start = earliest
-    owed = [part for interval in cursor.owed for part in subtract([interval], [(start, end)])]
+    owed = [part for one in cursor.owed for part in subtract([one], [(start, end)])]
     return [
         *_windows(instrument, resolution, owed, forward=False),
         *_windows(instrument, resolution, [(start, end)], forward=True),
@@ -93,7 +93,7 @@ def plan_range(
     cursor: Cursor,
     listed_ms: int,
     now_ms: int,
-    wanted: Interval,
+    wanted: TimeRange,
 ) -> list[Window]:
     """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
 
@@ -125,7 +125,7 @@ def plan_range(
 
 
 def plan_repair(
-    instrument: str, resolution: Resolution, now_ms: int, holes: Sequence[Interval]
+    instrument: str, resolution: Resolution, now_ms: int, holes: Sequence[TimeRange]
 ) -> list[Window]:
     """Plan to ask again for holes, each widened by a bucket on both sides so that its edges are seen too.
 
@@ -145,7 +145,7 @@ def plan_repair(
 
 
 def plan_history(
-    instrument: str, resolution: Resolution, cursor: Cursor, now_ms: int, wanted: Interval
+    instrument: str, resolution: Resolution, cursor: Cursor, now_ms: int, wanted: TimeRange
 ) -> list[Window]:
     """Plan an explicit range and whatever is owed, all of it as history: no cursor is made or moved.
 
@@ -184,9 +184,9 @@ def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
 
 
 def _windows(
-    instrument: str, resolution: Resolution, intervals: Sequence[Interval], *, forward: bool
+    instrument: str, resolution: Resolution, ranges: Sequence[TimeRange], *, forward: bool
 ) -> Iterator[Window]:
     length = BUCKETS_PER_WINDOW * resolution.step_ms
-    for start, end in merge(intervals):
+    for start, end in merge(ranges):
         for at in range(start, end, length):
             yield Window(instrument, at, min(at + length, end), resolution, forward)

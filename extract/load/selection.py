@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from extract.core.names import KIND, is_all, with_suggestions
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.deribit.instruments import Instrument
@@ -47,7 +47,7 @@ def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
         )
 
 
-def expect_closed(wanted: Interval, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
+def expect_closed(wanted: TimeRange, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
     """Refuse a range none of whose candles is closed yet.
 
     Args:
@@ -67,7 +67,7 @@ def expect_closed(wanted: Interval, resolution: Resolution, end_ms: int, instrum
         )
 
 
-def why_nothing(wanted: Interval, instrument: Instrument) -> str | None:
+def why_nothing(wanted: TimeRange, instrument: Instrument) -> str | None:
     """Return why an instrument can have no candle in a range [start, end) in UTC ms, None if it can."""
     if wanted[1] <= instrument.created_ms:
         return f"deribit has no candle before {format_time(instrument.created_ms)}"

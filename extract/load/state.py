@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from extract.core.ranges import Interval, merge, subtract
+from extract.core.ranges import TimeRange, merge, subtract
 from extract.core.resolution import Resolution
 from extract.load.fetch import Answer
 from extract.load.plan import Cursor
@@ -25,35 +25,35 @@ def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, 
     """Return which windows are owed after these answers: without the answered, with the failed ones.
 
     Args:
-        owed: per `<instrument> <resolution>`, the intervals [start, end) owed before, UTC ms.
+        owed: per `<instrument> <resolution>`, the ranges [start, end) owed before, UTC ms.
         answers: a package's answers; a window that was given up unasked is owed like one that failed.
     """
-    after = {key: [tuple(interval) for interval in intervals] for key, intervals in owed.items()}
+    after = {key: [tuple(one) for one in ranges] for key, ranges in owed.items()}
     for answer in answers:
-        key, interval = _asked(answer)
+        key, one = _asked(answer)
         if answer.error is None:
-            after[key] = subtract(after.get(key, []), [interval])
+            after[key] = subtract(after.get(key, []), [one])
         else:
-            after[key] = merge([*after.get(key, []), interval])
-    return {key: [list(interval) for interval in intervals] for key, intervals in after.items() if intervals}
+            after[key] = merge([*after.get(key, []), one])
+    return {key: [list(one) for one in ranges] for key, ranges in after.items() if ranges}
 
 
 def landed_after(landed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
     """Return which times were landed after these answers. Elsewhere no candle can have been landed before.
 
     Args:
-        landed: per `<instrument> <resolution>`, the intervals [start, end) landed before, UTC ms.
+        landed: per `<instrument> <resolution>`, the ranges [start, end) landed before, UTC ms.
         answers: a package's answers.
     """
-    after = {key: [tuple(interval) for interval in intervals] for key, intervals in landed.items()}
+    after = {key: [tuple(one) for one in ranges] for key, ranges in landed.items()}
     for answer in answers:
         if answer.error is None:
-            key, interval = _asked(answer)
-            after.setdefault(key, []).append(interval)
-    return {key: [list(interval) for interval in merge(intervals)] for key, intervals in after.items()}
+            key, one = _asked(answer)
+            after.setdefault(key, []).append(one)
+    return {key: [list(one) for one in merge(ranges)] for key, ranges in after.items()}
 
 
-def _asked(answer: Answer) -> tuple[str, Interval]:
+def _asked(answer: Answer) -> tuple[str, TimeRange]:
     window = answer.window
     return owed_key(window.instrument, window.resolution), (window.start_ms, window.end_ms)
 
@@ -83,13 +83,13 @@ def loaded_instruments(state: Mapping[str, Any], resolution: Resolution) -> list
     return sorted({instrument for instrument, name in named if name == resolution.name})
 
 
-def landed_ranges(state: Mapping[str, Any], resolution: Resolution) -> dict[str, list[Interval]]:
+def landed_ranges(state: Mapping[str, Any], resolution: Resolution) -> dict[str, list[TimeRange]]:
     """Return per instrument which times [start, end) were landed at a resolution, UTC ms."""
     landed = state.get("sources", {}).get(SOURCE, {}).get("landed", {})
-    named = [(*key.rsplit(" ", 1), intervals) for key, intervals in landed.items()]
+    named = [(*key.rsplit(" ", 1), ranges) for key, ranges in landed.items()]
     return {
-        instrument: [(start, end) for start, end in intervals]
-        for instrument, name, intervals in named
+        instrument: [(start, end) for start, end in ranges]
+        for instrument, name, ranges in named
         if name == resolution.name
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from extract.core.names import is_all, with_suggestions
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution, parse_resolution
 from extract.database.connection import Connection, one_row
 from extract.errors import UsageError
@@ -57,7 +57,7 @@ def read_source(database: Connection) -> str | None:
     return source
 
 
-def read_histories(database: Connection, resolution: Resolution) -> dict[str, Interval]:
+def read_histories(database: Connection, resolution: Resolution) -> dict[str, TimeRange]:
     """Return per instrument of the table the bucket opens from its first candle to its last, end exclusive.
 
     Raises:
@@ -68,7 +68,7 @@ def read_histories(database: Connection, resolution: Resolution) -> dict[str, In
         return {name: (first, last + resolution.step_ms) for name, first, last in cursor.fetchall()}
 
 
-def pick(histories: dict[str, Interval], names: Sequence[str]) -> dict[str, Interval]:
+def pick(histories: dict[str, TimeRange], names: Sequence[str]) -> dict[str, TimeRange]:
     """Return the histories of the named instruments, of every one for none or `all`.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 
 Key = tuple[str, int]
 Values = tuple[Decimal, ...]
@@ -42,8 +42,8 @@ def wrong_cursor(
     started_ms: int,
     true_ticks: Iterable[int],
     landed: set[int],
-    owed: Sequence[Interval],
-    answered: Sequence[Interval],
+    owed: Sequence[TimeRange],
+    answered: Sequence[TimeRange],
 ) -> list[str]:
     """A cursor is never ahead of data: each candle from the first ask to it is landed, owed, or denied twice.
 
@@ -77,7 +77,7 @@ def unexcused(
     difference: Difference,
     started: Mapping[str, int],
     revised: set[Key],
-    gaps: Mapping[str, Sequence[Interval]],
+    gaps: Mapping[str, Sequence[TimeRange]],
     firsts: Mapping[str, int],
     deceived: bool,
 ) -> list[str]:

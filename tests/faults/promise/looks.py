@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dlt.common.versioned_state import decompress_state
 
-from extract.core.ranges import Interval
+from extract.core.ranges import TimeRange
 from extract.core.resolution import parse_resolution
 from extract.database.connection import Connection
 from extract.load.plan import Cursor
@@ -85,7 +85,7 @@ class Seen:
 
     cursors: Mapping[str, Cursor]
     landed: Mapping[str, set[int]]
-    answered: Mapping[str, list[Interval]]
+    answered: Mapping[str, list[TimeRange]]
     wrong_marks: list[str] = field(default_factory=list)
 
 
@@ -131,8 +131,8 @@ def read_table(database: Connection, schema: str = "public") -> tuple[Candles, i
     return held, len(found) - len(held)
 
 
-def read_gaps(database: Connection) -> dict[str, list[Interval]]:
-    gaps: dict[str, list[Interval]] = {}
+def read_gaps(database: Connection) -> dict[str, list[TimeRange]]:
+    gaps: dict[str, list[TimeRange]] = {}
     for name, start, end in rows(database, GAPS):
         gaps.setdefault(name, []).append((start, end))
     return gaps
