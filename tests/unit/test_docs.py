@@ -66,8 +66,7 @@ def test_every_link_leads_to_a_file_and_every_page_is_linked_from_the_readme():
     for page in (
         PROJECT / "README.md",
         *DOCS.glob("*.md"),
-        PROJECT / "DECISIONS.md",
-        PROJECT / "CHANGELOG.md",
+        *(PROJECT / name for name in ("CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md")),
     ):
         for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if target and not target.startswith("https://"):
