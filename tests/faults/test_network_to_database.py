@@ -60,7 +60,7 @@ def test_a_copy_that_breaks_off_is_begun_again_by_the_same_run(flow: Flow):
     flow.recover("network", "connection of the copy reset", BUILD)
 
 
-IMPATIENT = "from extract import watch; watch.EVERY_S, watch.PATIENCE_S = 0.2, 1.0"
+IMPATIENT = "from extract.database import watchdog; watchdog.EVERY_S, watchdog.PATIENCE_S = 0.2, 1.0"
 
 
 def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: Flow):

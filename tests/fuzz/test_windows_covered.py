@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.core.ranges import subtract
+from extract.core.ranges import merge, subtract
 from extract.core.resolution import RESOLUTIONS, Resolution
 from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
@@ -88,7 +88,7 @@ def cases(draw: st.DrawFn) -> Case:
         Server(ticks, draw(st.integers(2, 14))),
         listed,
         now,
-        Cursor(last, tuple(plan.merge(owed))),
+        Cursor(last, tuple(merge(owed))),
         (start, start + length),
         draw(st.integers(0, 8)),
     )
@@ -108,7 +108,7 @@ def brought(case: Case, plan: list[Window]) -> list[int]:
     found: list[int] = []
     for window in plan:
         answered = answer(case.server, window, case.listed_ms)
-        spoken_for = plan.merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
+        spoken_for = merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
         assert spoken_for == [(window.start_ms, window.end_ms)]
         ticks = answered.candles["timestamp"].cast("int64").to_pylist()
         assert ticks == sorted(ticks)
