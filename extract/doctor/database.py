@@ -15,7 +15,7 @@ from extract.database.connection import Connection, DatabaseError, one_row
 from extract.database.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
 from extract.database.privileges import Given, lack, missing, read_given, steps
 from extract.database.raw_tables import check_clock, exists
-from extract.doctor.api import Api
+from extract.doctor.api import APART_S, Api
 from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
 from extract.doctor.machine import free_disk
 from extract.embedded.cluster import Cluster
@@ -164,6 +164,9 @@ class Database:
             except PerpsError as error:
                 return Line(WRONG, "newest candle", str(error))
         age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000
+        if age_s < -APART_S:
+            ahead = f"{format_time(newest_ms)}, {timedelta(seconds=round(-age_s))} ahead of the clock"
+            return Line(LOOK, "newest candle", ahead, "see which clock is wrong, this machine's or the api's")
         found = f"{format_time(newest_ms)}, closed {timedelta(seconds=round(age_s))} ago"
         if age_s <= OLD_S + resolution.step_ms / 1000:
             return Line(OK, "newest candle", found)

@@ -199,6 +199,17 @@ def test_a_clock_that_is_off_and_candles_that_are_old_are_worth_a_look(
     assert said.startswith("have NTP set this machine's clock: loads are ordered by it")
 
 
+def test_a_candle_from_after_the_clock_is_worth_a_look(look: Perps, exchange: RunningSimulator) -> None:
+    exchange.simulator.clock.advance(-7_200_000)
+    try:
+        done = look()
+    finally:
+        exchange.simulator.clock.advance(7_200_000)
+    assert done.returncode == 0
+    assert list(odd(done)) == ["clock", "newest candle"]
+    assert "ahead of the clock; see which clock is wrong" in odd(done)["newest candle"][1]
+
+
 @pytest.mark.parametrize(("kind", "lock"), [("load", locks.LOCK), ("build", locks.BUILD_LOCK)])
 def test_a_lock_that_is_held_is_named_with_its_session(
     kind: str, lock: tuple[int, int], look: Perps, place: Connection
