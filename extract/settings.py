@@ -49,9 +49,14 @@ class Settings:
         return self.home / "server"
 
     @property
+    def cluster(self) -> Cluster:
+        """The embedded server, started or not."""
+        return Cluster(self.server_data, self.cache)
+
+    @property
     def embeds(self) -> bool:
         """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
-        return self.server is None or Cluster(self.server_data, self.cache).is_reached_by(self.server)
+        return self.server is None or self.cluster.is_reached_by(self.server)
 
     @property
     def pipelines(self) -> Path:

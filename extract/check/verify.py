@@ -38,10 +38,12 @@ where instrument = %s
 """
 
 KNOWN = """
-select (extract(epoch from gap_start) * 1000)::bigint, (extract(epoch from gap_end) * 1000)::bigint
+select
+    instrument,
+    (extract(epoch from gap_start) * 1000)::bigint,
+    (extract(epoch from gap_end) * 1000)::bigint
 from quality.known_gaps
-where instrument = %s
-    and gap_start < gap_end
+where gap_start < gap_end
 """
 
 Stored = tuple[Decimal, ...]
@@ -142,6 +144,8 @@ def check_windows(
         return answer(client, window, listed.get(window.instrument, window.start_ms))
 
     with Prefetcher(fetch, windows, stop=client.stop) as prefetcher, database.reading() as cursor:
+        cursor.execute(KNOWN)
+        entries = cursor.fetchall()
         for window in windows:
             (answered,) = prefetcher.take(1)
             if answered.error is not None:
@@ -154,8 +158,7 @@ def check_windows(
             replied = read_candles(answered.candles)
             known = _read_raw(cursor.connection, window)
             raw = read_candles(known) if known else {}
-            cursor.execute(KNOWN, [window.instrument])
-            settled = cursor.fetchall()
+            settled = [(start, end) for name, start, end in entries if name == window.instrument]
             found = [
                 difference
                 for difference in compare(window.instrument, window.resolution, stored, replied, raw)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 
-from extract.cli.shared import cluster, without_dashes
+from extract.cli.shared import without_dashes
 from extract.database.connection import Connection, one_row
 from extract.embedded.backup import back_up
 from extract.embedded.backup import restore as restore_database
@@ -26,7 +26,7 @@ def start(args: argparse.Namespace, settings: Settings) -> int:
         used = f"{settings.server.host}:{settings.server.port}"
         print(f"PGHOST is set: using the server at {used}, starting none; unset it for the embedded one")
         return 0
-    started = cluster(settings).start(args.port)
+    started = settings.cluster.start(args.port)
     print(f"running on {started.host}:{started.port}, database {started.dbname}; try: perps db psql")
     return 0
 
@@ -43,7 +43,7 @@ def status(_args: argparse.Namespace, settings: Settings) -> int:
     if settings.server and not settings.embeds:
         print(describe_server(settings.server))
         return 0
-    status = cluster(settings).status()
+    status = settings.cluster.status()
     print(f"running on 127.0.0.1:{status.port}, pid {status.pid}" if status.running else "stopped")
     if status.pg_version:
         print(f"PostgreSQL {status.pg_version}, TimescaleDB {status.timescaledb_version or 'unknown'}")
@@ -68,7 +68,7 @@ def url(args: argparse.Namespace, settings: Settings) -> int:
 def psql(args: argparse.Namespace, settings: Settings) -> int:
     """Become psql."""
     reached = connection(args, settings)
-    program = str(cluster(settings).program("psql")) if settings.embeds else shutil.which("psql")
+    program = str(settings.cluster.program("psql")) if settings.embeds else shutil.which("psql")
     if not program:
         raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
     sys.stdout.flush()
@@ -108,7 +108,7 @@ def ours_to_move(settings: Settings, action: str) -> Cluster:
             f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
             "pg_dump or pg_restore, see docs/moving.md"
         )
-    return cluster(settings)
+    return settings.cluster
 
 
 def destroy(args: argparse.Namespace, settings: Settings) -> int:
@@ -127,7 +127,7 @@ def embedded(settings: Settings, action: str) -> Cluster:
         raise PerpsError(
             f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours"
         )
-    return cluster(settings)
+    return settings.cluster
 
 
 def connection(args: argparse.Namespace, settings: Settings) -> Connection:
@@ -138,7 +138,7 @@ def connection(args: argparse.Namespace, settings: Settings) -> Connection:
                 "expected no --reader with PGHOST: set PGUSER and PGPASSWORD to the role you want"
             )
         return settings.server.with_database(args.database or settings.server.dbname)
-    server = cluster(settings)
+    server = settings.cluster
     started = server.start()
     role = "perps_reader" if args.reader else (settings.server or started).user
     return server.connection(role, database_name(args, settings))

@@ -11,7 +11,6 @@ from extract.core.resolution import DAY_MS, RESOLUTIONS
 from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.embedded.cluster import Cluster
 from extract.errors import PerpsError
 from extract.load.loader import Loader
 from extract.load.progress import shown_progress
@@ -46,7 +45,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     Raises:
         PerpsError: a step failed.
     """
-    server = Cluster(settings.server_data, settings.cache)
+    server = settings.cluster
     server.start()
     server.drop_database(DATABASE)
     database = server.create_database(DATABASE)

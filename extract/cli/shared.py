@@ -7,7 +7,6 @@ import argparse
 from extract.database.connection import Connection
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.embedded.cluster import Cluster
 from extract.errors import UsageError
 from extract.settings import DEFAULT_BURST, Settings
 
@@ -17,16 +16,11 @@ def client(settings: Settings) -> DeribitClient:
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
 
 
-def cluster(settings: Settings) -> Cluster:
-    """Return the embedded server, started or not."""
-    return Cluster(settings.server_data, settings.cache)
-
-
 def database(settings: Settings) -> Connection:
     """Return the database to use; starts the embedded server where that is meant."""
     if settings.server and not settings.embeds:
         return settings.server
-    started = cluster(settings).start()
+    started = settings.cluster.start()
     return settings.server or started
 
 

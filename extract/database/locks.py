@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
+from extract.core.advice import AGAIN
 from extract.database.connection import Connection, DatabaseError, one_row
 from extract.errors import PerpsError
 
@@ -72,7 +73,7 @@ def run_lock(database: Connection, lock: tuple[int, int] = LOCK, wait_s: float =
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise DatabaseError(
             f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
-            "what was loaded before is safe, run the same command again"
+            f"{AGAIN}"
         ) from error
     finally:
         opened.close()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from extract.core.advice import AGAIN
 from extract.database.connection import Connection, DatabaseError
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def answers(database: Connection) -> bool:
 def _give_up(database: Connection) -> None:
     silent = (
         f"expected the database at {database.host}:{database.port}/{database.dbname} to answer, got nothing "
-        f"for {PATIENCE_S:.0f} s; what was loaded before is safe, run the same command again"
+        f"for {PATIENCE_S:.0f} s; {AGAIN}"
     )
     log.error("%s", silent, extra={"shown": True})
     print(f"error: {silent}", file=sys.stderr, flush=True)  # noqa: T201  # nobody is left to raise it to

@@ -18,7 +18,6 @@ from extract.database.raw_tables import check_clock, exists
 from extract.doctor.api import APART_S, Api
 from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
 from extract.doctor.machine import free_disk
-from extract.embedded.cluster import Cluster
 from extract.errors import PerpsError
 from extract.load.selection import check_source
 from extract.settings import Settings
@@ -86,7 +85,7 @@ class Database:
         return Line(OK, "database", f"{to.host}:{to.port}/{to.dbname} as {to.user}, {where}")
 
     def _embedded(self) -> Connection:
-        server = Cluster(self.settings.server_data, self.settings.cache)
+        server = self.settings.cluster
         status = server.status()
         if not status.running:
             state = "does not run" if status.pg_version else "is not installed"

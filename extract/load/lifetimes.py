@@ -98,9 +98,9 @@ def find_delisted(
     return lifetimes
 
 
-def is_settled(ended_ms: int | None, now_ms: int) -> bool:
+def is_settled(ended_ms: int, now_ms: int) -> bool:
     """Tell whether a perpetual has been without volume for so long that this is its end. Both UTC ms."""
-    return ended_ms is not None and ended_ms + SETTLED_AFTER_MS <= now_ms
+    return ended_ms + SETTLED_AFTER_MS <= now_ms
 
 
 def _days(name: str, end_ms: int) -> Window:

@@ -118,7 +118,7 @@ class Stage:
     def disturb(self, running: Running, action: str, victims: Victims) -> None:
         """Do to a running command from the outside what a hit does from the inside."""
         if action in SIGNALS:
-            running.told(SIGNALS[action])
+            running.kill(SIGNALS[action])
         elif action == CRASH:
             os.kill(victims.postmaster, signal.SIGKILL)
         elif action == TERMINATE:

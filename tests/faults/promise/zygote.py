@@ -111,12 +111,8 @@ class Running:
     said: Path
     begun: float
 
-    def kill(self) -> None:
-        """Send SIGKILL; nothing happens if it has ended but nobody has asked how."""
-        os.kill(self.pid, signal.SIGKILL)
-
-    def told(self, number: signal.Signals) -> None:
-        """Send a signal that asks it to end."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal; nothing happens if it has ended but nobody has asked how."""
         os.kill(self.pid, number)
 
     def ended(self, within_s: float) -> bool:
