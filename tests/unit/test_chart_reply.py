@@ -10,10 +10,19 @@ import pytest
 
 from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
-from extract.deribit.errors import BadReplyError
+from extract.deribit.errors import BadReplyError, DeribitError
+from extract.deribit.replies import decode
+from tests.slow_reading import bits, slowly
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000
+
+ODD = (
+    *("null", "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "true", '"7"', '"\\ud800"', "[1]"),
+    *("-0", "-0.0", "1E5", "1e+5", "1.0", "01", "1.", ".5", "+1", "0x1", "", "{}", '"\x01"'),
+    *("9007199254740993", "9223372036854775808", "18446744073709551616", "1" * 400, "-" + "9" * 30),
+    *("2.2250738585072011e-308", "5e-324", "3.6680847969999992", "1.7976931348623157e308", "0.1e1"),
+)
 
 
 def reply(rows: int = 3, **changes: Any) -> dict[str, Any]:
@@ -46,6 +55,19 @@ def test_values_that_are_no_numbers_are_kept_as_null():
     assert math.isnan(opened[1])
     assert opened[2] == math.inf
     assert closed == [None, None, math.inf]
+
+
+@pytest.mark.parametrize("number", ODD)
+def test_an_odd_number_reads_as_with_plain_loops(number):
+    columns = ",".join(f'"{name}":[{number if name == "volume" else 1}]' for name in VALUES)
+    body = f'{{"result":{{"status":"ok","ticks":[{START}],{columns}}}}}'.encode()
+    expected = slowly(body, ONE, START, START)
+    if expected is None:
+        with pytest.raises(DeribitError):
+            parse_chart(decode(200, {}, body, "h").result, ONE, START, START)
+        return
+    table = parse_chart(decode(200, {}, body, "h").result, ONE, START, START).table
+    assert [bits(value) for value in table["volume"].to_pylist()] == expected[1]["volume"]
 
 
 def test_ticks_off_the_bucket_grid_are_counted_and_kept():
