@@ -26,7 +26,9 @@ install: .venv/installed profiles.yml
 		{ echo "error: expected python's venv module, got none; run: apt install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-index --no-build-isolation --editable '.[dev]' || \
+		{ echo "error: constraints.txt lacks what pyproject.toml needs; run: make constraints" >&2; exit 1; }
 	@touch $@
 
 profiles.yml: profiles.yml.example
@@ -52,7 +54,7 @@ lint: install
 .venv-audit/installed:
 	@echo "installing into .venv-audit"
 	@$(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.8,<2' 'pip-audit>=2.9,<3'
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.8,<2' 'pip-audit>=2.9,<3' 'uv>=0.8,<1'
 	@touch $@
 
 # Strict: a package that the service does not know, or a service that does not answer, is a failure.
@@ -78,12 +80,11 @@ fuzz: install
 docs: install
 	@$(BIN)/python -m tests.docs
 
-# After a change of pyproject.toml: the newest versions that its bounds allow, without addresses.
-constraints:
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
-	@touch .venv/installed
+# After a change of pyproject.toml: the newest versions that its bounds allow, for every platform and Python from 3.11, with the
+# hashes of all their files and without addresses.
+constraints: .venv-audit/installed
+	@.venv-audit/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+		--no-strip-extras --generate-hashes --no-annotate --no-header --extra dev --output-file constraints.txt pyproject.toml
 
 clean:
 	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis
