@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.watchdog import answers
 from extract.embedded.apt import PrivateApt
 from extract.embedded.cluster import free_port
@@ -40,7 +40,7 @@ def unpack_pgbouncer(folder: Path) -> Path:
 
 
 @contextmanager
-def pooling(tree: Path, server: Connection, mode: str) -> Iterator[Connection]:
+def pooling(tree: Path, server: Database, mode: str) -> Iterator[Database]:
     """Run PgBouncer in front of a server, and yield the connection through it.
 
     Args:

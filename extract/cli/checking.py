@@ -15,9 +15,9 @@ from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time, parse_range
 from extract.errors import PerpsError, UsageError
-from extract.load.selection import check_source
+from extract.load.selection import check_origin
 from extract.settings import Settings
-from extract.transform.models import pick, read_histories, read_resolution, read_source
+from extract.transform.models import pick, read_histories, read_origin, read_resolution
 from extract.transform.runner import base_variables, run_dbt
 
 SHOWN = 20
@@ -41,7 +41,7 @@ def verify(args: argparse.Namespace, settings: Settings) -> int:
     resolution = read_resolution(reached)
     histories = pick(read_histories(reached, resolution), split_names(args.instruments))
     clock = deribit.server_time()
-    check_source(read_source(reached), clock.source)
+    check_origin(read_origin(reached), clock.origin)
     listed = {found.name: found.created_ms for found in deribit.instruments().perpetuals}
     if ranged:
         ranges = _typed_ranges(args, histories, listed, resolution)
@@ -126,8 +126,8 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     histories = pick(read_histories(reached, base), split_names(args.instruments))
     asked = bars_to_ask(histories, parse_range(args.start, args.end), coarse)
     with loading(args, settings) as loader:
-        outcome = loader.history(asked, coarse, base)
-    for name in sorted(asked.keys() & set(outcome.unlisted)):
+        result = loader.history(asked, coarse, base)
+    for name in sorted(asked.keys() & set(result.unlisted)):
         print(f"{name}: no longer known to deribit, not asked for", file=sys.stderr)
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")

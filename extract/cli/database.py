@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 
 from extract.cli.shared import without_dashes
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.embedded.backup import back_up
 from extract.embedded.backup import restore as restore_database
 from extract.embedded.cluster import DATABASE, Cluster
@@ -130,7 +130,7 @@ def embedded(settings: Settings, action: str) -> Cluster:
     return settings.cluster
 
 
-def connection(args: argparse.Namespace, settings: Settings) -> Connection:
+def connection(args: argparse.Namespace, settings: Settings) -> Database:
     """Return the connection that `db env|url|psql` speak of."""
     if settings.server and not settings.embeds:
         if args.reader:
@@ -141,10 +141,10 @@ def connection(args: argparse.Namespace, settings: Settings) -> Connection:
     server = settings.cluster
     started = server.start()
     role = "perps_reader" if args.reader else (settings.server or started).user
-    return server.connection(role, database_name(args, settings))
+    return server.database(role, database_name(args, settings))
 
 
-def describe_server(server: Connection) -> str:
+def describe_server(server: Database) -> str:
     """Return two lines about a server that PGHOST names."""
     try:
         with server.reading() as cursor:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from extract import simulator
 from extract.core.resolution import DAY_MS, RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
@@ -54,8 +54,8 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
         client = DeribitClient(simulated.base_url, TokenBucket(RATE))
         now_ms = RESOLUTIONS["1"].floor(client.server_time().result)
         loader = Loader(client, database, settings.pipelines, progress=progress)
-        outcome = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
-    say(f"{sum(outcome.candles.values()):,} synthetic candles landed in {outcome.requests} requests")
+        result = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
+    say(f"{sum(result.candles.values()):,} synthetic candles landed in {result.requests} requests")
     if not run_dbt(["build"], database, settings.dbt):
         raise PerpsError("expected dbt build to pass on the demo's candles, got the failures above")
     evidence = write_report(database, folder)
@@ -63,7 +63,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     _try_next(database, settings, say)
 
 
-def _try_next(database: Connection, settings: Settings, say: Callable[[str], None]) -> None:
+def _try_next(database: Database, settings: Settings, say: Callable[[str], None]) -> None:
     perps = settings.project / ".venv/bin/perps"
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"
     say("\nTry next (synthetic candles):")

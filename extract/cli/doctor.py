@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from extract.doctor.api import Api, asking
 from extract.doctor.contract import DIFFERS, UNKNOWN, examine
-from extract.doctor.database import Database
+from extract.doctor.database import DatabaseChecks
 from extract.doctor.facts import FACTS
 from extract.doctor.lines import OK, WRONG, Line, attempt, in_turn
 from extract.doctor.machine import machine_checks
@@ -28,7 +28,7 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
 def place(settings: Settings) -> int:
     """Print a line for each check of this machine, the API and the database."""
     api = Api(settings)
-    database = Database(settings, api)
+    database = DatabaseChecks(settings, api)
     wrong = _printed(attempt(*check) for check in machine_checks(settings).items())
     wrong += _printed(in_turn(api.checks, "api", "check the network, the proxy and DERIBIT_API_URL"))
     wrong += _printed(in_turn(database.checks, "database", "check the PG variables and the network"))

@@ -71,12 +71,12 @@ def _split(gaps: Iterable[Gap], now_ms: int, *, again: bool) -> tuple[list[Gap],
 def _ask(loader: Loader, gaps: list[Gap], resolution: Resolution) -> bool:
     holes: dict[str, list[TimeRange]] = {}
     for gap in gaps:
-        holes.setdefault(gap.instrument, []).append(gap.hole(resolution))
-    outcome = loader.repair(holes, resolution)
+        holes.setdefault(gap.instrument, []).append(gap.time_range(resolution))
+    result = loader.repair(holes, resolution)
     for gap, found in zip(gaps, count_found(loader.database, gaps, resolution), strict=True):
-        unlisted = gap.instrument in outcome.unlisted
+        unlisted = gap.instrument in result.unlisted
         print(_unasked(gap, resolution) if unlisted else _asked(gap, found, resolution))
-    return outcome.landed
+    return result.landed
 
 
 def _asked(gap: Gap, found: Found, resolution: Resolution) -> str:

@@ -13,7 +13,7 @@ from extract.cli.mending import repair_gaps
 from extract.cli.reading import print_report
 from extract.cli.shared import database, waiting
 from extract.core.messages import one_line
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.watchdog import watched
 from extract.errors import PerpsError, UsageError
 from extract.load.result import IncompleteError
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             raise
         except PerpsError as error:
             failures[part] = error
-            return error.outcome.landed if isinstance(error, IncompleteError) else False
+            return error.result.landed if isinstance(error, IncompleteError) else False
 
     with Builder(reached, settings.dbt, base_variables(args.resolution), wait_s) as builder:
         attempt("update", lambda: update(args, settings, builder.landed))
@@ -60,7 +60,7 @@ def _repair(args: argparse.Namespace, settings: Settings) -> bool:
         return repair_gaps(loader)
 
 
-def _build(builder: Builder, reached: Connection) -> None:
+def _build(builder: Builder, reached: Database) -> None:
     """Run dbt build, without the unit tests: they test the models on made-up rows, not the table.
 
     Loads are watched by themselves, and with them the builds beside them.
@@ -76,7 +76,7 @@ def _build(builder: Builder, reached: Connection) -> None:
         )
 
 
-def _keep_up(builder: Builder, reached: Connection) -> None:
+def _keep_up(builder: Builder, reached: Database) -> None:
     """Compress and merge what is old enough, and set what the tables are to have.
 
     Raises:

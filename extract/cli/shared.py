@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import UsageError
@@ -16,7 +16,7 @@ def client(settings: Settings) -> DeribitClient:
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
 
 
-def database(settings: Settings) -> Connection:
+def database(settings: Settings) -> Database:
     """Return the database to use; starts the embedded server where that is meant."""
     if settings.server and not settings.embeds:
         return settings.server

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from extract.core.advice import NOT_YET
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.embedded import roles
 from extract.embedded.errors import EmbedError
 from extract.embedded.files import locked, make_folder, one_line_errors, write_private
@@ -98,8 +98,8 @@ class Cluster:
         self._server = Postmaster(self._packages, self.data, self._account)
         self._file = self.data / "connection.json"
 
-    def start(self, port: int | None = None) -> Connection:
-        """Return a connection to the database `perps` as the role `perps`, with the server running.
+    def start(self, port: int | None = None) -> Database:
+        """Return the database `perps`, opened as the role `perps`, with the server running.
 
         Installs the packages if needed, waits out crash recovery, and returns at once when the server
         answers. `port`: the TCP port wanted; None takes the last one if it is free, else any. A server that
@@ -119,10 +119,10 @@ class Cluster:
                     logger.warning("the embedded server already runs on port %d, not %d", state.port, port)
             else:
                 state = self._launch(state, port)
-            superuser = _connection(state, roles.SUPERUSER, "postgres")
+            superuser = _database(state, roles.SUPERUSER, "postgres")
             roles.ensure_roles(superuser, state.passwords)
             roles.ensure_database(superuser, DATABASE)
-        return _connection(state, roles.OWNER, DATABASE)
+        return _database(state, roles.OWNER, DATABASE)
 
     def stop(self) -> None:
         """Stop the server, ending open sessions; nothing happens when none runs.
@@ -141,7 +141,7 @@ class Cluster:
         state, pid = self._read(), self._server.pid()
         if state and pid:
             with contextlib.suppress(DatabaseError):
-                facts = roles.server_facts(_connection(state, roles.SUPERUSER, DATABASE))
+                facts = roles.server_facts(_database(state, roles.SUPERUSER, DATABASE))
         port = state.port or None if state else None
         return Status(pid is not None, pid, port, self.data, self._packages.cache, *facts)
 
@@ -157,7 +157,7 @@ class Cluster:
                 self._server.erase()
                 self._file.unlink(missing_ok=True)
 
-    def connection(self, role: str = roles.OWNER, dbname: str = DATABASE) -> Connection:
+    def database(self, role: str = roles.OWNER, dbname: str = DATABASE) -> Database:
         """Return how `role` (perps, perps_reader or postgres) reaches `dbname`, running or not.
 
         Raises:
@@ -165,17 +165,17 @@ class Cluster:
         """
         if role not in roles.ROLES:
             raise EmbedError(f"expected a role among {', '.join(roles.ROLES)}, got {role}")
-        return _connection(self._existing(), role, dbname)
+        return _database(self._existing(), role, dbname)
 
-    def is_reached_by(self, connection: Connection) -> bool:
-        """Tell whether a connection is one of this server's, as `connection` returns them, running or not."""
+    def is_reached_by(self, database: Database) -> bool:
+        """Tell whether a database is one of this server's, as `database` returns them, running or not."""
         with contextlib.suppress(EmbedError):  # of another user's server
             state = self._read()
-            return state is not None and connection == _connection(state, connection.user, connection.dbname)
+            return state is not None and database == _database(state, database.user, database.dbname)
         return False
 
-    def create_database(self, name: str) -> Connection:
-        """Return a connection to the database `name` as its owner `perps`, creating it if needed.
+    def create_database(self, name: str) -> Database:
+        """Return the database `name`, opened as its owner `perps`, creating it if needed.
 
         It has TimescaleDB, and `perps_reader` may read whatever `perps` creates in it, now or later.
 
@@ -189,8 +189,8 @@ class Cluster:
             )
         state = self._existing()
         with self._locked():
-            roles.ensure_database(_connection(state, roles.SUPERUSER, "postgres"), name)
-        return _connection(state, roles.OWNER, name)
+            roles.ensure_database(_database(state, roles.SUPERUSER, "postgres"), name)
+        return _database(state, roles.OWNER, name)
 
     def drop_database(self, name: str) -> None:
         """Drop the database `name`, ending its sessions; nothing happens when there is none.
@@ -201,7 +201,7 @@ class Cluster:
         """
         state = self._existing()
         with self._locked():
-            roles.remove_database(_connection(state, roles.SUPERUSER, "postgres"), name)
+            roles.remove_database(_database(state, roles.SUPERUSER, "postgres"), name)
 
     def program(self, name: str) -> Path:
         """Return the path of one of the installed PostgreSQL programs, such as `psql`.
@@ -256,7 +256,7 @@ class Cluster:
         silent_since, told = begin, False
         while self._server.alive():
             try:
-                _connection(state, roles.SUPERUSER, "postgres").connect().close()
+                _database(state, roles.SUPERUSER, "postgres").connect().close()
                 return True
             except DatabaseError as error:
                 now = time.monotonic()
@@ -289,7 +289,7 @@ class Cluster:
         installed = (self._packages.versions() or {}).get("timescaledb", "")
         if state.timescaledb not in ("", installed):
             logger.info("updating TimescaleDB from %s to %s", state.timescaledb, installed)
-            roles.update_extension(_connection(state, roles.SUPERUSER, "postgres"))
+            roles.update_extension(_database(state, roles.SUPERUSER, "postgres"))
         if state.timescaledb != installed:
             state = replace(state, timescaledb=installed)
             self._write(state)
@@ -310,8 +310,8 @@ class Cluster:
             )
 
 
-def _connection(state: _State, role: str, dbname: str) -> Connection:
-    return Connection(HOST, state.port, dbname, role, state.passwords.get(role, ""))
+def _database(state: _State, role: str, dbname: str) -> Database:
+    return Database(HOST, state.port, dbname, role, state.passwords.get(role, ""))
 
 
 def free_port(port: int) -> int:

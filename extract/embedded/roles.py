@@ -10,7 +10,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as PgCursor
 from psycopg2.extensions import encrypt_password
 
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.embedded.errors import EmbedError
 
 SUPERUSER = "postgres"
@@ -64,7 +64,7 @@ $$;
 """
 
 
-def ensure_roles(superuser: Connection, passwords: dict[str, str]) -> None:
+def ensure_roles(superuser: Database, passwords: dict[str, str]) -> None:
     """Create the application role and the reader if they are missing; existing ones are left alone.
 
     Passwords are sent as SCRAM verifiers, so that no server log can hold one.
@@ -80,7 +80,7 @@ def ensure_roles(superuser: Connection, passwords: dict[str, str]) -> None:
                 cursor.execute(sql.SQL(script).format(**named))
 
 
-def ensure_database(superuser: Connection, name: str) -> None:
+def ensure_database(superuser: Database, name: str) -> None:
     """Create the database `name`, owned by the application role, with TimescaleDB, readable by the reader."""
     database, owner, reader = (sql.Identifier(word) for word in (name, OWNER, READER))
     with _session(superuser) as cursor:
@@ -98,7 +98,7 @@ def ensure_database(superuser: Connection, name: str) -> None:
             cursor.execute(sql.SQL(_CLOSE).format(owner=owner))
 
 
-def remove_database(superuser: Connection, name: str) -> None:
+def remove_database(superuser: Database, name: str) -> None:
     """Drop the database `name` if it exists, ending its sessions.
 
     Raises:
@@ -110,7 +110,7 @@ def remove_database(superuser: Connection, name: str) -> None:
         cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-def update_extension(superuser: Connection) -> None:
+def update_extension(superuser: Database) -> None:
     """Bring TimescaleDB in every database to the version of the installed packages.
 
     It must be the session's first statement: the old version's library is gone with the old packages.
@@ -123,7 +123,7 @@ def update_extension(superuser: Connection) -> None:
             cursor.execute("alter extension timescaledb update")
 
 
-def server_facts(superuser: Connection) -> tuple[str, str, str]:
+def server_facts(superuser: Database) -> tuple[str, str, str]:
     """Return what the running server says: PostgreSQL's version, TimescaleDB's version and its edition."""
     with _session(superuser) as cursor:
         version, extension, edition = one_row(
@@ -136,7 +136,7 @@ def server_facts(superuser: Connection) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def _session(connection: Connection) -> Iterator[PgCursor]:
+def _session(connection: Database) -> Iterator[PgCursor]:
     """Open a connection whose every statement commits, yield a cursor, and close it again."""
     opened = connection.connect()
     try:

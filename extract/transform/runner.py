@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.locks import BUILD_LOCK, run_lock
 from extract.errors import PerpsError
 
@@ -38,7 +38,7 @@ class Project:
     files: Path
 
 
-def run_dbt(arguments: Sequence[str], database: Connection, project: Project, wait_s: float = 0) -> bool:
+def run_dbt(arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0) -> bool:
     """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
     with open_dbt(database, project, wait_s) as dbt:
         return dbt.run(arguments)
@@ -54,7 +54,7 @@ class Dbt:
         manifest: of the last `parse`, with its variables; commands after it start from it.
     """
 
-    database: Connection
+    database: Database
     wait_s: float = 0
     manifest: Any = None
 
@@ -101,7 +101,7 @@ def expect_project(project: Project) -> None:
 
 
 @contextmanager
-def open_dbt(database: Connection, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
+def open_dbt(database: Database, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
     """Yield dbt for a project and a database.
 
     The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.

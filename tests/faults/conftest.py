@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
 from tests.faults.flow import END, Flow, empty, small_exchange
@@ -21,7 +21,7 @@ def small() -> Iterator[RunningSimulator]:
 
 @pytest.fixture
 def flow(
-    module_database: Connection, small: RunningSimulator, perps: Perps, environment: dict[str, str]
+    module_database: Database, small: RunningSimulator, perps: Perps, environment: dict[str, str]
 ) -> Flow:
     """A flow into the module's database, emptied, from an exchange without faults.
 

@@ -14,7 +14,7 @@ from functools import partial
 from unittest.mock import patch
 
 from extract.cli.main import main
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.client import DeribitClient
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_environment
@@ -54,13 +54,13 @@ class Flow:
         recovery_s: seconds of the commands since the last fault.
     """
 
-    database: Connection
+    database: Database
     exchange: RunningSimulator
     perps: Perps
     environment: Mapping[str, str]
     recovery_s: float = field(default=0.0, init=False)
 
-    def command(self, *arguments: str, through: Connection | None = None, **env: str) -> Result:
+    def command(self, *arguments: str, through: Database | None = None, **env: str) -> Result:
         """Run `perps` in this process, by another way to the database if one is given."""
         reached = through or self.database
         variables = perps_environment(dict(self.environment), reached, self.exchange.base_url, env)
@@ -116,7 +116,7 @@ class Flow:
         control(self.exchange.base_url, "clock", {"now": now})
 
 
-def empty(database: Connection) -> None:
+def empty(database: Database) -> None:
     """Take back everything that loads and builds have made."""
     opened = database.connect()
     with opened.cursor() as cursor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 
 HOST = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close that sends RST and forgets what was not sent
@@ -149,7 +149,7 @@ class Proxy:
 
 
 @contextmanager
-def proxied(database: Connection) -> Iterator[tuple[Proxy, Connection]]:
+def proxied(database: Database) -> Iterator[tuple[Proxy, Database]]:
     """Yield a proxy before a database, and the database as reached through it."""
     proxy = Proxy((database.host, database.port))
     port = proxy.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extract.database import raw_tables
-from extract.database.connection import PATIENCE
+from extract.database.database import PATIENCE
 from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
 from tests.faults.proxy import Link, Proxy, proxied
 from tests.integration.dbt_harness import wait_until

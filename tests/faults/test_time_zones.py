@@ -25,7 +25,7 @@ BTC = "BTC-PERPETUAL"
 def abroad(flow: Flow, server: Cluster) -> Iterator[Flow]:
     """A flow into a database with another date style, as a role with another time zone."""
     name = flow.database.dbname
-    opened = server.connection("postgres", name).connect()
+    opened = server.database("postgres", name).connect()
     with opened.cursor() as cursor:
         cursor.execute(f"alter database {name} set datestyle to 'German'")
         cursor.execute(f"alter database {name} set timezone to 'Europe/Berlin'")

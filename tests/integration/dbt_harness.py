@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from dbt.cli.main import dbtRunner
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from tests.warm import spare_the_stack
 
 spare_the_stack()
@@ -55,7 +55,7 @@ create table deribit_raw.fetches (
     new_rows bigint,
     changed_rows bigint,
     fetched_at timestamptz,
-    source varchar,
+    origin varchar,
     _dlt_load_id varchar
 );
 create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
@@ -125,7 +125,7 @@ def candles(first: int, last: int, **columns: Any) -> list[Candle]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LoadResult:
     """How a dbt command ended, and everything that it said."""
 
     success: bool
@@ -156,7 +156,7 @@ class DbtProcess:
 class DbtProject:
     """The repository's dbt project on one database, with profiles, target and logs in `work`."""
 
-    connection: Connection
+    connection: Database
     work: Path
     project: Path = field(default=REPOSITORY)
     target: str = "default"
@@ -193,7 +193,7 @@ class DbtProject:
         process.start()
         return DbtProcess(process, Path(said))
 
-    def run(self, *command: str) -> Outcome:
+    def run(self, *command: str) -> LoadResult:
         """Run dbt in this process, which saves its start-up, and return how it ended."""
         said: list[str] = []
         dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
@@ -203,9 +203,9 @@ class DbtProject:
         results = [each for each in getattr(ended.result, "results", []) if hasattr(each, "node")]
         hook = "operation"
         statuses = {each.node.name: str(each.status) for each in results if each.node.resource_type != hook}
-        return Outcome(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
+        return LoadResult(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
 
-    def build(self, *arguments: str, rollups: bool = False) -> Outcome:
+    def build(self, *arguments: str, rollups: bool = False) -> LoadResult:
         """Run `dbt run` for what is named, by default everything but rollups, and expect success."""
         outcome = self.run("run", *(arguments or (() if rollups else WITHOUT_ROLLUPS)))
         assert outcome.success, outcome.output

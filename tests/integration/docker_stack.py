@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Any
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from tests.conftest import PROJECT
 from tests.integration.truth import rows
@@ -44,9 +44,9 @@ class Stack:
     roles.sql ended without a password, `left_by_refused` the roles and extensions that there were then.
     """
 
-    owner: Connection
-    reader: Connection
-    superuser: Connection
+    owner: Database
+    reader: Database
+    superuser: Database
     psql: str
     embedded: list[tuple[Any, ...]]
     prepared: list[tuple[Any, ...]]
@@ -56,7 +56,7 @@ class Stack:
 
 def prepared(cluster: Cluster) -> Stack:
     """Return a running server, started anew, as the container's first start leaves its own."""
-    superuser = cluster.connection("postgres", "perps")
+    superuser = cluster.database("postgres", "perps")
     embedded = rows(superuser, PRIVILEGES)
     start_anew(superuser.with_database("postgres"))
     psql = str(cluster.program("psql"))
@@ -80,7 +80,7 @@ def prepared(cluster: Cluster) -> Stack:
     )
 
 
-def start_anew(superuser: Connection) -> None:
+def start_anew(superuser: Database) -> None:
     """Leave the server as initdb made it, with an empty database `perps` of the superuser's."""
     opened = superuser.connect()
     with opened.cursor() as cursor:
@@ -97,7 +97,7 @@ def start_anew(superuser: Connection) -> None:
 
 
 def administer(
-    psql: str, superuser: Connection, script: str, **passwords: str
+    psql: str, superuser: Database, script: str, **passwords: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a script as the container's entry point does."""
     given = {"PERPS_READER_PASSWORD": READER_PASSWORD, **passwords}
@@ -115,7 +115,7 @@ def administer(
     )
 
 
-def asked(database: Connection, sql: str) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
+def asked(database: Database, sql: str) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """Return the columns with their types, and the rows."""
     opened = database.connect()
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 
 TABLES = """
 create schema deribit_raw;
 create schema quality;
 create table deribit_raw.fetches (
     instrument text, resolution text, window_start timestamptz, window_end timestamptz, rows bigint,
-    new_rows bigint, changed_rows bigint, fetched_at timestamptz, source text, _dlt_load_id text
+    new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin text, _dlt_load_id text
 );
 create table deribit_raw._dlt_loads (load_id text, status bigint, inserted_at timestamptz);
 create table public.perpetuals_ohlcv (
@@ -109,20 +109,18 @@ from (
 """
 
 
-def create_tables(database: Connection, source: str = "simulator") -> None:
-    """Create what the report reads, with one complete load of `source` and without a candle."""
+def create_tables(database: Database, origin: str = "simulator") -> None:
+    """Create what the report reads, with one complete load of `origin` and without a candle."""
     run(database, TABLES)
     run(database, LOADED)
     run(
         database,
-        "insert into deribit_raw.fetches (instrument, resolution, source) values ('any', '1', %(source)s)",
-        source=source,
+        "insert into deribit_raw.fetches (instrument, resolution, origin) values ('any', '1', %(origin)s)",
+        origin=origin,
     )
 
 
-def add_instrument(
-    database: Connection, instrument: str, days: int, minutes: int, volume: int = 1000
-) -> None:
+def add_instrument(database: Database, instrument: str, days: int, minutes: int, volume: int = 1000) -> None:
     """Add whole days, and the minutes of the newest ones, up to the last minute of 2025.
 
     Args:
@@ -135,7 +133,7 @@ def add_instrument(
     run(database, MINUTES, instrument=instrument, minutes=minutes)
 
 
-def run(database: Connection, sql: str, **values: object) -> None:
+def run(database: Database, sql: str, **values: object) -> None:
     """Run statements in a transaction of their own."""
     with database.reading() as cursor:
         cursor.execute(sql, values or None)
@@ -200,7 +198,7 @@ where instrument = 'BTC-PERPETUAL'
 """
 
 
-def add_findings(database: Connection) -> None:
+def add_findings(database: Database) -> None:
     """Add GAPS and FINDINGS to BTC-PERPETUAL: one of everything that the report tells of."""
     for start, end, minutes, reason, note in GAPS:
         values = {"minutes": minutes, "reason": reason, "note": note}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from extract.core.resolution import RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
@@ -127,7 +127,7 @@ def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchan
     wait_until(lambda: not any(map(alive, started)), "its end")
 
 
-def built(database: Connection) -> int:
+def built(database: Database) -> int:
     """Return the candles of the table, 0 before there is one."""
     if rows(database, "select to_regclass('perpetuals_ohlcv')") == [(None,)]:
         return 0

@@ -98,7 +98,7 @@ def test_a_database_that_cannot_be_reached_exits_with_1(perps, exchange):
 
 
 def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
-    plain = server.connection("postgres", "postgres")
+    plain = server.database("postgres", "postgres")
     result = perps("backfill", *BTC, *RANGE, database=plain, api=exchange.base_url)
     assert result.returncode == 1
     assert "must run there: create extension timescaledb" in one_line(result)

@@ -21,7 +21,7 @@ def perps(perps: Perps) -> Perps:
 
 
 def test_candles_report_and_clock_stay_utc(perps, database, server, tmp_path):
-    admin = server.connection("postgres", database.dbname)
+    admin = server.database("postgres", database.dbname)
     opened = admin.connect()
     with opened.cursor() as cursor:
         cursor.execute(f"alter database {database.dbname} set timezone to '{ZONE}'")

@@ -9,7 +9,7 @@ import urllib.request
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 
 VALUES = ("open", "high", "low", "close", "volume")
 EIGHT = Decimal("0.00000001")
@@ -46,7 +46,7 @@ def rounded(text: str) -> Decimal:
     return Decimal(text).quantize(EIGHT, ROUND_HALF_UP)
 
 
-def table(database: Connection, instrument: str | None = None) -> list[Row]:
+def table(database: Database, instrument: str | None = None) -> list[Row]:
     """Return perpetuals_ohlcv in the shape of `truth`."""
     return rows(
         database,
@@ -58,7 +58,7 @@ def table(database: Connection, instrument: str | None = None) -> list[Row]:
     )
 
 
-def rows(database: Connection, query: str, *values: Any) -> list[Row]:
+def rows(database: Database, query: str, *values: Any) -> list[Row]:
     """Return what a query answers."""
     opened = database.connect()
     try:
@@ -69,7 +69,7 @@ def rows(database: Connection, query: str, *values: Any) -> list[Row]:
         opened.close()
 
 
-def checksum(database: Connection) -> Row:
+def checksum(database: Database) -> Row:
     """Return the number of rows of perpetuals_ohlcv and a checksum over all of them."""
     return rows(
         database,

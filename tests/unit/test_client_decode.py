@@ -65,7 +65,7 @@ def test_truncated_json_is_worth_another_try():
 
 
 @pytest.mark.parametrize(
-    ("headers", "envelope", "host", "source"),
+    ("headers", "envelope", "host", "origin"),
     [
         ({}, {"testnet": False}, "www.deribit.com", "live"),
         ({}, {"testnet": True}, "www.deribit.com", "testnet"),
@@ -73,10 +73,10 @@ def test_truncated_json_is_worth_another_try():
         ({"X-Perps-Simulator": "seed=7"}, {"testnet": False}, "127.0.0.1", "simulator"),
     ],
 )
-def test_who_answers_is_known(headers, envelope, host, source):
+def test_who_answers_is_known(headers, envelope, host, origin):
     body = json.dumps({"result": 1, "usOut": 1_700_000_000_123_456} | envelope).encode()
     reply = decode(200, headers, body, host)
-    assert (reply.source, reply.server_ms) == (source, 1_700_000_000_123)
+    assert (reply.origin, reply.server_ms) == (origin, 1_700_000_000_123)
 
 
 @pytest.mark.parametrize("result", [[], [{"settlement_period": "week"}], None, {}])

@@ -14,7 +14,7 @@ from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.errors import TransientError
 from extract.load.compare import FAR_MS, differences, islands, told_last
-from extract.load.fetch import Answer, Fetch
+from extract.load.fetch import Fetch, WindowResult
 from extract.load.plan import Window
 from extract.load.state import landed_after, landed_ranges
 
@@ -32,10 +32,10 @@ def candles(**values: dict[int, float | None] | float) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def answered(start: int, end: int, came: pa.Table, at: int = 0, instrument: str = "X") -> Answer:
+def answered(start: int, end: int, came: pa.Table, at: int = 0, instrument: str = "X") -> WindowResult:
     window = Window(instrument, start * MINUTE_MS, end * MINUTE_MS, ONE)
     fetch = Fetch(window.start_ms, window.end_ms, came.num_rows, at, "simulator")
-    return Answer(window, came, (fetch,))
+    return WindowResult(window, came, (fetch,))
 
 
 def test_what_nobody_knows_is_new_and_what_is_told_differently_is_changed():
@@ -90,7 +90,7 @@ def test_times_far_apart_are_looked_up_apart():
 
 
 def test_only_answered_windows_may_have_been_landed():
-    failed = Answer(Window("X", 0, MINUTE_MS, ONE), error=TransientError("no"))
+    failed = WindowResult(Window("X", 0, MINUTE_MS, ONE), error=TransientError("no"))
     landed = landed_after({"X 1": [[0, 5]]}, [failed, answered(1, 3, candles()), answered(3, 4, candles())])
     assert landed == {"X 1": [[0, 5], [MINUTE_MS, 4 * MINUTE_MS]]}
     state = {"sources": {"deribit": {"landed": landed | {"X 1D": [[7, 8]]}}}}

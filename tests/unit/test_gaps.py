@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from extract.check.gaps import Gap, split_due
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.load.plan import plan_repair
+from extract.load.plan import Series, plan_repair
 
 ONE = RESOLUTIONS["1"]
 AT = 1_704_067_200_000
@@ -39,13 +39,13 @@ def test_a_gap_that_waits_for_a_build_is_not_asked_for_again():
 
 def test_a_gap_knows_its_missing_candles():
     assert gap("source").missing(ONE) == 12
-    assert gap("source").hole(ONE) == (AT + MINUTE_MS, AT + 13 * MINUTE_MS)
+    assert gap("source").time_range(ONE) == (AT + MINUTE_MS, AT + 13 * MINUTE_MS)
     assert str(gap("source")) == "X between 2024-01-01 00:00:00Z and 2024-01-01 00:13:00Z"
 
 
 def test_each_gap_has_a_window_that_begins_where_it_does_even_beside_another():
     near = Gap("X", AT + 13 * MINUTE_MS, AT + 15 * MINUTE_MS)
-    windows = plan_repair("X", ONE, NOW, [near.hole(ONE), gap("unfetched").hole(ONE)])
+    windows = plan_repair(Series("X", ONE, AT, NOW), [near.time_range(ONE), gap("unfetched").time_range(ONE)])
     assert [(window.start_ms, window.end_ms) for window in windows] == [
         (AT, AT + 14 * MINUTE_MS),
         (AT + 13 * MINUTE_MS, AT + 16 * MINUTE_MS),

@@ -39,7 +39,7 @@ def facts(**changed: Any) -> Facts:
         "dbname": "perps",
         "made_at": AT,
         "bucket_minutes": 1,
-        "sources": ["live"],
+        "origins": ["live"],
         "last_load": "1.5",
         "loaded_at": AT,
         "coverage": [covered()],
@@ -162,22 +162,22 @@ def test_coverage_is_cut_and_not_rounded_to_100():
 
 
 def test_an_empty_database_says_that_there_is_nothing():
-    empty = facts(coverage=[], sources=[], last_load=None, loaded_at=None)
+    empty = facts(coverage=[], origins=[], last_load=None, loaded_at=None)
     assert states(empty)["candles"] == "bad"
     assert "No candles yet" in render_page(empty, found(), Series({}, {"days": "All"}, 0))
-    assert "source: none" in "\n".join(count_lines(empty, found()))
+    assert "origin: none" in "\n".join(count_lines(empty, found()))
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("origin", "said"),
     [
         ("simulator", "SYNTHETIC CANDLES, NOT MARKET DATA"),
         ("testnet", "TESTNET CANDLES, NOT MARKET DATA"),
         ("live", None),
     ],
 )
-def test_what_is_not_the_markets_is_said_in_large_letters(source, said):
-    some = facts(sources=[source])
+def test_what_is_not_the_markets_is_said_in_large_letters(origin, said):
+    some = facts(origins=[origin])
     assert some.warning == said
     assert ('class="warning"' in page(some)) == (said is not None)
     assert said is None or said in page(some)

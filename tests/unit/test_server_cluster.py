@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.embedded import cluster as cluster_module
 from extract.embedded.cluster import Cluster, default_cache, default_data, free_port
 from extract.embedded.files import is_locked, locked, make_folder, write_private
@@ -101,7 +101,7 @@ def test_without_a_cluster_a_connection_is_an_error_and_stopping_is_not(tmp_path
     with pytest.raises(
         PerpsError, match=r"expected an embedded server in .*, got none; run `perps db start`"
     ):
-        cluster.connection()
+        cluster.database()
     with pytest.raises(PerpsError, match="got none"):
         cluster.create_database("demo")
     cluster.stop()
@@ -126,14 +126,14 @@ def test_a_damaged_connection_file_is_named(tmp_path: Path, content: str) -> Non
 def test_an_unknown_role_and_an_impossible_database_name_are_refused(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, tmp_path / "cache")
     with pytest.raises(PerpsError, match="expected a role among postgres, perps, perps_reader, got root"):
-        cluster.connection("root")
+        cluster.database("root")
     for name in ("", "x" * 64, 'a"b', "1st"):
         with pytest.raises(PerpsError, match="expected a database name"):
             cluster.create_database(name)
 
 
 def test_a_connection_does_not_show_its_password_when_printed() -> None:
-    connection = Connection("127.0.0.1", 1, "perps", "perps", "hidden")
+    connection = Database("127.0.0.1", 1, "perps", "perps", "hidden")
     assert "hidden" not in repr(connection)
     assert connection.env()["PGPASSWORD"] == "hidden"
 
@@ -179,7 +179,7 @@ def test_a_server_that_recovers_or_ends_is_waited_for(
 ) -> None:
     cluster, server = existing_cluster(tmp_path), Replies(*replies)
     monkeypatch.setattr(cluster, "_server", server)
-    monkeypatch.setattr(Connection, "connect", server.connect)
+    monkeypatch.setattr(Database, "connect", server.connect)
     assert cluster._settled(cluster._read()) is answers
 
 
@@ -188,7 +188,7 @@ def test_a_server_that_refuses_the_password_is_not_waited_for(
 ) -> None:
     cluster, server = existing_cluster(tmp_path), Replies(*["password authentication failed"] * 1000)
     monkeypatch.setattr(cluster, "_server", server)
-    monkeypatch.setattr(Connection, "connect", server.connect)
+    monkeypatch.setattr(Database, "connect", server.connect)
     with pytest.raises(PerpsError) as caught:
         cluster._settled(cluster._read())
     assert "password authentication failed" in str(caught.value)

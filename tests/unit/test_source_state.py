@@ -10,9 +10,9 @@ from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.errors import TransientError
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
-from extract.load.fetch import Answer
+from extract.load.fetch import WindowResult
 from extract.load.plan import Cursor, Window
-from extract.load.selection import check_source, choose
+from extract.load.selection import check_origin, choose
 from extract.load.state import EPOCH, loaded_instruments, owed_after, read_cursor
 
 ONE, DAY = RESOLUTIONS["1"], RESOLUTIONS["1D"]
@@ -22,16 +22,16 @@ def window(start: int, end: int) -> Window:
     return Window("X", start * MINUTE_MS, end * MINUTE_MS, ONE)
 
 
-def failed(start: int, end: int, asked: bool = True) -> Answer:
-    return Answer(window(start, end), error=TransientError("no"), asked=asked)
+def failed(start: int, end: int, asked: bool = True) -> WindowResult:
+    return WindowResult(window(start, end), error=TransientError("no"), asked=asked)
 
 
 def test_a_failed_window_is_owed_until_it_is_answered():
-    owed = owed_after({}, [Answer(window(0, 5)), failed(5, 10), failed(10, 15)])
+    owed = owed_after({}, [WindowResult(window(0, 5)), failed(5, 10), failed(10, 15)])
     assert owed == {"X 1": [[5 * MINUTE_MS, 15 * MINUTE_MS]]}
-    owed = owed_after(owed, [Answer(window(7, 20))])
+    owed = owed_after(owed, [WindowResult(window(7, 20))])
     assert owed == {"X 1": [[5 * MINUTE_MS, 7 * MINUTE_MS]]}
-    assert owed_after(owed, [Answer(window(0, 7))]) == {}
+    assert owed_after(owed, [WindowResult(window(0, 7))]) == {}
 
 
 def test_a_window_that_was_given_up_unasked_is_owed_too():
@@ -40,7 +40,7 @@ def test_a_window_that_was_given_up_unasked_is_owed_too():
 
 def test_what_one_instrument_owes_is_not_paid_by_another():
     other = Window("Y", 0, 10 * MINUTE_MS, ONE)
-    assert owed_after({"X 1": [[0, 5]]}, [Answer(other)]) == {"X 1": [[0, 5]]}
+    assert owed_after({"X 1": [[0, 5]]}, [WindowResult(other)]) == {"X 1": [[0, 5]]}
 
 
 def state(last: datetime | None) -> dict:
@@ -96,7 +96,7 @@ def test_nothing_loaded_and_nothing_named_is_refused():
 
 
 def test_synthetic_candles_never_join_market_candles():
-    check_source(None, "live")
-    check_source("live", "live")
+    check_origin(None, "live")
+    check_origin("live", "live")
     with pytest.raises(PerpsError, match=r"expected live candles.*simulator"):
-        check_source("live", "simulator")
+        check_origin("live", "simulator")

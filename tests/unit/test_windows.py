@@ -12,6 +12,7 @@ from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.load.plan import (
     BUCKETS_PER_WINDOW,
     Cursor,
+    Series,
     Window,
     earliest_start,
     packages,
@@ -36,7 +37,7 @@ def covered(windows: list[Window]) -> list[tuple[int, int]]:
 @given(resolutions, times, st.integers(1, 400 * DAY_MS), cursors)
 def test_a_range_asks_for_every_bucket_once(resolution, start, length, cursor):
     cursor = None if cursor is None else resolution.floor(cursor)
-    windows = plan_range("X", resolution, Cursor(cursor), LISTED, NOW, (start, start + length))
+    windows = plan_range(Series("X", resolution, LISTED, NOW, Cursor(cursor)), (start, start + length))
     first = max(start, earliest_start(resolution, LISTED))
     end = min(start + length, resolution.closed_end(NOW))
     wanted = range(resolution.ceil(first), end, resolution.step_ms)
@@ -52,7 +53,7 @@ def test_a_range_asks_for_every_bucket_once(resolution, start, length, cursor):
 @given(resolutions, times, st.integers(1, 400 * DAY_MS), cursors)
 def test_forward_windows_continue_the_cursor_without_a_break(resolution, start, length, cursor):
     cursor = None if cursor is None else resolution.floor(cursor)
-    windows = plan_range("X", resolution, Cursor(cursor), LISTED, NOW, (start, start + length))
+    windows = plan_range(Series("X", resolution, LISTED, NOW, Cursor(cursor)), (start, start + length))
     forward = [window for window in windows if window.forward]
     if forward and cursor is not None:
         assert forward[0].start_ms == cursor + resolution.step_ms
@@ -66,24 +67,24 @@ def test_forward_windows_continue_the_cursor_without_a_break(resolution, start, 
 def test_a_range_beyond_the_cursor_leaves_it_so_that_an_update_asks_for_what_lies_between():
     cursor = Cursor(ONE.floor(LISTED) + 10 * DAY_MS)
     start = cursor.last_ms + 100 * DAY_MS
-    windows = plan_range("X", ONE, cursor, LISTED, NOW, (start, start + DAY_MS))
+    windows = plan_range(Series("X", ONE, LISTED, NOW, cursor), (start, start + DAY_MS))
     assert [window.forward for window in windows] == [False]
-    update = plan_update("X", ONE, cursor, LISTED, NOW, lookback=10)
+    update = plan_update(Series("X", ONE, LISTED, NOW, cursor), lookback=10)
     assert covered(update) == [(cursor.last_ms - 9 * MINUTE_MS, ONE.closed_end(NOW))]
 
 
 def test_years_before_listing_cost_one_window():
-    windows = plan_range("X", ONE, Cursor(), LISTED, NOW, (0, ONE.floor(LISTED) + 5000 * MINUTE_MS))
+    windows = plan_range(Series("X", ONE, LISTED, NOW, Cursor()), (0, ONE.floor(LISTED) + 5000 * MINUTE_MS))
     assert len(windows) == 2
     assert windows[0].start_ms == ONE.floor(LISTED) - BUCKETS_PER_WINDOW * MINUTE_MS
 
 
 def test_a_range_wholly_before_listing_asks_nothing():
-    assert plan_range("X", ONE, Cursor(), LISTED, NOW, (0, LISTED - 30 * DAY_MS)) == []
+    assert plan_range(Series("X", ONE, LISTED, NOW, Cursor()), (0, LISTED - 30 * DAY_MS)) == []
 
 
 def test_an_update_without_a_cursor_begins_at_listing():
-    windows = plan_update("X", ONE, Cursor(), LISTED, NOW, lookback=10)
+    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor()), lookback=10)
     assert windows[0].start_ms == earliest_start(ONE, LISTED)
     assert all(window.forward for window in windows)
 
@@ -91,7 +92,7 @@ def test_an_update_without_a_cursor_begins_at_listing():
 def test_an_update_asks_again_for_what_is_owed_and_for_nothing_twice():
     last = ONE.floor(NOW) - HOUR_MS
     owed = ((last - 30 * DAY_MS, last - 29 * DAY_MS), (last - HOUR_MS, last + 30 * MINUTE_MS))
-    windows = plan_update("X", ONE, Cursor(last, owed), LISTED, NOW, lookback=10)
+    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(last, owed)), lookback=10)
     history = [window for window in windows if not window.forward]
     forward_start = last - 9 * MINUTE_MS
     assert covered(history) == [owed[0], (owed[1][0], forward_start)]
@@ -100,18 +101,19 @@ def test_an_update_asks_again_for_what_is_owed_and_for_nothing_twice():
 
 def test_a_cursor_on_an_odd_tick_does_not_shift_what_is_asked():
     last = ONE.floor(NOW) - HOUR_MS
-    windows = plan_update("X", ONE, Cursor(last + 1000), LISTED, NOW, lookback=0)
+    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(last + 1000)), lookback=0)
     assert windows[0].start_ms == last + MINUTE_MS
 
 
 def test_a_look_back_ends_at_listing():
-    windows = plan_update("X", ONE, Cursor(ONE.floor(NOW) - HOUR_MS), LISTED, NOW, lookback=10**12)
+    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(ONE.floor(NOW) - HOUR_MS)), lookback=10**12)
     assert windows[0].start_ms == earliest_start(ONE, LISTED)
 
 
 def test_without_a_cursor_an_update_begins_with_what_is_owed():
     start = ONE.floor(LISTED) + 500 * DAY_MS
-    windows = plan_update("X", ONE, Cursor(None, ((start, start + DAY_MS),)), LISTED, NOW, lookback=10)
+    owed = ((start, start + DAY_MS),)
+    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(None, owed)), lookback=10)
     assert covered(windows) == [(start, ONE.closed_end(NOW))]
     assert all(window.forward for window in windows)
 
@@ -119,13 +121,13 @@ def test_without_a_cursor_an_update_begins_with_what_is_owed():
 def test_an_unaligned_start_misses_no_bucket_of_either_anchor():
     six_hours = RESOLUTIONS["360"]
     start = NOW // DAY_MS * DAY_MS - 10 * DAY_MS + HOUR_MS
-    windows = plan_range("X", six_hours, Cursor(), LISTED, NOW, (start, start + DAY_MS))
+    windows = plan_range(Series("X", six_hours, LISTED, NOW, Cursor()), (start, start + DAY_MS))
     assert windows[0].start_ms == start + HOUR_MS  # 02:00, should buckets open at 08:00
 
 
 def test_the_forming_candle_is_never_asked_for_as_closed():
     now = ONE.floor(NOW) + 59_999
-    windows = plan_update("X", ONE, Cursor(now - HOUR_MS), LISTED, now, lookback=0)
+    windows = plan_update(Series("X", ONE, LISTED, now, Cursor(now - HOUR_MS)), lookback=0)
     assert windows[-1].end_ms == ONE.floor(now)
 
 

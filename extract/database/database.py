@@ -40,7 +40,7 @@ class DatabaseError(PerpsError):
 
 
 @dataclass(frozen=True)
-class Connection:
+class Database:
     """A database and the role that opens it. Empty fields are left to libpq (`~/.pgpass`, service files)."""
 
     host: str
@@ -72,7 +72,7 @@ class Connection:
         query = f"?{urlencode(parameters)}" if parameters else ""
         return f"postgresql://{user}{secret}@{host}:{self.port}/{dbname}{query}"
 
-    def with_database(self, dbname: str) -> Connection:
+    def with_database(self, dbname: str) -> Database:
         """Return the same server and role with another database."""
         return replace(self, dbname=dbname)
 
