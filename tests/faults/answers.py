@@ -23,9 +23,9 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.settings import read_settings
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.faults.bad_answers import ANSWERS, FAILED, BadAnswer
-from tests.integration.dbt_harness import DbtProject
-from tests.integration.truth import Row, control, rows, table, truth
+from tests.support.bad_answers import ANSWERS, FAILED, BadAnswer
+from tests.support.dbt_project import DbtProject
+from tests.support.truth import Row, control, rows, table, truth
 
 ONE = RESOLUTIONS["1"]
 HEALTHY = "ETH-PERPETUAL"

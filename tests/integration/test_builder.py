@@ -21,8 +21,8 @@ from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.transform.background import Builder
 from extract.transform.runner import Project
 from tests.conftest import PROJECT, perps_environment
-from tests.integration.dbt_harness import wait_until
-from tests.integration.truth import rows, table, truth
+from tests.support.dbt_project import wait_until
+from tests.support.truth import rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"

@@ -13,7 +13,7 @@ from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
 from tests.conftest import Perps
-from tests.integration.truth import rounded, rows, table
+from tests.support.truth import rounded, rows, table
 
 CANDLES = 30 * 1440
 

@@ -23,7 +23,7 @@ from extract.settings import PROJECT, read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.transform.runner import open_dbt
 from tests.conftest import Perps
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 PASSWORD = "of-alice"
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"

@@ -10,7 +10,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"

@@ -23,7 +23,7 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import PROJECT, Perps
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 JAN, HOUR_MS = 1_704_067_200_000, 3_600_000

@@ -12,7 +12,7 @@ import pytest
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import TransientError
-from tests.tls import self_signed
+from tests.support.tls import self_signed
 
 NOW_MS = 1_700_000_000_000
 ANSWER = b'{"result": 1700000000000, "usOut": 1700000000000000}'

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from tests.integration.dbt_harness import wait_until
+from tests.support.dbt_project import wait_until
 
 SCHEDULE = PROJECT / "docker" / "schedule.sh"
 

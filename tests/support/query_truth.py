@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from extract.simulator import RunningSimulator
-from tests.integration.truth import rounded
+from tests.support.truth import rounded
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 Row = tuple[Any, ...]

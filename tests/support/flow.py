@@ -18,8 +18,8 @@ from extract.database.database import Database
 from extract.deribit.client import DeribitClient
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_environment
-from tests.faults.ledger import Injected, judge, record
-from tests.integration.truth import control, table, truth
+from tests.support.ledger import Injected, judge, record
+from tests.support.truth import control, table, truth
 
 INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"

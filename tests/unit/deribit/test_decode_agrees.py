@@ -11,7 +11,7 @@ from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import DeribitError
 from extract.deribit.replies import decode
-from tests.slow_reading import bits, slowly
+from tests.support.slow_reading import bits, slowly
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import PROJECT
-from tests.grafana import GRAFANA, Shown, dashboards, filled, queries
+from tests.support.grafana import GRAFANA, Shown, dashboards, filled, queries
 
 DOCKER = PROJECT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-GRAFANA = Path(__file__).resolve().parent.parent / "docker" / "grafana"
+GRAFANA = Path(__file__).resolve().parents[2] / "docker" / "grafana"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
 # as in the datasource, arguments end at the first closing bracket: macros cannot be nested

@@ -1,6 +1,6 @@
 """What was injected and what came of it: a JSON line for each fault, and the table of them all.
 
-`python -m tests.faults.ledger [FILE ...]` prints the table; the default file is the one that tests write.
+`python -m tests.support.ledger [FILE ...]` prints the table; the default file is the one that tests write.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.integration.truth import Row
+from tests.support.truth import Row
 
 FILE = Path(__file__).resolve().parents[2] / "target" / "faults.jsonl"
 

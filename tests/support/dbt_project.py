@@ -21,7 +21,7 @@ from unittest.mock import patch
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.warm import spare_the_stack
+from tests.support.warm import spare_the_stack
 
 spare_the_stack()
 REPOSITORY = Path(__file__).resolve().parents[2]
