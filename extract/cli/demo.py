@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from extract import simulator
+from extract.cli import flags
 from extract.core.resolution import DAY_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
@@ -29,6 +31,17 @@ QUERY = (
     "count(*) as candles from perpetuals_ohlcv group by 1, 2 order by 2 desc, 1 limit 6"
 )
 """Shown as a line for a shell: it holds no double quote and no dollar."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps demo`."""
+    flags.out(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Show the whole flow on synthetic candles."""
+    run_demo(settings, Path(args.out) / "demo", print)
+    return 0
 
 
 def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:

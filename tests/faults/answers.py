@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from extract.cli import main as cli
-from extract.cli.mending import repair_gaps
+from extract.cli.repair import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket

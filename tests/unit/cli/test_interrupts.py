@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.cli import reading
+from extract.cli import instruments
 from extract.cli.ending import SAID, TerminatedError
 from extract.cli.main import main
 from extract.errors import PerpsError, interrupt_behind
@@ -28,7 +28,7 @@ def test_what_a_clean_up_fails_with_does_not_hide_the_signal(
         finally:
             raise failure("of a library that tidies up")
 
-    monkeypatch.setattr(reading, "instruments", interrupted)
+    monkeypatch.setattr(instruments, "run", interrupted)
     monkeypatch.setenv("PERPS_HOME", str(tmp_path))
     assert main(["instruments"]) == code
     assert capsys.readouterr().err.splitlines() == [SAID]
