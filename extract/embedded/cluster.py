@@ -119,9 +119,7 @@ class Cluster:
                     logger.warning("the embedded server already runs on port %d, not %d", state.port, port)
             else:
                 state = self._launch(state, port)
-            superuser = _connection(state, roles.SUPERUSER, "postgres")
-            roles.ensure_roles(superuser, state.passwords)
-            roles.ensure_database(superuser, DATABASE)
+            self._ensure_database(state, DATABASE)
         return _connection(state, roles.OWNER, DATABASE)
 
     def stop(self) -> None:
@@ -189,7 +187,7 @@ class Cluster:
             )
         state = self._existing()
         with self._locked():
-            roles.ensure_database(_connection(state, roles.SUPERUSER, "postgres"), name)
+            self._ensure_database(state, name)
         return _connection(state, roles.OWNER, name)
 
     def drop_database(self, name: str) -> None:
@@ -210,6 +208,10 @@ class Cluster:
             EmbedError: nothing is installed yet, or there is no such program.
         """
         return self._packages.program(name)
+
+    def _ensure_database(self, state: _State, name: str) -> None:
+        superuser = _connection(state, roles.SUPERUSER, "postgres")
+        roles.ensure_database(self.program("psql"), superuser, name, state.passwords)
 
     def _locked(self) -> contextlib.AbstractContextManager[int]:
         return locked(self.data / ".lock")

@@ -91,7 +91,7 @@ def test_a_database_prepared_by_the_file_that_docker_runs_lacks_nothing(
     administrator, _ = bare
     owner = replace(server.connection(), dbname=administrator.dbname)
     assert "grant create on database" in lacks(owner)
-    file = PROJECT / "docker" / "roles.sql"
+    file = PROJECT / "extract" / "embedded" / "roles.sql"
     subprocess.run(
         [server.program("psql"), "--no-psqlrc", "--file", file],
         env={**os.environ, **administrator.env()},
