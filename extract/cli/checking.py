@@ -17,6 +17,7 @@ from extract.core.times import format_time, parse_range
 from extract.errors import PerpsError, UsageError
 from extract.load.selection import check_source
 from extract.settings import Settings
+from extract.transform.failures import NodesFailedError
 from extract.transform.models import pick, read_histories, read_resolution, read_source
 from extract.transform.runner import base_variables, run_dbt
 
@@ -132,7 +133,11 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
-    built = run_dbt(command, reached, settings.dbt, wait_s)
+    failed = None
+    try:
+        run_dbt(command, reached, settings.dbt, wait_s)
+    except NodesFailedError as error:
+        failed = error
     compared = read_buckets(reached, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
@@ -140,8 +145,8 @@ def reconcile(args: argparse.Namespace, settings: Settings) -> int:
     _print_some([str(bucket) for bucket in odd], "buckets")
     if whole := sum(bucket.whole for bucket in odd):
         print(f"warning: {whole:,} buckets have all candles and are not what deribit says; try: perps verify")
-    if not built:
-        raise PerpsError("expected dbt to compare the candles, got failures above")
+    if failed:
+        raise failed
     return 0
 
 
@@ -154,10 +159,6 @@ def audit(args: argparse.Namespace, settings: Settings) -> int:
     wait_s, reached = waiting(args), database(settings)
     base = read_resolution(reached)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    if not run_dbt(command, reached, settings.dbt, wait_s):
-        raise PerpsError(
-            "expected the models to be what all candles make of them, got differences above; run: "
-            f"{REREAD}, then: perps dbt -- build"
-        )
+    run_dbt(command, reached, settings.dbt, wait_s, advice=f"run: {REREAD}, then: perps dbt -- build")
     print("audit passed")
     return 0

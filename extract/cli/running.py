@@ -69,11 +69,7 @@ def _build(builder: Builder, reached: Connection) -> None:
         PerpsError: a model or test failed.
     """
     with watched(reached):
-        built = builder.run(["build", "--exclude-resource-type", "unit_test"])
-    if not built:
-        raise PerpsError(
-            "expected dbt build to pass, got failures above; perps report shows gaps and violations"
-        )
+        builder.run(["build", "--exclude-resource-type", "unit_test"])
 
 
 def _keep_up(builder: Builder, reached: Connection) -> None:
@@ -83,11 +79,9 @@ def _keep_up(builder: Builder, reached: Connection) -> None:
         PerpsError: something of it failed.
     """
     with watched(reached):
-        kept_up = builder.run(["--quiet", "run-operation", "upkeep"])
-    if not kept_up:
-        raise PerpsError(
-            "expected the upkeep of the tables to pass, got failures above; every candle is safe, try: "
-            "perps dbt -- run-operation upkeep"
+        builder.run(
+            ["--quiet", "run-operation", "upkeep"],
+            "every candle is safe, try: perps dbt -- run-operation upkeep",
         )
 
 
