@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.core.advice import NOT_YET
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.embedded import roles
 from extract.embedded.errors import EmbedError
 from extract.embedded.files import locked, make_folder, one_line_errors
@@ -85,8 +85,8 @@ class Cluster:
         self._server = Postmaster(self._packages, self.data, self._account)
         self._file = self.data / "connection.json"
 
-    def start(self, port: int | None = None) -> Connection:
-        """Return a connection to the database `perps` as the role `perps`, with the server running.
+    def start(self, port: int | None = None) -> Database:
+        """Return the database `perps`, opened as the role `perps`, with the server running.
 
         Installs the packages if needed, waits out crash recovery, and returns at once when the server
         answers. `port`: the TCP port wanted; None takes the last one if it is free, else any. A server that
@@ -107,7 +107,7 @@ class Cluster:
             else:
                 state = self._launch(state, port)
             self._ensure_database(state, DATABASE)
-        return state.connection(roles.OWNER, DATABASE)
+        return state.database(roles.OWNER, DATABASE)
 
     def stop(self) -> None:
         """Stop the server, ending open sessions; nothing happens when none runs.
@@ -126,7 +126,7 @@ class Cluster:
         state, pid = State.read(self._file), self._server.pid()
         if state and pid:
             with contextlib.suppress(DatabaseError):
-                facts = roles.server_facts(state.connection(roles.SUPERUSER, DATABASE))
+                facts = roles.server_facts(state.database(roles.SUPERUSER, DATABASE))
         port = state.port or None if state else None
         return Status(pid is not None, pid, port, self.data, self._packages.cache, *facts)
 
@@ -142,7 +142,7 @@ class Cluster:
                 self._server.erase()
                 self._file.unlink(missing_ok=True)
 
-    def connection(self, role: str = roles.OWNER, dbname: str = DATABASE) -> Connection:
+    def database(self, role: str = roles.OWNER, dbname: str = DATABASE) -> Database:
         """Return how `role` (perps, perps_reader or postgres) reaches `dbname`, running or not.
 
         Raises:
@@ -150,17 +150,17 @@ class Cluster:
         """
         if role not in roles.ROLES:
             raise EmbedError(f"expected a role among {', '.join(roles.ROLES)}, got {role}")
-        return self._existing().connection(role, dbname)
+        return self._existing().database(role, dbname)
 
-    def is_reached_by(self, connection: Connection) -> bool:
-        """Tell whether a connection is one of this server's, as `connection` returns them, running or not."""
+    def is_reached_by(self, database: Database) -> bool:
+        """Tell whether a database is one of this server's, as `database` returns them, running or not."""
         with contextlib.suppress(EmbedError):  # of another user's server
             state = State.read(self._file)
-            return state is not None and connection == state.connection(connection.user, connection.dbname)
+            return state is not None and database == state.database(database.user, database.dbname)
         return False
 
-    def create_database(self, name: str) -> Connection:
-        """Return a connection to the database `name` as its owner `perps`, creating it if needed.
+    def create_database(self, name: str) -> Database:
+        """Return the database `name`, opened as its owner `perps`, creating it if needed.
 
         It has TimescaleDB, and `perps_reader` may read whatever `perps` creates in it, now or later.
 
@@ -175,7 +175,7 @@ class Cluster:
         state = self._existing()
         with self._locked():
             self._ensure_database(state, name)
-        return state.connection(roles.OWNER, name)
+        return state.database(roles.OWNER, name)
 
     def drop_database(self, name: str) -> None:
         """Drop the database `name`, ending its sessions; nothing happens when there is none.
@@ -186,7 +186,7 @@ class Cluster:
         """
         state = self._existing()
         with self._locked():
-            roles.remove_database(state.connection(roles.SUPERUSER, "postgres"), name)
+            roles.remove_database(state.database(roles.SUPERUSER, "postgres"), name)
 
     def program(self, name: str) -> Path:
         """Return the path of one of the installed PostgreSQL programs, such as `psql`.
@@ -197,7 +197,7 @@ class Cluster:
         return self._packages.program(name)
 
     def _ensure_database(self, state: State, name: str) -> None:
-        superuser = state.connection(roles.SUPERUSER, "postgres")
+        superuser = state.database(roles.SUPERUSER, "postgres")
         roles.ensure_database(self.program("psql"), superuser, name, state.passwords)
 
     def _locked(self) -> contextlib.AbstractContextManager[int]:
@@ -226,7 +226,7 @@ class Cluster:
         silent_since, told = begin, False
         while self._server.alive():
             try:
-                state.connection(roles.SUPERUSER, "postgres").connect().close()
+                state.database(roles.SUPERUSER, "postgres").connect().close()
                 return True
             except DatabaseError as error:
                 now = time.monotonic()
@@ -259,7 +259,7 @@ class Cluster:
         installed = (self._packages.versions() or {}).get("timescaledb", "")
         if state.timescaledb not in ("", installed):
             logger.info("updating TimescaleDB from %s to %s", state.timescaledb, installed)
-            roles.update_extension(state.connection(roles.SUPERUSER, "postgres"))
+            roles.update_extension(state.database(roles.SUPERUSER, "postgres"))
         if state.timescaledb != installed:
             state = replace(state, timescaledb=installed)
             state.write(self._file)

@@ -11,7 +11,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as PgCursor
 from psycopg2.extensions import encrypt_password
 
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.embedded.errors import EmbedError
 from extract.embedded.programs import ProgramFailed, run
 
@@ -25,7 +25,7 @@ _SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("alone.sql", "roles
 is, all of it is."""
 
 
-def ensure_database(psql: Path, superuser: Connection, name: str, passwords: Mapping[str, str]) -> None:
+def ensure_database(psql: Path, superuser: Database, name: str, passwords: Mapping[str, str]) -> None:
     """Create the database `name` as `roles.sql` says, with the roles if they are missing.
 
     Passwords are sent as SCRAM verifiers, so that no server log can hold one.
@@ -62,7 +62,7 @@ def ensure_database(psql: Path, superuser: Connection, name: str, passwords: Map
         raise _unprepared(name, failed.reason) from None
 
 
-def remove_database(superuser: Connection, name: str) -> None:
+def remove_database(superuser: Database, name: str) -> None:
     """Drop the database `name` if it exists, ending its sessions.
 
     Raises:
@@ -74,7 +74,7 @@ def remove_database(superuser: Connection, name: str) -> None:
         cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-def update_extension(superuser: Connection) -> None:
+def update_extension(superuser: Database) -> None:
     """Bring TimescaleDB in every database to the version of the installed packages.
 
     It must be the session's first statement: the old version's library is gone with the old packages.
@@ -87,7 +87,7 @@ def update_extension(superuser: Connection) -> None:
             cursor.execute("alter extension timescaledb update")
 
 
-def server_facts(superuser: Connection) -> tuple[str, str, str]:
+def server_facts(superuser: Database) -> tuple[str, str, str]:
     """Return what the running server says: PostgreSQL's version, TimescaleDB's version and its edition."""
     with _session(superuser) as cursor:
         version, extension, edition = one_row(
@@ -100,7 +100,7 @@ def server_facts(superuser: Connection) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def _session(connection: Connection) -> Iterator[PgCursor]:
+def _session(connection: Database) -> Iterator[PgCursor]:
     """Open a connection whose every statement commits, yield a cursor, and close it again."""
     opened = connection.connect()
     try:

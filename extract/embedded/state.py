@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded import roles
 from extract.embedded.errors import EmbedError
 from extract.embedded.files import write_private
@@ -48,6 +48,6 @@ class State:
         """Replace the file, which its owner alone may read."""
         write_private(file, json.dumps(asdict(self), indent=1) + "\n")
 
-    def connection(self, role: str, dbname: str) -> Connection:
+    def database(self, role: str, dbname: str) -> Database:
         """Return how a role reaches a database of the server."""
-        return Connection(HOST, self.port, dbname, role, self.passwords.get(role, ""))
+        return Database(HOST, self.port, dbname, role, self.passwords.get(role, ""))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing import connection, resource_tracker
 from types import FrameType, TracebackType
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import PerpsError
 from extract.transform.runner import Project, expect_project, open_dbt
 
@@ -42,7 +42,7 @@ class Builder:
 
     def __init__(
         self,
-        database: Connection,
+        database: Database,
         project: Project,
         variables: Sequence[str] = (),
         wait_s: float = 0,
@@ -156,7 +156,7 @@ class Builder:
 
 def _serve(
     pipe: connection.Connection,
-    database: Connection,
+    database: Database,
     project: Project,
     variables: Sequence[str],
     wait_s: float,

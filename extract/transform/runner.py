@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.locks import BUILD_LOCK, run_lock
 from extract.errors import PerpsError
 from extract.transform.failures import NodesFailedError, describe_failure
@@ -40,7 +40,7 @@ class Project:
 
 
 def run_dbt(
-    arguments: Sequence[str], database: Connection, project: Project, wait_s: float = 0, *, advice: str = ""
+    arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0, *, advice: str = ""
 ) -> None:
     """Run one dbt command against a database. See `Dbt.run`."""
     with open_dbt(database, project, wait_s) as dbt:
@@ -57,7 +57,7 @@ class Dbt:
         manifest: of the last `parse`, with its variables; commands after it start from it.
     """
 
-    database: Connection
+    database: Database
     wait_s: float = 0
     manifest: Any = None
 
@@ -107,7 +107,7 @@ def expect_project(project: Project) -> None:
 
 
 @contextmanager
-def open_dbt(database: Connection, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
+def open_dbt(database: Database, project: Project, wait_s: float = 0) -> Iterator[Dbt]:
     """Yield dbt for a project and a database.
 
     The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.

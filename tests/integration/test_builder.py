@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from extract.core.resolution import RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
@@ -22,8 +22,8 @@ from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.transform.background import Builder
 from extract.transform.runner import Project
 from tests.conftest import PROJECT, perps_environment
-from tests.integration.dbt_harness import wait_until
-from tests.integration.truth import rows, table, truth
+from tests.support.dbt_project import wait_until
+from tests.support.truth import rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
@@ -148,7 +148,7 @@ def test_an_interrupt_ends_the_run_and_its_builder(environment, database, exchan
     wait_until(lambda: not any(map(alive, started)), "its end")
 
 
-def built(database: Connection) -> int:
+def built(database: Database) -> int:
     """Return the candles of the table, 0 before there is one."""
     if rows(database, "select to_regclass('perpetuals_ohlcv')") == [(None,)]:
         return 0

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from extract.cli.arguments import build_parser
 from extract.cli.demo import QUERY
-from extract.database.connection import Connection
+from extract.cli.parser import build_parser
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
 from tests.conftest import Perps
-from tests.integration.truth import rounded, rows, table
+from tests.support.truth import rounded, rows, table
 
 CANDLES = 30 * 1440
 
@@ -28,8 +28,8 @@ def demo(server: Cluster, perps: Perps) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def made(demo: object, server: Cluster) -> Connection:
-    return server.connection(dbname="perps_demo")
+def made(demo: object, server: Cluster) -> Database:
+    return server.database(dbname="perps_demo")
 
 
 def test_the_table_has_the_seven_columns_of_the_contract(made):
@@ -112,7 +112,7 @@ def test_the_psql_line_it_prints_answers(demo, perps):
 
 
 def test_the_reader_can_read_everything_and_write_nothing(made, server):
-    reader = server.connection("perps_reader", "perps_demo")
+    reader = server.database("perps_reader", "perps_demo")
     for relation in ("perpetuals_ohlcv", "deribit_raw.candles", "quality.ohlcv_gaps", "staging.stg_candles"):
         rows(reader, f"select * from {relation} limit 1")
     with pytest.raises(Exception, match=r"read-only transaction|permission denied"):
@@ -120,7 +120,7 @@ def test_the_reader_can_read_everything_and_write_nothing(made, server):
 
 
 def test_market_candles_cannot_join_the_demos(made, perps, monkeypatch):
-    kinds = rows(made, "select distinct source from deribit_raw.fetches")
+    kinds = rows(made, "select distinct origin from deribit_raw.fetches")
     assert kinds == [("simulator",)]
 
 

@@ -21,12 +21,12 @@ from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.faultparsing import parse_faults
 from tests.conftest import PROJECT, Perps, perps_environment
-from tests.grafana import Shown, dashboards, filled, queries
 from tests.integration.conftest import BUILD
-from tests.integration.dbt_harness import wait_until
-from tests.integration.docker_stack import OWNER_PASSWORD, ROLES, Stack, administer, asked, prepared
-from tests.integration.query_truth import ANSWERS, BTC, ETH, Minutes, bars, minutes_of
-from tests.integration.truth import control, rows
+from tests.support.dbt_project import wait_until
+from tests.support.docker_stack import OWNER_PASSWORD, ROLES, Stack, administer, asked, prepared
+from tests.support.grafana import Shown, dashboards, filled, queries
+from tests.support.query_truth import ANSWERS, BTC, ETH, Minutes, bars, minutes_of
+from tests.support.truth import control, rows
 
 START = datetime(2025, 9, 29, tzinfo=UTC)
 END = datetime(2025, 10, 2, 8, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.conftest import BUILD
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 NOW = "2024-01-06T00:00:30Z"
