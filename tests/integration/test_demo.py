@@ -96,10 +96,11 @@ def test_it_ends_with_the_page_a_query_with_its_answer_and_three_commands(demo, 
     [page] = [line.removeprefix("page: ") for line in lines if line.startswith("page: ")]
     assert "<html" in Path(page).read_text()
     commands = [shlex.split(line, comments=True)[1:] for line in lines[lines.index("Go on with:") + 1 :]]
-    assert [build_parser().parse_args(command).run for command in commands] == [
-        "database:psql",
-        "running:run",
-        "database:stop",
+    runs = [build_parser().parse_args(command).run for command in commands]
+    assert [(run.__module__, run.__name__) for run in runs] == [
+        ("extract.cli.db", "psql"),
+        ("extract.cli.run", "run"),
+        ("extract.cli.db", "stop"),
     ]
 
 
