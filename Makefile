@@ -2,6 +2,10 @@
 # PERPS_HOME and PERPS_CACHE name (see docs/settings.md).
 PYTHON ?= python3
 BIN := .venv/bin
+WANTED := --constraint constraints.txt --editable '.[dev]'
+# uv reads none of pip's settings: where only those name a registry, pip installs
+WITH_UV = uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python .venv $(WANTED)
+WITH_PIP = $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check $(WANTED)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test soak fuzz lint audit bench bench-quick docs constraints clean
@@ -24,9 +28,13 @@ install: .venv/installed profiles.yml
 		{ echo "error: expected Python 3.11 or newer, got $$($(PYTHON) --version); try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: expected python's venv module, got none; run: apt install python3-venv" >&2; exit 1; }
-	@echo "installing into .venv"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@begun=$$(date +%s); packages="$$(grep -c == constraints.txt) packages into .venv"; by=pip; \
+	if uv --version >/dev/null 2>&1; then \
+		echo "installing $$packages with uv"; \
+		said=$$({ $(WITH_UV); } 2>&1) && by=uv || echo "uv could not ($$(echo "$$said" | tail -n 1 | sed 's/^ *//'))"; \
+	fi; \
+	if [ $$by = pip ]; then echo "installing $$packages with pip, which takes minutes"; $(WITH_PIP) || exit; fi; \
+	echo "installed in $$(($$(date +%s) - begun)) s"
 	@touch $@
 
 profiles.yml: profiles.yml.example
@@ -57,7 +65,7 @@ lint: install
 
 # Strict: a package that the service does not know, or a service that does not answer, is a failure.
 audit: install .venv-audit/installed
-	@$(BIN)/pip check
+	@.venv-audit/bin/pip --python $(BIN)/python check
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive extract tests/benchmarks
 	@.venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt || \
 		{ echo "error: expected no known vulnerability in constraints.txt, got the above; mend it, or run where the service answers" >&2; exit 1; }

@@ -10,8 +10,8 @@ from extract.cli import flags
 from extract.cli.loading import loading
 from extract.cli.shared import database, print_some, split_names, waiting
 from extract.core.times import parse_range
-from extract.errors import PerpsError
 from extract.settings import Settings
+from extract.transform.failures import NodesFailedError
 from extract.transform.models import pick, read_histories, read_resolution
 from extract.transform.runner import base_variables, run_dbt
 
@@ -43,7 +43,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     # what is compared has to have read as many loads as what it is compared with
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
-    built = run_dbt(command, of, settings.dbt, wait_s)
+    failed = None
+    try:
+        run_dbt(command, of, settings.dbt, wait_s)
+    except NodesFailedError as error:
+        failed = error
     compared = read_buckets(of, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
@@ -51,6 +55,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     print_some([str(bucket) for bucket in odd], "buckets")
     if whole := sum(bucket.whole for bucket in odd):
         print(f"warning: {whole:,} buckets have all candles and are not what deribit says; try: perps verify")
-    if not built:
-        raise PerpsError("expected dbt to compare the candles, got failures above")
+    if failed:
+        raise failed
     return 0
