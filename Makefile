@@ -2,6 +2,11 @@
 # PERPS_HOME and PERPS_CACHE name (see docs/settings.md).
 PYTHON ?= python3
 BIN := .venv/bin
+# uv reads none of pip's settings: where only those name a registry, pip installs
+WITH_UV = uv venv --quiet --allow-existing --python $(PYTHON) .venv && $(call IN_TWO_STEPS,uv pip install --quiet --python .venv)
+WITH_PIP = $(PYTHON) -m venv .venv && $(call IN_TWO_STEPS,$(BIN)/pip install --quiet --disable-pip-version-check)
+# the second step downloads nothing, and so fails where constraints.txt lacks what pyproject.toml needs
+IN_TWO_STEPS = $(1) --require-hashes --no-deps --requirement constraints.txt && $(1) --no-index --no-build-isolation --editable '.[dev]'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test soak fuzz lint audit bench bench-quick docs constraints clean
@@ -24,11 +29,14 @@ install: .venv/installed profiles.yml
 		{ echo "error: expected Python 3.11 or newer, got $$($(PYTHON) --version); try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: expected python's venv module, got none; run: apt install python3-venv" >&2; exit 1; }
-	@echo "installing into .venv"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement constraints.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-index --no-build-isolation --editable '.[dev]' || \
-		{ echo "error: constraints.txt lacks what pyproject.toml needs; run: make constraints" >&2; exit 1; }
+	@begun=$$(date +%s); packages="$$(grep -c == constraints.txt) packages into .venv"; by=pip; \
+	if uv --version >/dev/null 2>&1; then \
+		echo "installing $$packages with uv"; \
+		said=$$({ $(WITH_UV); } 2>&1) && by=uv || echo "uv could not ($$(echo "$$said" | tail -n 1 | sed 's/^ *//'))"; \
+	fi; \
+	if [ $$by = pip ]; then echo "installing $$packages with pip, which takes a minute or more"; $(WITH_PIP) || \
+		{ echo "error: could not install; if constraints.txt lacks what pyproject.toml needs, run: make constraints" >&2; exit 1; }; fi; \
+	echo "installed in $$(($$(date +%s) - begun)) s"
 	@touch $@
 
 profiles.yml: profiles.yml.example
@@ -59,7 +67,7 @@ lint: install
 
 # Strict: a package that the service does not know, or a service that does not answer, is a failure.
 audit: install .venv-audit/installed
-	@$(BIN)/pip check
+	@.venv-audit/bin/pip --python $(BIN)/python check
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive extract tests/benchmarks
 	@.venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt || \
 		{ echo "error: expected no known vulnerability in constraints.txt, got the above; mend it, or run where the service answers" >&2; exit 1; }

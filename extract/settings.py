@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.urls import check_api_url
 from extract.embedded.cluster import Cluster, default_cache, default_data
 from extract.errors import UsageError
@@ -40,7 +40,7 @@ class Settings:
     requests_per_second: float
     home: Path
     cache: Path
-    server: Connection | None
+    server: Database | None
     project: Path = PROJECT
 
     @property
@@ -106,7 +106,7 @@ def _rate(given: str | float | None) -> float:
     return rate
 
 
-def _server(environment: Mapping[str, str]) -> Connection | None:
+def _server(environment: Mapping[str, str]) -> Database | None:
     if not environment.get("PGHOST"):
         return None
     if environment["PGHOST"].startswith("/"):
@@ -117,7 +117,7 @@ def _server(environment: Mapping[str, str]) -> Connection | None:
     port = environment.get("PGPORT") or "5432"
     if not port.isdigit():
         raise UsageError(f"expected a port number in PGPORT, got {port!r}")
-    return Connection(
+    return Database(
         host=environment["PGHOST"],
         port=int(port),
         dbname=environment.get("PGDATABASE") or user,

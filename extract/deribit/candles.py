@@ -32,8 +32,8 @@ class Chart:
     Attributes:
         table: columns timestamp (bucket open, UTC ms), open, high, low, close (quote coin), volume (base
             coin), cost (quote coin), as doubles exactly as the JSON said; null where it held no number.
-            Ascending, no tick twice.
-        off_grid: how many ticks are not a bucket open of the resolution.
+            Ascending, no bucket open twice.
+        off_grid: how many candles are not at a bucket open of the resolution.
     """
 
     table: pa.Table
@@ -119,3 +119,9 @@ def _number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+
+
+def bucket_opens(candles: pa.Table) -> npt.NDArray[np.int64]:
+    """Return when the buckets of candles in the columns of `SCHEMA` open, UTC ms."""
+    opens: npt.NDArray[np.int64] = candles["timestamp"].cast(pa.int64()).to_numpy()
+    return opens

@@ -31,12 +31,12 @@ class Reply:
     Attributes:
         result: the JSON-RPC result.
         server_ms: the server's clock when it answered, UTC ms (from `usOut`), None where it did not say.
-        source: `live`, `testnet` or `simulator`: who answered.
+        origin: `live`, `testnet` or `simulator`: who answered.
     """
 
     result: Any
     server_ms: int | None
-    source: str
+    origin: str
 
 
 def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
@@ -59,7 +59,7 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
     if status == 200 and isinstance(envelope, dict) and "result" in envelope:
         us_out = envelope.get("usOut")
         server_ms = us_out // 1000 if type(us_out) is int and is_plausible(us_out // 1000) else None
-        return Reply(envelope["result"], server_ms, _source(headers, envelope, host))
+        return Reply(envelope["result"], server_ms, _origin(headers, envelope, host))
     if status in REDIRECTS:
         raise PermanentError(
             f"expected an answer, got http {status} to {_target(headers)}, which is not followed; "
@@ -126,7 +126,7 @@ def _api_error(
     return PermanentError(text)
 
 
-def _source(headers: Any, envelope: dict[str, Any], host: str) -> str:
+def _origin(headers: Any, envelope: dict[str, Any], host: str) -> str:
     if headers.get("X-Perps-Simulator"):
         return "simulator"
     if envelope.get("testnet") is True or host.startswith("test."):

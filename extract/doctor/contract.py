@@ -159,7 +159,7 @@ def _look(fact: Fact, exchange: Exchange) -> tuple[str, str]:
         return UNKNOWN, str(error)
     except PermanentError as error:
         found = str(error)
-        if found.startswith(NO_METHOD) and exchange.first.source == "simulator":
+        if found.startswith(NO_METHOD) and exchange.first.origin == "simulator":
             return UNKNOWN, "the simulator does not have this method"
     except Exception as error:  # of a look at something that is not there
         log.exception("the reply about %s has another form", fact.name, extra={"shown": True})

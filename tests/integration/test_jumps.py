@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from extract.simulator.market import Market
-from tests.integration.dbt_harness import START, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
+from tests.support.dbt_project import START, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
 
 DAYS = 30
 MINUTES = DAYS * 1440

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.cli.main import build_parser
+from extract.cli.parser import build_parser
 from tests.docs import COMMANDS, DOCS, PAGES, PROJECT, QUERIES, help_of, rendered
 
 
