@@ -1,10 +1,10 @@
-"""What a person sees when something is wrong: one line, lower case, with what to do next."""
+"""Errors that a person sees: one line, lower case, with what to do next."""
 
 
 class PerpsError(Exception):
     """A failure that the command line prints as one line on stderr; the exit code is 1.
 
-    The message says what was expected, what came and what to do next.
+    The message says what is wrong and what to do next.
     """
 
     exit_code = 1
@@ -17,9 +17,9 @@ class UsageError(PerpsError):
 
 
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the interrupt that an error came of, None if there was none.
+    """Return the interrupt that caused an error, None if there was none.
 
-    A signal may come anywhere, also where the clean-up of a library then fails in its own way.
+    A signal may arrive anywhere, and the clean-up of a library may then fail with an error of its own.
     """
     found: BaseException | None = error
     while found is not None:

@@ -1,4 +1,4 @@
-"""Where everything is: environment and flags become one frozen object here and nowhere else."""
+"""Settings: environment variables and flags become one frozen object here and nowhere else."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ DEFAULT_RATE = 20.0
 DEFAULT_BURST = 20
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE / "_project" if (PACKAGE / "_project").is_dir() else PACKAGE.parent
-"""Where dbt_project.yml is: in an installed package beside the code, else the checkout."""
+"""Folder of dbt_project.yml: beside the code in an installed package, else the checkout."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs to know about its surroundings.
+    """The settings of a run.
 
     Attributes:
-        api_url: base address of the Deribit API (`DERIBIT_API_URL`).
-        requests_per_second: budget of all requests together (`DERIBIT_REQUESTS_PER_SECOND`).
+        api_url: base URL of the Deribit API (`DERIBIT_API_URL`).
+        requests_per_second: rate limit of all requests together (`DERIBIT_REQUESTS_PER_SECOND`).
         home: folder of everything that is kept: server data, pipeline folders, logs (`PERPS_HOME`).
         cache: folder of the unpacked TimescaleDB packages (`PERPS_CACHE`).
         server: the database that the libpq variables name, None for the embedded server.
-        project: where dbt_project.yml is.
+        project: folder of dbt_project.yml.
     """
 
     api_url: str
@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def embeds(self) -> bool:
-        """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
+        """Whether to use the embedded server: PGHOST is not set, or names it, as after `perps db env`."""
         return self.server is None or self.cluster.is_reached_by(self.server)
 
     @property
@@ -77,10 +77,10 @@ class Settings:
 def read_settings(
     environment: Mapping[str, str] = os.environ, flags: argparse.Namespace | None = None
 ) -> Settings:
-    """Return the settings: flags win over variables, variables over defaults.
+    """Return the settings: flags override environment variables, and variables override defaults.
 
     Raises:
-        UsageError: a variable or flag cannot be used.
+        UsageError: a variable or flag has an invalid value.
     """
     rate = getattr(flags, "requests_per_second", None)
     api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL

@@ -1,4 +1,4 @@
-"""What is held against Deribit once it is built: gaps to repair, verify, reconcile.
+"""Checks of the built tables against Deribit: gaps to repair, verify, reconcile.
 
 Imports load, transform and what these import.
 """

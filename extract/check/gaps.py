@@ -1,4 +1,4 @@
-"""The work list of `perps repair`: the gaps that dbt found, when each was asked for, and what came."""
+"""The work list of `perps repair`: the gaps that dbt found, when each was fetched, and what was found."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class Gap:
     """A run of missing candles in perpetuals_ohlcv.
 
     Attributes:
-        instrument: whose candles are missing.
-        last_ms: open of the last candle before, UTC ms.
-        next_ms: open of the first candle after, UTC ms.
+        instrument: the instrument whose candles are missing.
+        last_ms: open of the last candle before the gap, UTC ms.
+        next_ms: open of the first candle after the gap, UTC ms.
         reason: unfetched, rejected or source, as in quality.ohlcv_gaps.
-        asked_ms: when a repair last asked for exactly this gap, the server's clock, UTC ms; None never.
-        waiting: loads that the next dbt build will read have answers for all of it.
+        asked_ms: when a repair last fetched exactly this gap, by Deribit's clock, UTC ms; None: never.
+        waiting: whether loads that the next dbt build will read cover all of the gap.
     """
 
     instrument: str
@@ -92,13 +92,13 @@ class Gap:
 
     @property
     def resting_until_ms(self) -> int:
-        """From when on the gap is asked for again: at once unless the source had nothing usable, UTC ms."""
+        """When the gap is due for another fetch, UTC ms: at once, unless Deribit had nothing usable."""
         if self.reason == "unfetched" or self.asked_ms is None:
             return 0
         return self.asked_ms + ASK_AGAIN_AFTER_MS
 
     def time_range(self, resolution: Resolution) -> TimeRange:
-        """Return the missing bucket opens, end exclusive."""
+        """Return the missing bucket opens, UTC ms, end exclusive."""
         return self.last_ms + resolution.step_ms, self.next_ms
 
     def missing(self, resolution: Resolution) -> int:
@@ -111,11 +111,11 @@ class Gap:
 
 @dataclass(frozen=True)
 class Found:
-    """What the raw tables hold of a gap by now.
+    """How many candles inside a gap the raw tables now hold.
 
     Attributes:
-        usable: candles that the next build brings in.
-        unusable: candles that it rejects.
+        usable: candles that the next build adds to the table.
+        unusable: candles that the next build rejects.
     """
 
     usable: int
@@ -123,7 +123,7 @@ class Found:
 
 
 def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
-    """Return every gap of the table that is not a known one, by instrument and time.
+    """Return every gap of the table, except known gaps, by instrument and time.
 
     Raises:
         PerpsError: the models are not built yet.
@@ -134,11 +134,11 @@ def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
 
 
 def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
-    """Return the gaps to ask for, and those asked for less than a day ago or since the last build.
+    """Return the gaps to fetch, and those that were fetched less than a day ago or since the last build.
 
     Args:
         gaps: the work list.
-        now_ms: the server's clock, UTC ms.
+        now_ms: Deribit's clock, UTC ms.
     """
     due: list[Gap] = []
     resting: list[Gap] = []
@@ -148,7 +148,7 @@ def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
 
 
 def count_found(database: Database, gaps: Sequence[Gap], resolution: Resolution) -> list[Found]:
-    """Return for each gap which candles inside it the raw tables hold by now."""
+    """Return for each gap how many candles inside it the raw tables now hold."""
     counts = []
     with expecting_models(), database.reading() as cursor:
         for gap in gaps:

@@ -1,4 +1,4 @@
-"""How the candles, added up, compare with Deribit's own longer ones: which ones to ask for, what came out."""
+"""Reconciliation of aggregated candles with Deribit's own longer candles: what to fetch, and the result."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ order by "timestamp"
 
 @dataclass(frozen=True)
 class Bucket:
-    """One of Deribit's candles beside what the table has for its time.
+    """One of Deribit's longer candles, compared with the table's candles of the same bucket.
 
     Attributes:
-        instrument: whose.
+        instrument: the instrument.
         at_ms: bucket open, UTC ms.
         status: identical, different, missing_in_minutes or missing_at_deribit.
         columns: the columns that differ, separated by commas; None unless different.
         candles: candles of the table in the bucket.
-        expected: how many there should be.
+        expected: how many candles the bucket should have.
     """
 
     instrument: str
@@ -61,12 +61,12 @@ class Bucket:
 
 
 def parse_coarser(text: str, base: Resolution) -> Resolution:
-    """Return a resolution that candles of `base` add up to.
+    """Return the named resolution, if candles of `base` add up to it.
 
-    Where buckets of 180 and 360 minutes open is not known, so nothing is compared with them.
+    180 and 360 minutes are excluded: it is not known where their buckets open.
 
     Raises:
-        UsageError: it is another one.
+        UsageError: candles of `base` do not add up to that resolution.
     """
     found = parse_resolution(text)
     fits = [
@@ -78,7 +78,7 @@ def parse_coarser(text: str, base: Resolution) -> Resolution:
     if found not in fits:
         known = ", ".join(each.name for each in fits) or "none"
         raise UsageError(
-            f"expected --resolution of what candles of {base.name} add up to ({known}), got {found.name}"
+            f"expected --resolution to be one that {base.name} candles add up to ({known}), got {found.name}"
         )
     return found
 
@@ -86,15 +86,15 @@ def parse_coarser(text: str, base: Resolution) -> Resolution:
 def bars_to_ask(
     histories: Mapping[str, TimeRange], time_range: TimeRange, resolution: Resolution
 ) -> dict[str, TimeRange]:
-    """Return per instrument the bucket opens to ask for: the part of the wanted range that the table has.
+    """Return per instrument the bucket opens to fetch: the part of the time range that the table covers.
 
     Args:
         histories: per instrument, the table's bucket opens [start, end), UTC ms.
         time_range: start inclusive, end exclusive, UTC ms.
-        resolution: of Deribit's candles; the one that holds the table's first candle is asked for too.
+        resolution: of Deribit's candles; includes the bucket that holds the table's first candle.
 
     Raises:
-        UsageError: the table has nothing of the range.
+        UsageError: the table has no candles in the time range.
     """
     bounds = {
         name: (max(time_range[0], resolution.floor(first)), min(time_range[1], end))
@@ -103,13 +103,13 @@ def bars_to_ask(
     asked = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
     if not asked:
         raise UsageError(
-            "expected a range in which the table has candles, got one without; see quality.ohlcv_coverage"
+            "the table has no candles in this time range; see its bounds in quality.ohlcv_coverage"
         )
     return asked
 
 
 def count_buckets(buckets: Sequence[Bucket]) -> str:
-    """Return how many buckets came out how; what differs because candles are missing is counted apart."""
+    """Return the number of buckets by status; buckets that differ because candles are missing count apart."""
     kinds = Counter(
         "not whole" if bucket.status == "different" and not bucket.whole else bucket.status
         for bucket in buckets
@@ -121,7 +121,7 @@ def count_buckets(buckets: Sequence[Bucket]) -> str:
 def read_buckets(
     database: Database, asked: Mapping[str, TimeRange], resolution: Resolution
 ) -> dict[str, list[Bucket]]:
-    """Return per instrument what dbt compared in a range, by time.
+    """Return per instrument the buckets that dbt compared in a time range, by time.
 
     Raises:
         PerpsError: the model is not built yet.

@@ -1,4 +1,4 @@
-"""Whether the table still says what Deribit says: past windows asked again and compared, nothing landed."""
+"""Check that the table still matches Deribit: fetch past windows again and compare; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ Replied = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """A candle that the table and Deribit do not agree on.
+    """A candle that differs between the table and Deribit.
 
     Attributes:
-        instrument: whose.
+        instrument: the instrument.
         at_ms: bucket open, UTC ms.
-        kind: changed, missing in the table, not at deribit (asked twice), or unusable at deribit (null, not a
-            number, more than numeric(18,8) holds, or off the bucket grid).
-        columns: the columns that differ, or that are unusable; none when a side has no candle.
-        stored, deribit: values of those columns. A float of stored is raw's: the table agrees
-            in its eight decimals.
+        kind: changed, missing in the table, not at deribit (fetched twice), or unusable at deribit (null, not
+            a number, too large for numeric(18,8), or off the bucket grid).
+        columns: the columns that differ, or that are unusable; none when one side has no candle.
+        stored, deribit: values of those columns. A float in `stored` is the raw value: the table agrees
+            to its eight decimals.
     """
 
     instrument: str
@@ -87,9 +87,9 @@ class Checked:
 
     Attributes:
         window: what was compared.
-        candles: how many there are on either side.
+        candles: how many candles were compared, on either side.
         differences: by time.
-        landed: bucket opens that the raw tables have as Deribit says them: the table alone is wrong. UTC ms.
+        landed: bucket opens, UTC ms, where the raw tables match Deribit, so that only the table is wrong.
     """
 
     window: Window
@@ -103,14 +103,14 @@ def draw_windows(
 ) -> list[Window]:
     """Return `count` windows of all histories, drawn without repeats; fewer when there are no more.
 
-    Every window is as likely as any other, so an instrument gets its share by the length of its history.
+    Every window is equally likely, so an instrument's share grows with the length of its history.
 
     Args:
         histories: per instrument, bucket opens [start, end), UTC ms.
         resolution: of the table.
-        now_ms: the server's clock, UTC ms; later candles are not closed.
-        count: how many.
-        seed: the same seed draws the same windows of the same histories.
+        now_ms: Deribit's clock, UTC ms; later candles are not closed.
+        count: number of windows.
+        seed: the same seed and histories give the same windows.
     """
     windows = cut_histories(histories, resolution, now_ms)
     drawn = random.Random(seed).sample(windows, min(count, len(windows)))  # noqa: S311
@@ -118,7 +118,7 @@ def draw_windows(
 
 
 def cut_histories(histories: Mapping[str, TimeRange], resolution: Resolution, now_ms: int) -> list[Window]:
-    """Return windows of at most 5,000 candles that cover the closed candles of the histories once."""
+    """Return windows of at most 5,000 candles that cover each closed candle of the histories once."""
     return [
         window
         for name, history in sorted(histories.items())
@@ -129,16 +129,16 @@ def cut_histories(histories: Mapping[str, TimeRange], resolution: Resolution, no
 def check_windows(
     client: DeribitClient, database: Database, windows: Sequence[Window], listed: Mapping[str, int]
 ) -> Iterator[Checked]:
-    """Ask for windows and compare each with the table.
+    """Fetch windows and compare each with the table.
 
     Args:
-        client: whom to ask.
-        database: with perpetuals_ohlcv.
-        windows: what to ask.
-        listed: per instrument that is listed its creation, UTC ms.
+        client: the Deribit client.
+        database: the database with perpetuals_ohlcv.
+        windows: the windows to fetch.
+        listed: creation time of each listed instrument, UTC ms.
 
     Raises:
-        PerpsError: a window had no usable answer.
+        PerpsError: a window could not be fetched.
     """
 
     def fetch(window: Window) -> WindowResult:
@@ -151,8 +151,7 @@ def check_windows(
             (result,) = prefetcher.take(1)
             if result.error is not None:
                 raise PerpsError(
-                    f"expected an answer for {describe(window)}, got: {result.error}; "
-                    "run the same command again"
+                    f"could not fetch {describe(window)}: {result.error}; run the same command again"
                 )
             cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
             stored = {at: tuple(values) for at, *values in cursor.fetchall()}
@@ -177,7 +176,7 @@ def _read_raw(opened: PgConnection, window: Window) -> pa.Table | None:
 
 
 def _landed(result: WindowResult, known: pa.Table | None) -> frozenset[int]:
-    """Return the bucket opens of those candles that a load would not land, because nothing is new."""
+    """Return the bucket opens, UTC ms, of the candles that the raw tables already hold unchanged."""
     new, changed = differences(result.candles, known)
     opens = bucket_opens(result.candles)
     return frozenset(opens[~(new | changed)].tolist())
@@ -197,14 +196,14 @@ def compare(
     replied: Mapping[int, Replied],
     raw: Mapping[int, Replied],
 ) -> list[Difference]:
-    """Return where Deribit differs from the table, at its eight decimals, or from raw, in any digit.
+    """Return where Deribit differs from the table, to eight decimals, or from the raw tables, in any digit.
 
     Args:
-        instrument: whose candles.
+        instrument: the instrument.
         resolution: of the candles.
         stored: the table's candles by bucket open, UTC ms.
-        replied: Deribit's, of the same range.
-        raw: what raw holds of them; nothing where it was dropped.
+        replied: Deribit's candles of the same time range.
+        raw: the same candles in the raw tables; those that were dropped there are absent.
     """
     found: list[Difference] = []
     for at in sorted(stored.keys() | replied.keys()):
@@ -263,5 +262,5 @@ def _usable(value: float | None) -> bool:
 
 
 def to_stored(value: float) -> Decimal:
-    """Return what numeric(18,8) holds of a double: its shortest spelling, rounded half away from zero."""
+    """Return a double as numeric(18,8) stores it: its shortest spelling, rounded half away from zero."""
     return Decimal(repr(value)).quantize(EIGHT, ROUND_HALF_UP)

@@ -1,4 +1,4 @@
-"""The command line: arguments, exit codes, what each command does and prints.
+"""The command line: arguments, exit codes, and what each command does and prints.
 
 Imports any room; nothing imports it.
 """

@@ -1,4 +1,4 @@
-"""`perps audit`: recompute everything that is checked from every candle."""
+"""`perps audit`: recompute all checked models from every candle and compare."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from extract.transform.runner import base_variables, run_dbt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps audit`."""
+    """Add the arguments of `perps audit`."""
     flags.wait(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Have dbt recompute everything from all candles and compare.
+    """Recompute all checked models from every candle, with dbt, and compare.
 
     Raises:
-        PerpsError: something differs.
+        PerpsError: a model differs.
     """
     wait_s, of = waiting(args), database(settings)
     base = read_resolution(of)

@@ -1,4 +1,4 @@
-"""`perps backfill`: load an explicit range."""
+"""`perps backfill`: load a given time range."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps backfill`."""
-    flags.times(parser, "listing", "the last closed candle")
+    """Add the arguments of `perps backfill`."""
+    flags.times(parser, "the instrument's listing", "after the last closed candle")
     flags.selection(parser, "required")
     flags.lookback(parser)
     flags.load(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Load an explicit range."""
+    """Load a given time range."""
     names = split_names(args.instruments)
     if not names:
-        raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
+        raise UsageError("expected names or 'all' after --instruments, got none; see: perps instruments")
     resolution, time_range = parse_resolution(args.resolution), parse_range(args.start, args.end)
     with loading(args, settings) as loader:
         result = loader.backfill(names, resolution, time_range)

@@ -24,7 +24,7 @@ Action = Callable[[argparse.Namespace, Settings], int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps db`."""
+    """Add the arguments of `perps db`."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def action(run: Action, text: str) -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action(status, "show server status; exits with 1 if it is not running")
     shell = action(psql, "open psql; arguments after -- are passed to it")
     for added in (
-        action(env, 'print the connection as libpq variables, for: eval "$(perps db env)"'),
+        action(env, 'print the connection as libpq variables for a shell: eval "$(perps db env)"'),
         action(url, "print the connection as a URL, including the password"),
         shell,
     ):
@@ -67,7 +67,7 @@ def start(args: argparse.Namespace, settings: Settings) -> int:
     """Start the embedded server."""
     if settings.server and not settings.embeds:
         used = f"{settings.server.host}:{settings.server.port}"
-        print(f"PGHOST is set: using the server at {used}, starting none; unset it for the embedded one")
+        print(f"PGHOST is set: using the server at {used}; unset PGHOST to start the embedded server")
         return 0
     started = settings.cluster.start(args.port)
     print(f"running on {started.host}:{started.port}, database {started.dbname}; try: perps db psql")
@@ -82,7 +82,7 @@ def stop(_args: argparse.Namespace, settings: Settings) -> int:
 
 
 def status(_args: argparse.Namespace, settings: Settings) -> int:
-    """Say what runs."""
+    """Show server status."""
     if settings.server and not settings.embeds:
         print(describe_server(settings.server))
         return 0
@@ -109,11 +109,11 @@ def url(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def psql(args: argparse.Namespace, settings: Settings) -> int:
-    """Become psql."""
+    """Replace this process with psql."""
     to = database(args, settings)
     program = str(settings.cluster.program("psql")) if settings.embeds else shutil.which("psql")
     if not program:
-        raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
+        raise PerpsError("no psql in PATH; install it, or unset PGHOST to use the embedded server's")
     sys.stdout.flush()
     os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **to.env()})  # noqa: S606
 
@@ -123,33 +123,37 @@ def backup(args: argparse.Namespace, settings: Settings) -> int:
     server, name = ours_to_move(settings, "backup"), database_name(args, settings)
     server.start()
     size = back_up(server, name, Path(args.file))
-    print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; read it with: perps db restore")
+    print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; to restore it: perps db restore {args.file}")
     return 0
 
 
 def restore(args: argparse.Namespace, settings: Settings) -> int:
-    """Make a database of the embedded server of a file."""
+    """Restore a backup into an empty database of the embedded server."""
     server, name = ours_to_move(settings, "restore"), database_name(args, settings)
     server.start()
     if sys.stderr.isatty():
         print(f"restoring {args.file} into {name}", file=sys.stderr)
     restore_database(server, name, Path(args.file))
     named = "" if name == DATABASE else f'eval "$(perps db env --database {name})" && '
-    print(f"restored {name} from {args.file}; go on with: {named}perps run")
+    print(f"restored {name} from {args.file}; next: {named}perps run")
     return 0
 
 
 def database_name(args: argparse.Namespace, settings: Settings) -> str:
-    """Return which of the embedded server's databases is meant."""
+    """Return the name of the embedded server's database that the flags and settings select."""
     return args.database or (settings.server.dbname if settings.server else DATABASE)
 
 
 def ours_to_move(settings: Settings, action: str) -> Cluster:
-    """Return the embedded server; PostgreSQL's own programs move what PGHOST names."""
+    """Return the embedded server, for backup and restore.
+
+    Raises:
+        PerpsError: PGHOST names another server; PostgreSQL's own programs back that up.
+    """
     if settings.server and not settings.embeds:
         raise PerpsError(
-            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
-            "pg_dump or pg_restore, see docs/moving.md"
+            f"perps db {action} works on the embedded server only, and PGHOST names {settings.server.host}; "
+            "use pg_dump or pg_restore there, see docs/moving.md"
         )
     return settings.cluster
 
@@ -158,27 +162,32 @@ def destroy(args: argparse.Namespace, settings: Settings) -> int:
     """Delete the embedded server's data."""
     server = embedded(settings, "destroy")
     if not args.yes:
-        raise UsageError(f"expected --yes, because this deletes every database in {settings.server_data}")
+        raise UsageError(f"this deletes every database in {settings.server_data}; to confirm, add --yes")
     server.destroy()
     print(f"deleted {settings.server_data}")
     return 0
 
 
 def embedded(settings: Settings, action: str) -> Cluster:
-    """Return the embedded server; a server that PGHOST names is not ours to stop or delete."""
+    """Return the embedded server, for stop and destroy.
+
+    Raises:
+        PerpsError: PGHOST names another server.
+    """
     if settings.server and not settings.embeds:
         raise PerpsError(
-            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours"
+            f"perps db {action} works on the embedded server only, and PGHOST names {settings.server.host}; "
+            "to use the embedded server, unset PGHOST"
         )
     return settings.cluster
 
 
 def database(args: argparse.Namespace, settings: Settings) -> Database:
-    """Return the database that `db env|url|psql` speak of."""
+    """Return the database for `db env`, `db url` and `db psql`; starts the embedded server if it is used."""
     if settings.server and not settings.embeds:
         if args.reader:
             raise UsageError(
-                "expected no --reader with PGHOST: set PGUSER and PGPASSWORD to the role you want"
+                "--reader works on the embedded server only; with PGHOST, set PGUSER and PGPASSWORD instead"
             )
         return settings.server.with_database(args.database or settings.server.dbname)
     server = settings.cluster
@@ -188,7 +197,7 @@ def database(args: argparse.Namespace, settings: Settings) -> Database:
 
 
 def describe_server(server: Database) -> str:
-    """Return two lines about a server that PGHOST names."""
+    """Return two lines about the server that PGHOST names."""
     try:
         with server.reading() as cursor:
             version, timescaledb, edition = one_row(
@@ -199,7 +208,7 @@ def describe_server(server: Database) -> str:
             )
     except psycopg2.Error as error:
         raise PerpsError(
-            f"expected an answer from {server.host}, got {' '.join(str(error).split())}"
+            f"could not connect to {server.host}: {' '.join(str(error).split())}; check the PG variables"
         ) from None
     extension = f"TimescaleDB {timescaledb}" if timescaledb else "no TimescaleDB extension"
     where = f"{server.host}:{server.port}/{server.dbname} as {server.user}"
@@ -207,13 +216,13 @@ def describe_server(server: Database) -> str:
 
 
 def describe_edition(edition: str | None) -> str:
-    """Return what an edition of TimescaleDB means for the tables, in a line.
+    """Return one line about what an edition of TimescaleDB means for the tables.
 
     Args:
-        edition: what `show timescaledb.license` says; None or another word where nothing is known.
+        edition: the value of `show timescaledb.license`; None if it is not known.
     """
     known = {
-        "apache": "Apache edition: no columnstore, tables stay as rows; everything else is the same",
-        "timescale": "Community edition: perps run compresses chunks that are a week old",
+        "apache": "Apache edition: no columnstore, chunks are not compressed; everything else is the same",
+        "timescale": "Community edition: perps run compresses chunks older than a week",
     }
     return known.get(edition or "", "edition of TimescaleDB unknown")

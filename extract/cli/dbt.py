@@ -13,7 +13,7 @@ from extract.transform.runner import run_dbt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps dbt`."""
+    """Add the arguments of `perps dbt`."""
     flags.wait(parser)
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="arguments for dbt"

@@ -29,30 +29,30 @@ QUERY = (
     "max(high) as high, min(low) as low, last(close, timestamp) as close, sum(volume) as volume, "
     "count(*) as candles from perpetuals_ohlcv group by 1, 2 order by 2 desc, 1 limit 6"
 )
-"""Shown as a line for a shell: it holds no double quote and no dollar."""
+"""Printed inside a shell command, so it must hold no double quote and no dollar sign."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps demo`."""
+    """Add the arguments of `perps demo`."""
     flags.out(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Show the whole flow on synthetic candles."""
+    """Run the whole flow on synthetic candles."""
     run_demo(settings, Path(args.out) / "demo", print)
     return 0
 
 
 def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
-    """Load, build, test and report 30 days of two made-up perpetuals.
+    """Load, build, test and report 30 days of two synthetic perpetuals.
 
-    The demo always uses the embedded server, and its database is made anew each time: nothing of it can mix
-    with market data.
+    The demo always uses the embedded server and recreates its own database each time, so that synthetic
+    candles cannot mix with market data.
 
     Args:
         settings: where the server is.
-        folder: for the report.
-        say: takes lines for people.
+        folder: where to write the report.
+        say: called with each line to print.
 
     Raises:
         PerpsError: a step failed.
@@ -67,14 +67,14 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
         now_ms = RESOLUTIONS["1"].floor(client.server_time().result)
         loader = Loader(client, database, settings.pipelines, progress=progress)
         result = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
-    say(f"{sum(result.candles.values()):,} synthetic candles landed in {result.requests} requests")
+    say(f"loaded {sum(result.candles.values()):,} synthetic candles in {result.requests} requests")
     run_dbt(["build"], database, settings.dbt)
     write_report(database, folder)
     _go_on(database, folder / "report.html", settings, say)
 
 
 def _go_on(database: Database, page: Path, settings: Settings, say: Callable[[str], None]) -> None:
-    """Say where the page is, what a query answers, and what to do with it all."""
+    """Print a query with its result, the page's path, and commands to go on with."""
     perps = settings.project / ".venv/bin/perps"
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"
     say(f'\n{shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
@@ -85,5 +85,5 @@ def _go_on(database: Database, page: Path, settings: Settings, say: Callable[[st
             say(" | ".join(str(value) for value in row))
     say(f"\npage: {page.resolve()}\n\nGo on with:")
     say(f"  {shown} db psql --database {DATABASE}  # queries of your own, on synthetic candles")
-    say(f"  {shown} run --instruments {','.join(INSTRUMENTS)}  # the real ones, in a database of their own")
-    say(f"  {shown} db stop  # the server runs until then")
+    say(f"  {shown} run --instruments {','.join(INSTRUMENTS)}  # real candles, in another database")
+    say(f"  {shown} db stop  # stop the server")

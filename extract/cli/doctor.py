@@ -18,7 +18,7 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps doctor`."""
+    """Add the arguments of `perps doctor`."""
     parser.add_argument(
         "--exchange",
         action="store_true",
@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Look at this place, or at the exchange; change nothing.
+    """Check this installation, or the exchange; change nothing.
 
     Raises:
-        PerpsError: something is wrong.
+        PerpsError: a check failed.
     """
     return exchange(settings) if args.exchange else place(settings)
 
@@ -44,12 +44,12 @@ def place(settings: Settings) -> int:
     wrong += _printed(in_turn(api.checks, "api", "check the network, the proxy and DERIBIT_API_URL"))
     wrong += _printed(in_turn(database.checks, "database", "check the PG variables and the network"))
     if wrong:
-        raise PerpsError(f"expected nothing wrong, found {', '.join(wrong)}; do what the lines above say")
+        raise PerpsError(f"problems found: {', '.join(wrong)}; do what the lines above say")
     return 0
 
 
 def exchange(settings: Settings) -> int:
-    """Print a line for each fact that the code depends on, and the sum."""
+    """Print a line for each fact about the API that the code depends on, and the totals."""
     findings = []
     for finding in examine(asking(settings), FACTS):
         print(finding, flush=True)
@@ -59,14 +59,14 @@ def exchange(settings: Settings) -> int:
     differing = [finding.fact.name for finding in findings if finding.status == DIFFERS]
     if differing:
         raise PerpsError(
-            f"expected deribit as documented, found otherwise: {', '.join(differing)}; report these lines, "
-            "and load nothing before the code that they name is mended"
+            f"deribit differs from what this code expects: {', '.join(differing)}; report these lines, and "
+            "load nothing until the code is fixed"
         )
     return 0
 
 
 def _printed(lines: Iterable[Line]) -> list[str]:
-    """Print lines as they come; return the subjects of those that are wrong."""
+    """Print each line as it arrives; return the subjects of those that are wrong."""
     wrong = []
     for line in lines:
         print(line)

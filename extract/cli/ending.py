@@ -1,7 +1,8 @@
-"""SIGINT and SIGTERM end a command in order, and within seconds whatever it is waiting for.
+"""SIGINT and SIGTERM end a command cleanly, and within seconds, whatever it is waiting for.
 
-Python runs a handler between two instructions of the main thread, so that a statement that waits inside
-libpq, for a lock or a network, hears no signal. A thread hears it, and ends the process if nothing else has.
+Python runs a signal handler only between two instructions of the main thread. A statement that waits inside
+libpq, for a lock or for the network, therefore blocks it. A second thread receives the signal as well, and
+ends the process if the main thread has not.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE_S = 7.0
-"""Seconds that a command has to end in order after a signal: Docker kills after 10."""
+"""Seconds that a command has to end cleanly after a signal; Docker kills it after 10."""
 
 SAID = "interrupted: what was loaded is safe, run the same command again"
 
 
 class TerminatedError(KeyboardInterrupt):
-    """The process was told to end with SIGTERM, as schedulers and containers do."""
+    """The process received SIGTERM, which schedulers and containers send."""
 
 
 def exit_code(told: KeyboardInterrupt) -> int:
-    """Return the exit code of a command that was told to end: 130 for SIGINT, 143 for SIGTERM."""
+    """Return the exit code of an interrupted command: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + (signal.SIGTERM if isinstance(told, TerminatedError) else signal.SIGINT)
 
 
@@ -35,8 +36,8 @@ def exit_code(told: KeyboardInterrupt) -> int:
 def endable() -> Iterator[None]:
     """Let both signals raise an interrupt in the block; a second one, or `GRACE_S`, ends the process at once.
 
-    It has no effect in a thread other than the main one, nor on a signal that this process was started to
-    ignore, as nohup does.
+    It has no effect outside the main thread, nor on a signal that the process was started to ignore, as
+    nohup does.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,9 +67,9 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 def _listen(heard: socket.socket, left: threading.Event) -> None:
-    """Wait for a signal, then for another one or the end of the time.
+    """Wait for a signal, then for a second one or for the end of `GRACE_S`.
 
-    The time also runs while the interpreter waits for its threads, after the block.
+    `GRACE_S` also runs while the interpreter waits for its threads, after the block.
     """
     with heard:
         number = _next(heard)
@@ -80,12 +81,12 @@ def _listen(heard: socket.socket, left: threading.Event) -> None:
             if _next(heard) is None:
                 time.sleep(max(0.0, give_up - time.monotonic()))
     if not left.is_set():
-        print(SAID, file=sys.stderr, flush=True)  # the main thread cannot
+        print(SAID, file=sys.stderr, flush=True)  # the main thread is blocked
     os._exit(128 + number)
 
 
 def _next(heard: socket.socket) -> int | None:
-    """Return the next of the two signals, None once the block has been left."""
+    """Return the next SIGINT or SIGTERM; None once the block has ended."""
     while told := heard.recv(1):
         if told[0] in (signal.SIGINT, signal.SIGTERM):
             return told[0]

@@ -1,4 +1,4 @@
-"""Flags that several commands have, and how a command's parser is added."""
+"""Flags that several commands share."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ def api(parser: argparse.ArgumentParser) -> None:
         "--requests-per-second",
         type=float,
         metavar="N",
-        help="request rate limit, over all instruments (default: 20)",
+        help="request rate limit for all instruments together "
+        "(default: DERIBIT_REQUESTS_PER_SECOND, or else 20)",
     )
 
 
 def instruments(parser: argparse.ArgumentParser, all_of: str, nothing: str) -> None:
-    """Add --instruments; `all_of` is what 'all' stands for, `nothing` what its absence means."""
+    """Add --instruments; `all_of` says what 'all' stands for, `nothing` what happens without the flag."""
     parser.add_argument(
         "--instruments",
         nargs="+",
@@ -42,13 +43,13 @@ def selection(parser: argparse.ArgumentParser, nothing: str) -> None:
 
 
 def times(parser: argparse.ArgumentParser, start: str, end: str) -> None:
-    """Add --start and --end, with what they default to."""
+    """Add --start and --end; `start` and `end` say their defaults."""
     parser.add_argument(
         "--start",
         metavar="TIME",
-        help=f"inclusive; a date, an ISO time or milliseconds, UTC (default: {start})",
+        help=f"start, inclusive: a date, an ISO time or milliseconds, UTC (default: {start})",
     )
-    parser.add_argument("--end", metavar="TIME", help=f"exclusive (default: {end})")
+    parser.add_argument("--end", metavar="TIME", help=f"end, exclusive (default: {end})")
 
 
 def lookback(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,7 @@ def load(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_PACKAGE,
         metavar="N",
-        help="maximum candles per load package; limits memory use (default: %(default)s)",
+        help="maximum number of candles per load package; limits memory use (default: %(default)s)",
     )
     wait(parser)
     api(parser)
@@ -82,7 +83,7 @@ def wait(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="SECONDS",
-        help="wait up to this long for another load or build to finish (default: 0)",
+        help="seconds to wait for another load or build to finish (default: 0)",
     )
 
 

@@ -11,7 +11,7 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps instruments`."""
+    """Add the arguments of `perps instruments`."""
     flags.api(parser)
 
 

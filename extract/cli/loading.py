@@ -1,4 +1,4 @@
-"""What commands that load have in common: their loader, and what they say in the end."""
+"""What commands that load share: the loader and the printed result."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from extract.settings import Settings
 
 @contextmanager
 def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
-    """Yield the loader that the flags describe, with its progress on the screen.
+    """Yield the loader that the flags describe, and show its progress.
 
     Raises:
-        UsageError: a flag cannot be used.
+        UsageError: a flag has an invalid value.
     """
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
@@ -34,14 +34,14 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
 
 
 def print_result(result: LoadResult) -> None:
-    """Say what was landed."""
+    """Print how many candles were loaded, and which instruments had none."""
     for name, candles in result.candles.items():
-        print(f"{name}: {candles:,} candles landed")
+        print(f"{name}: {candles:,} candles loaded")
     for name, why in result.nothing.items():
-        print(f"{name}: nothing in this range, {why}", file=sys.stderr)
+        print(f"{name}: no candles in this time range, {why}", file=sys.stderr)
     for name, ended_ms in result.delisted.items():
         last = f"its last candle with volume ends at {format_time(ended_ms)}"
         print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
     for name in result.unlisted:
-        print(f"{name}: no longer listed by deribit, left as it is", file=sys.stderr)
+        print(f"{name}: no longer listed by deribit, skipped; its candles are kept", file=sys.stderr)
     print(f"{sum(result.candles.values()):,} candles in {result.requests} requests; next: perps dbt -- build")

@@ -1,4 +1,4 @@
-"""The command line: exit codes, logging, and one line when something is wrong."""
+"""The entry point: exit codes, logging, and errors as one line."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     typed = sys.argv[1:] if arguments is None else arguments
     args = build_parser(typed).parse_args(typed)
-    logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
+    logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
     shut_out(os.environ)
-    os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
+    os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
+        sys.stdout.reconfigure(line_buffering=True)  # keeps stdout and stderr in order in a file or a pipe
     try:
         with endable():
             settings = read_settings(flags=args)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException) -> int:
-    """Say in one line why a command ended, and return its exit code."""
+    """Print in one line why a command failed, and return its exit code."""
     if told := interrupt_behind(error):
         print(SAID, file=sys.stderr)
         return exit_code(told)
@@ -54,21 +54,21 @@ def _fail(error: BaseException) -> int:
         return error.exit_code
     log.error("unexpected failure", exc_info=error, extra={"shown": True})
     reason = one_line(str(error))[:300]
-    print(f"error: unexpected {type(error).__name__}: {reason}; the log has the rest", file=sys.stderr)
+    print(f"error: unexpected {type(error).__name__}: {reason}; see the log for details", file=sys.stderr)
     return 1
 
 
 def start_logging(settings: Settings, *, verbose: bool = False) -> None:
-    """Log everything to a rotating file (10 MB, 5 files); warnings and the server's long steps to stderr.
+    """Log to a rotating file (10 MB, 5 files); send warnings and the server's long steps to stderr as well.
 
     Args:
-        settings: name the folder.
-        verbose: whether all of it goes to stderr.
+        settings: has the folder for logs.
+        verbose: whether to send all log messages to stderr.
 
     Raises:
-        PerpsError: the folder for logs cannot be made or written.
+        PerpsError: the folder for logs cannot be created or written.
     """
-    # closed by the caller's umask, it would keep out the account that root's embedded server runs as
+    # with the caller's umask, the account that root's embedded server runs as could not enter it
     make_folder(settings.home, 0o755, 0o755)
     try:
         settings.logs.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,8 @@ def start_logging(settings: Settings, *, verbose: bool = False) -> None:
         )
     except OSError as error:
         raise PerpsError(
-            f"expected to write logs to {settings.logs}, got {error.strerror}; set PERPS_HOME"
+            f"could not write logs to {settings.logs}: {error.strerror}; "
+            "set PERPS_HOME to a folder that can be written"
         ) from None
     stamped = "%(asctime)sZ %(levelname)s %(name)s %(message)s"
     file.setFormatter(LineFormatter(stamped, "%Y-%m-%dT%H:%M:%S"))
@@ -87,7 +88,7 @@ def start_logging(settings: Settings, *, verbose: bool = False) -> None:
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)
-        with suppress(OSError):  # what a full disk did not take is lost
+        with suppress(OSError):  # on a full disk, the last lines are lost
             handler.close()
     own.setLevel(logging.INFO)
     own.propagate = False
@@ -96,12 +97,12 @@ def start_logging(settings: Settings, *, verbose: bool = False) -> None:
 
 
 class LogFile(logging.handlers.RotatingFileHandler):
-    """A rotating log whose own failure, such as a full disk, is one line on stderr and stops nothing."""
+    """A rotating log file; if it cannot be written, it prints one line on stderr and the command goes on."""
 
     failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  # named by logging
-        """Say the first failure, without the traceback that logging would print for each."""
+        """Print the first failure, without the traceback that logging would print for every failure."""
         if not self.failed:
             self.failed = True
             print(f"warning: could not write {self.baseFilename}: {sys.exc_info()[1]}", file=sys.stderr)

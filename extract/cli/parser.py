@@ -1,4 +1,4 @@
-"""What a person can type. A command is a module here: `add_arguments(parser)` and `run(args, settings)`.
+"""The argument parser. Each command is a module here, with `add_arguments(parser)` and `run(args, settings)`.
 
 Only the module of the command that was typed is imported: dlt, dbt and Arrow take seconds.
 """
@@ -13,7 +13,7 @@ from extract import __version__
 
 COMMANDS = {
     "demo": "load, build and report 30 days of synthetic candles, with an embedded server and a simulator",
-    "backfill": "load a range of candles, whether or not it was loaded before",
+    "backfill": "load the candles of a time range, even if they were loaded before",
     "update": "load new candles, up to the last closed one",
     "run": "update, build and report; the command to schedule",
     "repair": "fetch the gaps that the last dbt build found",
@@ -24,23 +24,23 @@ COMMANDS = {
     "report": "write the report: an HTML page, and its data as CSV and text files",
     "instruments": "list Deribit's perpetuals",
     "dbt": "run dbt with the connection set up, for example: perps dbt -- build",
-    "db": "the embedded TimescaleDB",
+    "db": "manage the embedded TimescaleDB server, or open a database",
     "simulate": "run a local Deribit simulator; prints its base URL first",
 }
-"""Help by command, in the order in which it is shown."""
+"""Help texts by command, in the order shown."""
 
 
 def build_parser(typed: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser, with the arguments of the command that was typed; None: of every command."""
+    """Return the parser with the arguments of the typed command, or of every command if `typed` is None."""
     first = next((word for word in typed or () if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="perps",
         description="Every one-minute candle of every Deribit perpetual, complete, checked and queryable "
         "in TimescaleDB. All times are UTC.",
-        epilog="Exit codes: 0 done, 1 failed (one line on stderr says what and what to do), 2 wrong usage, "
+        epilog="Exit codes: 0 done, 1 failed (one line on stderr says why and what to do), 2 wrong usage, "
         "130 interrupted (Ctrl-C), 143 terminated. Settings: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD "
-        "(no PGHOST: the embedded server), DERIBIT_API_URL, DERIBIT_ALLOW_HTTP, DERIBIT_REQUESTS_PER_SECOND, "
-        "PERPS_HOME, PERPS_CACHE. Flags override environment variables.",
+        "(without PGHOST: the embedded server), DERIBIT_API_URL, DERIBIT_ALLOW_HTTP, "
+        "DERIBIT_REQUESTS_PER_SECOND, PERPS_HOME, PERPS_CACHE. Flags override environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"perps {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="also print log messages to stderr")

@@ -17,7 +17,7 @@ from extract.transform.runner import base_variables, run_dbt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps reconcile`."""
+    """Add the arguments of `perps reconcile`."""
     parser.add_argument(
         "--resolution",
         default="1D",
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Load Deribit's own longer candles, have dbt compare them, and say how that came out."""
+    """Load Deribit's own longer candles, compare them with dbt, and print the result."""
     wait_s, of = waiting(args), database(settings)
     base = read_resolution(of)
     coarse = parse_coarser(args.resolution, base)
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with loading(args, settings) as loader:
         result = loader.history(asked, coarse, base)
     for name in sorted(asked.keys() & set(result.unlisted)):
-        print(f"{name}: no longer known to deribit, not asked for", file=sys.stderr)
-    # what is compared has to have read as many loads as what it is compared with
+        print(f"{name}: no longer known to deribit, skipped", file=sys.stderr)
+    # both sides of the comparison must have read the same loads
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
     failed = None
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     odd = [bucket for buckets in compared.values() for bucket in buckets if bucket.status != "identical"]
     print_some([str(bucket) for bucket in odd], "buckets")
     if whole := sum(bucket.whole for bucket in odd):
-        print(f"warning: {whole:,} buckets have all candles and are not what deribit says; try: perps verify")
+        print(f"warning: {whole:,} buckets have all candles but differ from deribit; try: perps verify")
     if failed:
         raise failed
     return 0

@@ -1,4 +1,4 @@
-"""`perps repair`: ask again for what is missing."""
+"""`perps repair`: fetch the gaps."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from extract.transform.models import read_checked_at, read_resolution
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps repair`."""
+    """Add the arguments of `perps repair`."""
     parser.add_argument("--dry-run", action="store_true", help="print what would be fetched, and stop")
     parser.add_argument(
         "--again",
         action="store_true",
-        help="also fetch gaps for which Deribit had no data within the last day",
+        help="also fetch gaps that Deribit had no candles for less than a day ago",
     )
     flags.load(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Ask again for every gap that is due; the next dbt build brings in what came."""
+    """Fetch every gap that is due; the next dbt build adds the candles to the table."""
     if args.dry_run:
         return _print_plan(args, settings)
     with loading(args, settings) as loader:
@@ -45,7 +45,7 @@ def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
     gaps = read_gaps(of, resolution)
     due, resting = _split(gaps, read_checked_at(of), again=args.again)
     for gap in due:
-        print(f"would ask for {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
+        print(f"would fetch {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
     _print_resting(resting, resolution)
     if not gaps:
         print("no gaps")
@@ -53,17 +53,17 @@ def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def repair_gaps(loader: Loader, *, again: bool = False) -> bool:
-    """Ask for the gaps of the last build that are due, and say what came of it.
+    """Fetch the gaps of the last build that are due, and print how many candles were found.
 
     Args:
-        loader: who to ask and where to land.
-        again: also ask for gaps that the source was asked for less than a day ago.
+        loader: the loader.
+        again: also fetch gaps that were fetched less than a day ago.
 
     Returns:
-        Whether a load was made.
+        Whether anything was loaded.
 
     Raises:
-        PerpsError: the models are not built yet, or a window had no usable answer.
+        PerpsError: the models are not built yet, or a window could not be fetched.
     """
     resolution = read_resolution(loader.database)
     gaps = read_gaps(loader.database, resolution)
@@ -95,7 +95,7 @@ def _asked(gap: Gap, found: Found, resolution: Resolution) -> str:
     missing = gap.missing(resolution)
     absent = max(0, missing - found.usable - found.unusable)
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    return f"{gap}: {found.usable} of {missing} candles found, {absent} not at the source{unusable}"
+    return f"{gap}: {found.usable} of {missing} candles found, {absent} not at deribit{unusable}"
 
 
 def _unasked(gap: Gap, resolution: Resolution) -> str:
@@ -109,8 +109,8 @@ def _print_resting(gaps: list[Gap], resolution: Resolution) -> None:
 
 def _why_resting(gap: Gap) -> str:
     if gap.waiting:
-        return "answered since the last build; next: perps dbt -- build"
+        return "fetched since the last build; next: perps dbt -- build"
     return (
-        f"deribit had none to use at {format_time(gap.asked_ms or 0)}; "
-        f"asked again from {format_time(gap.resting_until_ms)} on, or now with --again"
+        f"deribit had no usable ones at {format_time(gap.asked_ms or 0)}; "
+        f"fetched again from {format_time(gap.resting_until_ms)}, or now with --again"
     )

@@ -1,4 +1,4 @@
-"""`perps report`: write the evidence files and the page."""
+"""`perps report`: write the report: the page and the files beside it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps report`."""
+    """Add the arguments of `perps report`."""
     flags.out(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Write the evidence files and the page."""
+    """Write the report: the page and the files beside it."""
     print_report(write_report(database(settings), Path(args.out)))
     return 0
 
 
 def print_report(evidence: Evidence) -> None:
-    """Say what was found and written."""
+    """Print the number of findings of each kind, and what was written."""
     counts = ", ".join(f"{evidence.counts[kind.name]:,} {kind.label}" for kind in KINDS)
     print(f"{evidence.candles:,} candles, {counts}")
     for path in evidence.files:

@@ -1,4 +1,4 @@
-"""`perps run`: update, build, keep up, report; the command to schedule."""
+"""`perps run`: update, build, maintain the tables, report; the command to schedule."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from extract.transform.runner import base_variables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps run`."""
+    """Add the arguments of `perps run`."""
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="then repair gaps, as perps repair does, and build again",
+        help="after the build, fetch gaps as perps repair does, and build again",
     )
     parser.add_argument("--no-report", dest="report", action="store_false", help="do not write a report")
     flags.selection(parser, "default: every instrument already loaded")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Update, build, keep up, report; a part that fails does not keep the others from what they can do."""
+    """Update, build, maintain the tables, report; if one step fails, the others still run."""
     failures: dict[str, PerpsError] = {}
     wait_s, to = waiting(args), database(settings)
 
@@ -69,15 +69,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _repair(args: argparse.Namespace, settings: Settings) -> bool:
-    """Ask for the gaps that the build found; tell whether that landed anything to build."""
+    """Fetch the gaps that the build found; return whether there is anything new to build."""
     with loading(args, settings) as loader:
         return repair_gaps(loader)
 
 
 def _build(builder: Builder, to: Database) -> None:
-    """Run dbt build, without the unit tests: they test the models on made-up rows, not the table.
+    """Run dbt build without the unit tests, which test the models on made-up rows and not the table.
 
-    Loads are watched by themselves, and with them the builds beside them.
+    Loads have a watchdog of their own, which also covers the builds beside them.
 
     Raises:
         PerpsError: a model or test failed.
@@ -87,10 +87,10 @@ def _build(builder: Builder, to: Database) -> None:
 
 
 def _keep_up(builder: Builder, to: Database) -> None:
-    """Compress and merge what is old enough, and set what the tables are to have.
+    """Compress and merge old chunks, and apply the tables' settings.
 
     Raises:
-        PerpsError: something of it failed.
+        PerpsError: a step failed.
     """
     with watched(to):
         builder.run(

@@ -1,4 +1,4 @@
-"""What several commands need: the client, the database, names, numbers and waits as typed."""
+"""What several commands share: the client, the database, and the parsing of names, numbers and waits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from extract.settings import DEFAULT_BURST, Settings
 
 SHOWN = 20
 REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
-"""Has the table made again from raw candles that are right."""
+"""The command that rebuilds the table from raw candles."""
 
 
 def client(settings: Settings) -> DeribitClient:
-    """Return a client with a budget of its own."""
+    """Return a client with its own request budget."""
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
 
 
 def database(settings: Settings) -> Database:
-    """Return the database to use; starts the embedded server where that is meant."""
+    """Return the database to use; starts the embedded server if that is the one."""
     if settings.server and not settings.embeds:
         return settings.server
     started = settings.cluster.start()
@@ -30,15 +30,15 @@ def database(settings: Settings) -> Database:
 
 
 def split_names(given: list[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order."""
+    """Return instrument names, separated by commas or spaces, each once and in order."""
     return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:
-    """Return a flag's number of candles.
+    """Return a flag's number of candles, if it is within its bounds.
 
     Raises:
-        UsageError: it is beyond its bounds.
+        UsageError: the number is out of bounds.
     """
     if given < least:
         raise UsageError(f"expected {flag} of at least {least} candles, got {given}")
@@ -51,7 +51,7 @@ def waiting(args: argparse.Namespace) -> int:
     """Return how long to wait for another load or build, in seconds.
 
     Raises:
-        UsageError: it is below zero.
+        UsageError: the number is negative.
     """
     if args.wait < 0:
         raise UsageError(f"expected --wait of at least 0 seconds, got {args.wait}")
@@ -59,12 +59,12 @@ def waiting(args: argparse.Namespace) -> int:
 
 
 def without_dashes(arguments: list[str]) -> list[str]:
-    """Return what follows the `--` that separates another program's arguments."""
+    """Return the arguments without the leading `--`, to pass on to another program."""
     return arguments[1:] if arguments[:1] == ["--"] else arguments
 
 
 def print_some(lines: Sequence[str], what: str) -> None:
-    """Print so many lines, and how many more there are."""
+    """Print the first lines, and how many more there are."""
     for line in lines[:SHOWN]:
         print(line)
     if len(lines) > SHOWN:

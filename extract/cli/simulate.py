@@ -1,4 +1,4 @@
-"""`perps simulate`: a local Deribit."""
+"""`perps simulate`: run a local Deribit simulator."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps simulate`."""
+    """Add the arguments of `perps simulate`."""
     parser.add_argument(
-        "--candles", metavar="FILE.csv", help="replay recorded candles instead of generating a market"
+        "--candles", metavar="FILE.csv", help="replay candles from this file instead of generating a market"
     )
     parser.add_argument(
         "--instrument", metavar="NAME", help="instrument of the recorded candles (default: BTC-PERPETUAL)"
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=0, metavar="N", help="TCP port (default: any free port)")
     parser.add_argument("--clock", metavar="TIME", help="freeze the clock at this UTC time")
-    parser.add_argument("--latency-ms", type=float, default=0, metavar="N", help="delay before each response")
+    parser.add_argument(
+        "--latency-ms", type=float, default=0, metavar="N", help="delay of each response in ms"
+    )
     parser.add_argument(
         "--limit",
         type=float,
@@ -42,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prepare",
         nargs="*",
         metavar="NAME",
-        help="precompute all minutes of these instruments (default: all), for faster responses",
+        help="precompute all minutes of these instruments, for faster responses (no names: all)",
     )
 
 
 def run(args: argparse.Namespace, _settings: Settings) -> int:
-    """Serve a local Deribit until stopped."""
+    """Serve the simulator until it is stopped."""
     config = simulator.SimulatorConfig(
         candles=Path(args.candles) if args.candles else None,
         instrument=args.instrument,

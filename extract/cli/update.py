@@ -1,4 +1,4 @@
-"""`perps update`: load what is new."""
+"""`perps update`: load new candles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps update`."""
+    """Add the arguments of `perps update`."""
     flags.selection(parser, "default: every instrument already loaded")
     flags.lookback(parser)
     flags.load(parser)
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
 ) -> int:
-    """Load what is new; `landed` is told of every complete load. See `Loader`."""
+    """Load new candles; calls `landed` after every complete load. See `Loader`."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
     with loading(args, settings) as unheard:
         loader = replace(unheard, landed=landed)

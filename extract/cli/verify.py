@@ -1,4 +1,4 @@
-"""`perps verify`: compare the table with what Deribit says now."""
+"""`perps verify`: compare stored candles with what Deribit returns now."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = 2**32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps verify`."""
+    """Add the arguments of `perps verify`."""
     parser.add_argument(
         "--sample",
         type=int,
@@ -38,10 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Compare windows of the table with Deribit, and say what would bring in the differences."""
+    """Compare windows of the table with Deribit, and print commands that fix the differences."""
     ranged = args.start is not None or args.end is not None
     if ranged and (args.sample is not None or args.seed is not None):
-        raise UsageError("expected --sample and --seed, or --start and --end, got both; choose one")
+        raise UsageError("expected --sample and --seed, or --start and --end, got both; use one pair")
     sample = DEFAULT_SAMPLE if args.sample is None else args.sample
     if sample < 1:
         raise UsageError(f"expected --sample of at least 1 window, got {sample}")
@@ -67,9 +67,10 @@ def _typed_ranges(
     listed: Mapping[str, int],
     resolution: Resolution,
 ) -> dict[str, TimeRange]:
-    """Return what --start and --end say, and the table's own bounds where they say nothing.
+    """Return per instrument the time range of --start and --end, or else the table's own bounds.
 
-    What is no longer listed goes on with flat candles, so that the table's end is its end.
+    For a delisted instrument the table's last candle is the end, because Deribit returns flat candles for
+    ever after.
     """
     start, end = parse_range(args.start, args.end)
     return {
@@ -84,7 +85,7 @@ def _typed_ranges(
 
 
 def _print_checked(checked: Sequence[Checked], resolution: Resolution, seed: int | None) -> int:
-    """Print the differences, the sum, and what brings them in.
+    """Print the differences, the totals, and commands that fix the differences.
 
     Raises:
         PerpsError: there are differences.
@@ -101,7 +102,7 @@ def _print_checked(checked: Sequence[Checked], resolution: Resolution, seed: int
         lines.insert(0, REREAD)
     print_some(lines, "commands")
     raise PerpsError(
-        f"expected the table to say what deribit says, got {len(differences):,} differences; "
+        f"the table differs from deribit in {len(differences):,} candles; "
         "run the perps lines above, if any, then: perps dbt -- build"
     )
 
@@ -111,7 +112,7 @@ def _repairable(checked: Checked) -> list[Difference]:
 
 
 def _backfill_line(checked: Checked, resolution: Resolution) -> str | None:
-    """Return the command that loads what the raw tables lack of a window's changed and missing candles."""
+    """Return the command that loads a window's changed and missing candles, None if raw holds them all."""
     at = [found.at_ms for found in _repairable(checked) if found.at_ms not in checked.landed]
     if not at:
         return None

@@ -1,4 +1,4 @@
-"""What knows neither Deribit nor a database: resolutions, times, names, messages, advice.
+"""Resolutions, times, names, messages, advice: nothing here needs Deribit or a database.
 
 Imports no other room.
 """

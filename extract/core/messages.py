@@ -1,4 +1,4 @@
-"""Text of others in messages and logs: one line, nothing that a terminal obeys, no password."""
+"""Makes foreign text safe for messages and logs: one line, no control characters, no passwords."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _AS_KEYWORD = re.compile(r"(?i)(?<=password=)('(?:\\.|[^'\\])*'|[^\s'\"]+)")
 def one_line(text: str) -> str:
     """Return a text as one line.
 
-    White space becomes single spaces; what does not print, such as an escape sequence or a mark that turns
-    the direction of writing, is spelled out (`\\x1b`); passwords in addresses are left out.
+    White space becomes single spaces. Characters that do not print, such as escape sequences and marks that
+    change the direction of writing, are spelled out (`\\x1b`). Passwords in addresses are left out.
     """
     return spelled_out(" ".join(mask(text).split()))
 
 
 def spelled_out(text: str, keep: str = "\n\t") -> str:
-    """Return a text with every character spelled out that does not print and is not to be kept."""
+    """Return a text in which every character that does not print, except those in `keep`, is spelled out."""
     return "".join(
         sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode()
         for sign in text
@@ -35,9 +35,9 @@ def mask(text: str) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """A line for each record, stamped in UTC; the lines of a failure follow it, indented.
+    """Formats each record as one line with a UTC time; the lines of a traceback follow, indented.
 
-    So nothing that came from outside looks like a record of its own.
+    So foreign text cannot look like a record of its own.
     """
 
     converter = staticmethod(time.gmtime)
@@ -47,6 +47,6 @@ class LineFormatter(logging.Formatter):
         return one_line(super().formatMessage(record))
 
     def formatException(self, failure: Any) -> str:  # noqa: N802  # logging's name
-        """Return the failure's lines, indented."""
+        """Return the traceback, indented."""
         lines = super().formatException(failure)
         return textwrap.indent(spelled_out(mask(lines)), "    ")

@@ -11,7 +11,7 @@ _KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
 
 
 def with_suggestions(unknown: Sequence[str], known: Iterable[str]) -> str:
-    """Return unknown names as part of a message, each with the known ones that may be meant.
+    """Return unknown names for a message, each with the known names that it may mean.
 
     Args:
         unknown: as typed.
@@ -22,10 +22,10 @@ def with_suggestions(unknown: Sequence[str], known: Iterable[str]) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:
-    """Return at most three known names that a name may mean, the likeliest first.
+    """Return at most three known names that a name may mean, most likely first.
 
     It understands another case, a coin alone (`BTC`), other words for a perpetual (`BTC-PERP`) and ccxt's
-    symbols (`BTC/USD:BTC`); beyond that it looks for typing errors.
+    symbols (`BTC/USD:BTC`); otherwise it looks for typing errors.
 
     Args:
         name: as typed.
@@ -43,5 +43,5 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def is_all(names: Sequence[str]) -> bool:
-    """Tell whether a run is about every listed perpetual."""
+    """Return whether the names stand for every listed perpetual."""
     return [name.lower() for name in names] == ["all"]

@@ -1,4 +1,4 @@
-"""Time ranges [start, end) in UTC ms, and sets of them: pure."""
+"""Time ranges [start, end) in UTC ms, and sets of them; pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TimeRange = tuple[int, int]
 
 
 def subtract(ranges: Iterable[TimeRange], answered: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return what is left of `ranges` without `answered`, ascending and merged."""
+    """Return the parts of `ranges` outside `answered`, ascending and merged."""
     left = merge(ranges)
     for start, end in answered:
         left = [part for a, b in left for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]]
@@ -17,13 +17,13 @@ def subtract(ranges: Iterable[TimeRange], answered: Iterable[TimeRange]) -> list
 
 
 def intersect(ranges: Iterable[TimeRange], others: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return what `ranges` and `others` have in common, ascending and merged."""
+    """Return the parts of `ranges` inside `others`, ascending and merged."""
     merged = merge(ranges)
     return subtract(merged, subtract(merged, others))
 
 
 def merge(ranges: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return the same times as ascending ranges that neither overlap nor touch; empty ones vanish."""
+    """Return the same times as ascending ranges that neither overlap nor touch, without empty ones."""
     merged: list[TimeRange] = []
     for start, end in sorted(i for i in ranges if i[0] < i[1]):
         if merged and start <= merged[-1][1]:

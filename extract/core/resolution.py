@@ -1,4 +1,4 @@
-"""Deribit's candle resolutions: how long a bucket is and where buckets open, in UTC milliseconds."""
+"""Deribit's candle resolutions: the length of a bucket and where buckets open, in UTC milliseconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from extract.errors import UsageError
 
-if TYPE_CHECKING:  # the command line knows resolutions, and must start without numpy
+if TYPE_CHECKING:  # the command line imports this and must start without numpy
     import numpy as np
     import numpy.typing as npt
 
@@ -21,10 +21,10 @@ class Resolution:
     """One of the resolutions that `get_tradingview_chart_data` takes.
 
     Attributes:
-        name: as the API spells it, minutes or `1D`.
+        name: as the API spells it: minutes, or `1D`.
         step_ms: length of a bucket in milliseconds.
-        anchors_ms: where buckets may open, as offsets from midnight UTC. 720 and 1D open at 08:00, the
-            settlement (FACTS: seen). Which of the two holds for 180 and 360 is unknown, so both are taken.
+        anchors_ms: where buckets may open, as offsets from midnight UTC in ms. 720 and 1D open at 08:00, the
+            settlement (FACTS: seen). For 180 and 360 it is unknown which of the two holds: both are allowed.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Resolution:
         return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
     def count_off_grid(self, times_ms: npt.NDArray[np.int64]) -> int:
-        """Return at how many of the times no bucket of this resolution can open."""
+        """Return how many of the times, UTC ms, are not a bucket open of this resolution."""
         opens = {anchor % self.step_ms for anchor in self.anchors_ms}
         return len(times_ms) - int(sum((times_ms % self.step_ms == rest).sum() for rest in opens))
 
     def closed_end(self, now_ms: int) -> int:
-        """Return the exclusive bound of closed buckets: one that opens below it ended by `now_ms`.
+        """Return the exclusive end of closed buckets, UTC ms: one that opens before it ended by `now_ms`.
 
-        `now_ms` must be the server's clock: the local one may run ahead and admit the forming candle.
+        `now_ms` must be Deribit's clock: the local clock may run ahead and let in the forming candle.
         """
         if len(self.anchors_ms) == 1:
             return self.floor(now_ms)

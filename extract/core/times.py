@@ -1,4 +1,4 @@
-"""Times as people type and read them. Everything is UTC; what names no zone is UTC."""
+"""Parsing and formatting of times. Everything is UTC, and a time without a zone is UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OLDEST_MS, NEWEST_MS = 1_451_606_400_000, 4_102_444_800_000  # 2016, the year of
 
 
 def is_plausible(at_ms: object) -> bool:
-    """Tell whether a value can be a time of Deribit's: whole UTC ms from 2016 to 2100."""
+    """Return whether a value can be a time from Deribit: whole UTC ms from 2016 to 2100."""
     return type(at_ms) is int and OLDEST_MS <= at_ms < NEWEST_MS
 
 
@@ -20,12 +20,12 @@ def parse_time(text: str, flag: str) -> int:
 
     Args:
         text: such as 2024-01-01, 2024-01-01T08:00, 2024-01-01T08:00:00+08:00 or 1704067200000.
-        flag: where it was typed, for the message.
+        flag: the flag that it was typed for, for the message.
 
     Raises:
-        UsageError: it is none of them, or one at which Deribit had or will have nothing.
+        UsageError: the text is not a time, or not one from 2016 to 2100.
     """
-    # fromisoformat lets any character stand between date and time, so that 1711091200000 is of the year 1711
+    # fromisoformat allows any character between date and time, so it reads 1711091200000 as the year 1711
     wanted = text if re.fullmatch(r"\d{4}-?\d\d-?\d\d([T ].+)?", text, re.ASCII) else ""
     try:
         found_ms = int(text) if re.fullmatch(r"\d{13}", text, re.ASCII) else _iso_ms(wanted)
@@ -48,7 +48,7 @@ def parse_range(start: str | None, end: str | None) -> tuple[int, int]:
     """Return `--start` (inclusive; default: listing) and `--end` (exclusive; default: now) as UTC ms.
 
     Raises:
-        UsageError: not times, or the end is not after the start.
+        UsageError: a text is not a time, or the end is not after the start.
     """
     start_ms = parse_time(start, "--start") if start is not None else 0
     end_ms = parse_time(end, "--end") if end is not None else 2**53

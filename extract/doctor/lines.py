@@ -102,7 +102,7 @@ def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
         )
     except Exception as error:
         log.exception("the check of %s failed", subject, extra={"shown": True})
-        return Line(WRONG, subject, f"unexpected {type(error).__name__}: {error}", "the log has the rest")
+        return Line(WRONG, subject, f"unexpected {type(error).__name__}: {error}", "see the log for details")
 
 
 def in_turn(checks: Mapping[str, Callable[[], Line]], need: str, silent: str) -> Iterator[Line]:

@@ -55,7 +55,7 @@ def one_line(result) -> str:
         (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http address"),
         (("backfill", *BTC, *RANGE, "--wait", "-1"), "expected --wait of at least 0 seconds"),
         (("dbt",), "expected dbt arguments after --"),
-        (("db", "destroy"), "expected --yes"),
+        (("db", "destroy"), "add --yes"),
     ],
     ids=lambda value: "-".join(value)[:60] if isinstance(value, tuple) else None,
 )
@@ -156,7 +156,7 @@ def test_dbt_before_any_load_says_to_load(perps, database):
 def test_a_server_that_is_not_ours_is_not_stopped(perps, database, tmp_path):
     result = perps("db", "stop", database=database, env={"PERPS_HOME": str(tmp_path)})
     assert result.returncode == 1
-    assert "that server is not ours" in one_line(result)
+    assert "embedded server only" in one_line(result)
 
 
 @pytest.mark.parametrize("env", [{"DERIBIT_REQUESTS_PER_SECOND": "nan"}, {"PERPS_HOME": "/dev/null"}])

@@ -110,7 +110,7 @@ def test_a_server_that_is_not_there_is_not_made(
 def test_an_api_that_cannot_be_reached_is_wrong_and_named_once(look: Perps) -> None:
     done = look(api=NOWHERE)
     assert done.returncode == 1
-    assert done.stderr == "error: expected nothing wrong, found api; do what the lines above say\n"
+    assert done.stderr == "error: problems found: api; do what the lines above say\n"
     assert {subject: status for subject, (status, _) in odd(done).items()} == {
         "api": "WRONG",
         "no api": "LOOK",
@@ -277,5 +277,6 @@ def test_a_check_that_breaks_is_a_line() -> None:
         raise ZeroDivisionError("nobody thought\nof it")
 
     assert str(attempt("thing", breaks)) == (
-        "WRONG   thing              unexpected ZeroDivisionError: nobody thought of it; the log has the rest"
+        "WRONG   thing              unexpected ZeroDivisionError: nobody thought of it; "
+        "see the log for details"
     )

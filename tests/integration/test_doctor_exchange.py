@@ -289,6 +289,6 @@ def test_a_fact_that_was_changed_and_no_other_differs(
     assert by_status(done)["DIFFERS"] == [name], done.stdout
     assert by_status(done)["UNKNOWN"] == []
     assert done.returncode == 1
-    assert f"error: expected deribit as documented, found otherwise: {name}; " in done.stderr
+    assert f"error: deribit differs from what this code expects: {name}; " in done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("DIFFERS")]
     assert found in line.partition("; found: ")[2]

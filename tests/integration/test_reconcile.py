@@ -52,8 +52,8 @@ def test_an_update_of_the_minutes_goes_on_as_before(loaded, exchange, perps):
     control(exchange.base_url, "clock", {"now": "2024-01-06T01:00:30Z"})
     result = perps("update", "--lookback", "10", database=loaded, api=exchange.base_url)
     assert result.returncode == 0, result.stderr
-    assert f"{BTC}: 60 candles landed" in result.stdout
-    assert f"{ETH}: 60 candles landed" in result.stdout
+    assert f"{BTC}: 60 candles loaded" in result.stdout
+    assert f"{ETH}: 60 candles loaded" in result.stdout
     built = perps(*BUILD, database=loaded)
     assert built.returncode == 0, built.stdout
     assert rows(loaded, "select count(*) from perpetuals_ohlcv") == [(2 * (5 * 1440 + 60),)]
@@ -76,7 +76,7 @@ def test_an_altered_minute_is_named_with_its_day_and_columns(loaded, exchange, p
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{BTC} 1D: 2 identical, 1 different, 0 not whole, 0 missing in minutes" in result.stdout
     assert f"{BTC} 2024-01-03 08:00:00Z different: high, volume\n" in result.stdout
-    assert "warning: 1 buckets have all candles and are not what deribit says" in result.stdout
+    assert "warning: 1 buckets have all candles but differ from deribit" in result.stdout
 
 
 def test_a_load_that_failed_is_owed_and_completed_by_the_next_reconcile(loaded, exchange, perps):

@@ -110,8 +110,8 @@ def test_repair_asks_for_the_gaps_and_nothing_else(gapped, exchange, perps):
     database, _ = gapped
     result = perps("repair", database=database, api=exchange.base_url)
     assert result.returncode == 0, result.stderr
-    assert "06:12:00Z: 0 of 12 candles found, 12 not at the source" in result.stdout
-    assert "12:30:00Z: 30 of 30 candles found, 0 not at the source" in result.stdout
+    assert "06:12:00Z: 0 of 12 candles found, 12 not at deribit" in result.stdout
+    assert "12:30:00Z: 30 of 30 candles found, 0 not at deribit" in result.stdout
     assert result.stdout.endswith("next: perps dbt -- build\n")
     minute = 60_000
     source, unfetched = 1_704_088_740_000, 1_704_110_340_000  # 05:59, 11:59
@@ -136,7 +136,7 @@ def test_a_second_repair_within_a_day_asks_nothing(gapped, exchange, perps):
     assert again.returncode == 0, again.stderr
     assert {entry.method for entry in exchange.simulator.log} == {"get_time"}
     assert "skipped BTC-PERPETUAL between 2024-01-01 05:59:00Z" in again.stdout
-    assert "asked again from 2024-01-04 00:00:30Z on" in again.stdout
+    assert "fetched again from 2024-01-04 00:00:30Z" in again.stdout
     planned = perps("repair", "--dry-run", database=database, api=exchange.base_url)
     assert planned.stdout.startswith("skipped")
 
@@ -170,7 +170,7 @@ def test_again_asks_whatever_the_last_time_was(gapped, exchange, perps):
     control(exchange.base_url, "faults", [])
     exchange.simulator.log.clear()
     filled = perps("repair", "--again", database=database, api=exchange.base_url)
-    assert "12 of 12 candles found, 0 not at the source" in filled.stdout
+    assert "12 of 12 candles found, 0 not at deribit" in filled.stdout
     assert len(requests(exchange)) == 1
 
     again = perps("run", "--out", str(folder), database=database, api=exchange.base_url)
@@ -208,7 +208,7 @@ def test_a_not_a_number_is_reported_and_fails_the_run_until_it_is_corrected(gapp
     result = perps("run", "--repair", "--out", str(folder), database=database, api=exchange.base_url)
     assert result.returncode == 1
     assert result.stdout.count("no_rejected_candles") >= 2
-    assert "0 of 1 candles found, 0 not at the source, 1 unusable" in result.stdout
+    assert "0 of 1 candles found, 0 not at deribit, 1 unusable" in result.stdout
     rejected = rows(database, 'select "timestamp"::text, close::text, reason from quality.rejected_candles')
     # of the update's load: the repair's answer was the same
     assert rejected == [("2024-01-04 06:10:00+00", "NaN", "not_a_number")]

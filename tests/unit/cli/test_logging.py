@@ -95,5 +95,5 @@ def test_warnings_are_shown_and_errors_that_were_told_are_not(tmp_path, capsys):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     Path(tmp_path, "file").write_text("")
-    with pytest.raises(PerpsError, match=r"expected to write logs to .*/file/logs.*set PERPS_HOME"):
+    with pytest.raises(PerpsError, match=r"could not write logs to .*/file/logs.*set PERPS_HOME"):
         cli.start_logging(read_settings({"PERPS_HOME": str(tmp_path / "file")}))

@@ -30,7 +30,7 @@ class Refused(psycopg2.Error):
         ("40P01", AGAIN),
         ("55P03", AGAIN),
         ("57P01", AGAIN),
-        ("53100", "free some disk of the database's server"),
+        ("53100", "free disk space on the database server"),
         ("53300", "or end some sessions"),
         ("42501", "perps doctor"),
         ("25006", "a standby does not"),
@@ -46,7 +46,7 @@ def test_the_advice_fits_what_the_server_said(state: str | None, said: str) -> N
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, "free some disk for PERPS_HOME"),
+        (errno.ENOSPC, "free disk space for PERPS_HOME"),
         (errno.EROFS, "set PERPS_HOME"),
         (errno.ECONNRESET, AGAIN),
     ],
