@@ -1,4 +1,4 @@
-"""The database as loads see it: connection, locks, privileges, the raw tables and what is swept from them.
+"""The database: connections, locks, privileges, the raw tables and their clean-up.
 
-Imports core alone.
+Imports only core.
 """

@@ -1,4 +1,4 @@
-"""What the raw tables do not keep: rows of loads that never became complete, and bookkeeping of long ago."""
+"""Deletes from the raw tables the rows of unfinished loads, and old bookkeeping."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 TABLES = ("_dlt_pipeline_state", "candles", "fetches", "instruments")
 
 FETCHES_KEPT = 3 * 86_400
-"""Seconds, as load ids are, for which full answers stay. dbt has the same number: where a model is further
-behind, it takes from the candles themselves what they touch."""
+"""How long rows of `fetches` without a missing candle are kept, in seconds, the unit of load ids. dbt has the
+same number: a model that is further behind takes the changed ranges from the candles themselves."""
 
 STATES_KEPT = 10
 
@@ -68,13 +68,13 @@ where _dlt_load_id::numeric < (
 
 
 def sweep(opened: PgConnection) -> int:
-    """Delete the rows of loads that are listed as unfinished, which a killed run left; return how many.
+    """Delete the rows of unfinished loads, which a killed run left; return how many rows.
 
     Args:
         opened: an autocommit connection that holds the run lock.
 
     Raises:
-        PerpsError: `_dlt_loads` lacks loads that others know; nothing is deleted.
+        PerpsError: `_dlt_loads` lacks loads that other tables name; nothing is deleted.
     """
     with opened.cursor() as cursor:
         _expect_listed(cursor)
@@ -82,7 +82,7 @@ def sweep(opened: PgConnection) -> int:
             return 0
         cursor.execute("begin")
         try:
-            # first of all: a session that is still about to complete such a load waits, and then is refused
+            # first, so that a session that is about to complete such a load waits and is then refused
             cursor.execute("delete from deribit_raw._dlt_loads where status <> 0 returning load_id")
             removed = _delete(cursor, [load_id for (load_id,) in cursor.fetchall()])
             cursor.execute("commit")
@@ -91,14 +91,14 @@ def sweep(opened: PgConnection) -> int:
                 cursor.execute("rollback")
             raise
     if removed:
-        log.info("removed %d rows that a killed run had not finished loading", removed)
+        log.info("deleted %d rows of unfinished loads, which a killed run left", removed)
     return removed
 
 
 def _expect_listed(cursor: PgCursor) -> None:
-    """Make sure that nobody knows of a load after the newest that `_dlt_loads` lists, complete or not.
+    """Make sure that no table names a load after the newest one in `_dlt_loads`, complete or not.
 
-    Without that list dlt would begin anew, and beside what is there.
+    Without that list dlt would start again from nothing, on top of the existing rows.
     """
     newest = _newest(cursor, "_dlt_loads", "load_id")
     table, read_to = _furthest_watermark(cursor)
@@ -106,18 +106,18 @@ def _expect_listed(cursor: PgCursor) -> None:
     if max(read_to, answered) <= newest:
         return
     known = f"{table} has read up to {read_to}" if read_to > newest else f"deribit_raw.fetches has {answered}"
-    # of the very last one nobody can tell whether it was complete: listed as unfinished it is asked again
+    # whether the very last load was complete is unknown: as unfinished, its windows are fetched again
     complete = max(read_to, _newest(cursor, "fetches", "_dlt_load_id", below=answered))
     listing = LIST_LOADS.format(complete=complete, newest=newest)
     raise PerpsError(
-        f"expected deribit_raw._dlt_loads to list every load, got {newest or 'none'} as the newest while "
-        f"{known}; nothing is deleted: restore that table from a backup, or run: {listing}; "
+        f"deribit_raw._dlt_loads lacks loads: its newest is {newest or 'none'}, but {known}; "
+        f"nothing was deleted; restore that table from a backup, or run: {listing}; "
         "or drop schema deribit_raw cascade and load again"
     )
 
 
 def _newest(cursor: PgCursor, table: str, column: str, below: Decimal | None = None) -> Decimal:
-    """Return the number of the newest load in a raw table, of those below another; 0 without any."""
+    """Return the id of the newest load in a raw table, below `below` if given; 0 if there is none."""
     if not exists(cursor, table):
         return Decimal(0)
     number = sql.SQL("{}::numeric").format(sql.Identifier(column))
@@ -127,7 +127,7 @@ def _newest(cursor: PgCursor, table: str, column: str, below: Decimal | None = N
 
 
 def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
-    """Return up to which load any model of any dbt target has read, and the table that says so."""
+    """Return the newest load that any model of any dbt target has read, and the model's table."""
     cursor.execute(WATERMARKS)
     marks = [("", Decimal(0))]
     for schema, table in cursor.fetchall():
@@ -140,8 +140,8 @@ def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
 def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
     """Delete the rows of loads.
 
-    Candles are looked for first: literal times open their chunks alone, and a delete that finds nothing would
-    decompress old ones.
+    The time range of the candles is read first: with literal times, the delete opens only their chunks. A
+    delete without them would decompress old chunks.
     """
     removed = 0
     for table in TABLES if load_ids else ():
@@ -161,10 +161,10 @@ def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
 
 
 def prune(opened: PgConnection) -> None:
-    """Delete bookkeeping that nobody needs any more, so that a run a minute leaves none that grows.
+    """Delete bookkeeping that is no longer needed, so that it does not grow with a run every minute.
 
-    A full answer says no more than its candles do, and of dlt's states the newest counts. No candle depends
-    on it, so a failure is logged and no more.
+    A fetch without missing candles says no more than its candles do, and only the newest of dlt's states
+    counts. No candle depends on these rows, so a failure is only logged.
     """
     try:
         with opened.cursor() as cursor:

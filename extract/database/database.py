@@ -1,4 +1,4 @@
-"""How to reach a database: one frozen value that becomes libpq variables, a URL or an open connection."""
+"""A database and how to connect to it: as libpq variables, as a URL or as an open connection."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PATIENCE: Mapping[str, int] = {
     "keepalives_count": 6,
     "tcp_user_timeout": 120_000,
 }
-"""libpq: a network that has gone silent ends a connection after two minutes, not after hours. Milliseconds
-for the last one, seconds for the others."""
+"""libpq parameters: a silent network ends a connection after two minutes, not after hours. The last one is in
+milliseconds, the others in seconds."""
 
 SESSION = (
     "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
     " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0 -c jit=off -c work_mem=64MB"
 )
-"""The server's side of the same: it lets go of the locks of a client that is gone. And what is corrected in
-compressed chunks is small, but counts as every row of the batches that it is in. And statements are not
-compiled, which takes longer than it saves, and sort in memory."""
+"""Settings of the session. Keepalives: the server releases the locks of a client that is gone. No limit on
+decompressed rows: corrections are few, but TimescaleDB counts every row of the batches they are in. No JIT:
+compiling takes longer than it saves. work_mem: sorts stay in memory."""
 
 
 class DatabaseError(PerpsError):
@@ -50,7 +50,7 @@ class Database:
     password: str = field(default="", repr=False)
 
     def env(self) -> dict[str, str]:
-        """Return the libpq variables that make psql, dbt and dlt use this database."""
+        """Return libpq variables with which psql, dbt and dlt use this database."""
         named = {
             "PGHOST": self.host,
             "PGPORT": str(self.port),
@@ -64,7 +64,7 @@ class Database:
         """Return the connection as `postgresql://user:password@host:port/database`.
 
         Args:
-            parameters: libpq's, which follow as the URL's query.
+            parameters: libpq parameters, added as the URL's query.
         """
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         user, dbname = quote(self.user, safe=""), quote(self.dbname, safe="")
@@ -78,10 +78,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[PgCursor]:
-        """Yield a cursor on a connection of its own, closed afterwards.
+        """Yield a cursor on a new connection, which is closed afterwards.
 
         Raises:
-            DatabaseError: as `connect`.
+            DatabaseError: see `connect`.
         """
         opened = self.connect()
         try:
@@ -94,11 +94,11 @@ class Database:
         """Open a psycopg2 connection whose session time zone is UTC.
 
         Args:
-            autocommit: whether each statement is a transaction.
-            patience: other values of `PATIENCE`.
+            autocommit: whether each statement is its own transaction.
+            patience: values that override those in `PATIENCE`.
 
         Raises:
-            DatabaseError: the server does not answer, or refuses this role or database.
+            DatabaseError: the server does not respond, or refuses this role or database.
         """
         settings: dict[str, Any] = {**PATIENCE, **patience}
         try:
@@ -117,7 +117,7 @@ class Database:
             check = "check the PG variables, or unset PGHOST to use the embedded server"
             soon = any(words in reason for words in NOT_YET)
             raise DatabaseError(
-                f"expected a database at {self.host}:{self.port}/{self.dbname}, got: {reason}; "
+                f"could not connect to {self.host}:{self.port}/{self.dbname}: {reason}; "
                 f"{'wait a moment, then run the same command again' if soon else check}"
             ) from None
         opened.autocommit = autocommit
@@ -127,7 +127,7 @@ class Database:
 def one_row(
     cursor: PgCursor, query: str | sql.Composable, values: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """Return the only row of a query that always has one, such as an aggregate."""
+    """Return the row of a query that always returns one, such as an aggregate."""
     cursor.execute(query, values)
     row = cursor.fetchone()
     assert row is not None

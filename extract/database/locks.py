@@ -1,4 +1,4 @@
-"""One load at a time, and one build: advisory locks of the database, which end with their session."""
+"""One load and one build at a time: advisory locks in the database, which end with their session."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ LOCK, BUILD_LOCK = (0x7065_7270, 1), (0x7065_7270, 2)  # "perp": advisory locks 
 LOOK_EVERY_S = 0.5
 
 POOLED = (
-    "expected a session of its own in database {dbname}, got one that a pooler shares between clients "
-    "(PgBouncer in transaction mode, for example), where a second load would run beside this one; "
-    "name the server itself in PGHOST and PGPORT, or a pool in session mode"
+    "a pooler shares the sessions of database {dbname} between clients (such as PgBouncer in transaction "
+    "mode), so that two loads could run at once; "
+    "set PGHOST and PGPORT to the server itself, or to a pool in session mode"
 )
 
 HOLDER = """
 select
     pid = pg_backend_pid(),
     format(
-        ' since %%s (session %%s%%s)',
+        ', running since %%s (session %%s%%s)',
         to_char(backend_start, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), pid, ' from ' || host(client_addr)
     )
 from pg_locks
@@ -40,8 +40,8 @@ where locktype = 'advisory' and granted
     and classid::bigint = %s and objid::bigint = %s
     and pg_locks.database = (select oid from pg_database where datname = current_database())
 """
-"""Whether it is this session, and which one in words: of a machine that is gone, nobody knows but the
-server."""
+"""Whether this session holds a lock, and which session does, as text. The server is asked, because it also
+knows sessions of a machine that is gone."""
 
 
 class BusyError(PerpsError):
@@ -50,17 +50,16 @@ class BusyError(PerpsError):
 
 @contextmanager
 def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0) -> Iterator[PgConnection]:
-    """Hold one of the database's locks, on a connection of its own that ends with it.
+    """Hold one of the database's locks, on a new connection that is closed afterwards.
 
     Args:
-        database: whose lock.
+        database: the database to lock.
         lock: `LOCK` for runs that load, `BUILD_LOCK` for dbt commands that write.
-        wait_s: how long to wait for it, in seconds; who waits longest has no claim to be next.
+        wait_s: how long to wait for the lock, in seconds; there is no queue.
 
     Raises:
-        BusyError: another run holds it, all that time.
-        DatabaseError: the database cannot be reached, a pooler shares its sessions, or the connection is lost
-            meanwhile.
+        BusyError: another run held the lock for all that time.
+        DatabaseError: the database cannot be reached, a pooler shares its sessions, or it is lost.
     """
     opened = database.connect()
     try:
@@ -72,57 +71,55 @@ def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0
             _let_go(opened, lock)
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise DatabaseError(
-            f"expected an answer from database {database.dbname}, got: {' '.join(str(error).split())}; "
-            f"{AGAIN}"
+            f"lost the connection to database {database.dbname}: {' '.join(str(error).split())}; {AGAIN}"
         ) from error
     finally:
         opened.close()
 
 
 def _take(opened: PgConnection, lock: tuple[int, int], wait_s: float) -> None:
-    """Take a lock. It is asked for again and again: a call that waits in libpq hears no signal."""
+    """Take a lock, trying again and again: a call that waits in libpq would block signals."""
     kind, give_up, told = "load" if lock == LOCK else "build", time.monotonic() + wait_s, False
     with opened.cursor() as cursor:
         while not _is_free(cursor, lock):
             left, holder = give_up - time.monotonic(), _holder(cursor, lock)[1]
             if left <= 0:
                 raise BusyError(
-                    f"expected to be the only {kind} on database {opened.info.dbname}, found another at "
-                    f"work{holder}; wait for it, as --wait SECONDS does, or stop it, then run the same "
-                    "command again"
+                    f"another {kind} is using database {opened.info.dbname}{holder}; wait for it with "
+                    "--wait SECONDS, or stop it, then run the same command again"
                 )
             if not told:
-                log.warning("waiting up to %.0f s for another %s at work%s", wait_s, kind, holder)
+                log.warning("waiting up to %.0f s for another %s%s", wait_s, kind, holder)
                 told = True
             time.sleep(min(LOOK_EVERY_S, left))
 
 
 def _is_free(cursor: PgCursor, lock: tuple[int, int]) -> bool:
-    """Take a lock if nobody has it."""
+    """Take a lock if no session holds it; return whether it was taken."""
     return bool(one_row(cursor, "select pg_try_advisory_lock(%s, %s)", lock)[0])
 
 
 def _holder(cursor: PgCursor, lock: tuple[int, int]) -> tuple[bool, str]:
-    """Return whether this session holds a lock, and which one does, in words."""
+    """Return whether this session holds a lock, and which session does, as text."""
     cursor.execute(HOLDER, lock)
     return cursor.fetchone() or (False, "")
 
 
 def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
-    """Give a lock back at once: the server notices a closed connection only some time later.
+    """Release a lock at once: the server notices a closed connection only some time later.
 
-    A lost connection has lost its lock.
+    A lost connection has already lost its lock.
     """
     with suppress(psycopg2.Error), opened.cursor() as cursor:
         cursor.execute("select pg_advisory_unlock(%s, %s)", lock)
 
 
 def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
-    """Make sure that a run still holds its lock: it is looked up, not believed.
+    """Make sure that a run still holds its lock, by asking the server.
 
     Raises:
         psycopg2.Error: the connection is lost.
-        DatabaseError: the session is another one than that which took the lock.
+        DatabaseError: this is not the session that took the lock.
     """
     with opened.cursor() as cursor:
         if not _holder(cursor, lock)[0]:
@@ -130,10 +127,10 @@ def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
 
 
 def expect_own_session(database: Database, opened: PgConnection) -> None:
-    """Make sure that no pooler gives a connection another session for each transaction.
+    """Make sure that no pooler gives a connection a new session for each transaction.
 
-    Such a one tells a process id that is not the session's, and gives a session that is idle to the next
-    client that asks; a direct connection, or a pool in session mode, keeps it.
+    Such a pooler reports a process id that is not the session's, and gives an idle session to the next
+    client. A direct connection, or a pool in session mode, keeps its session.
 
     Raises:
         DatabaseError: the session is shared.

@@ -1,4 +1,4 @@
-"""What a server that somebody else runs must give the role of this tool, and the statements that give it."""
+"""The privileges that this tool's role needs on any server, and the statements that grant them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as PgConnection
 from extract.database.database import DatabaseError, one_row
 
 SCHEMAS = ("deribit_raw", "staging", "quality", "test_failures")
-"""Made by dlt and dbt: whoever has them all with the right to create in them need not create schemas."""
+"""Schemas that dlt and dbt create. A role that may create tables in all of them need not create schemas."""
 
 _GIVEN = """
 select
@@ -30,7 +30,7 @@ select
         )
     ),
     current_setting('search_path'),
-    -- the preloaded part of timescaledb alone knows it
+    -- this setting exists only where timescaledb is preloaded
     coalesce(current_setting('timescaledb.max_background_workers', true), '') <> '',
     has_database_privilege(current_database(), 'temporary'),
     has_database_privilege(current_database(), 'create') or (
@@ -48,9 +48,9 @@ select
 
 @dataclass(frozen=True)
 class Given:
-    """What the role has in the database that it is connected to.
+    """What the connected role has in its database.
 
-    `hidden_in` is the extension's schema where `search_path`, as SQL, does not lead to its functions.
+    `hidden_in` is the extension's schema if `search_path` (as SQL) does not include it.
     """
 
     database: str
@@ -65,13 +65,13 @@ class Given:
 
 
 def read_given(opened: PgConnection) -> Given:
-    """Return what the connected role has. It may be any role: nothing that is asked needs a right."""
+    """Return what the connected role has; the query needs no privilege."""
     with opened.cursor() as cursor:
         return Given(*one_row(cursor, _GIVEN, {"schemas": list(SCHEMAS)}))
 
 
 def missing(given: Given, opened: PgConnection) -> list[str]:
-    """Return the statements that an administrator must run in the database, all of them; none when ready."""
+    """Return all statements that an administrator must run in the database; none if nothing is missing."""
     named = {
         "database": sql.Identifier(given.database),
         "role": sql.Identifier(given.role),
@@ -93,30 +93,30 @@ def missing(given: Given, opened: PgConnection) -> list[str]:
 
 
 def check_server(opened: PgConnection) -> None:
-    """Make sure that the database has TimescaleDB and that the role may make its tables.
+    """Make sure that the database has TimescaleDB and that the role may create its tables.
 
     Raises:
-        DatabaseError: not so; the message has every statement that an administrator must run.
+        DatabaseError: something is missing; the message has every statement that an administrator must run.
     """
     given = read_given(opened)
     told = steps(given, missing(given, opened))
     if told:
-        raise DatabaseError(f"expected {lack(given)}; an administrator must {told}")
+        raise DatabaseError(f"{lack(given)}; as an administrator, {told}")
 
 
 def lack(given: Given) -> str:
-    """Return what was expected and what is there instead, of the first thing that is missing."""
+    """Return a statement of the first thing that is missing."""
     if not given.preloaded:
-        return "a server that loads timescaledb, got one that does not"
+        return "the server does not load timescaledb"
     if not given.extension:
-        return f"the timescaledb extension in database {given.database}, got a database without it"
+        return f"no timescaledb extension in database {given.database}"
     if given.hidden_in:
-        return f"timescaledb in the search_path of {given.role}, got it in schema {given.hidden_in}"
-    return f"a role that may make tables in database {given.database}, got {given.role}, which may not"
+        return f"timescaledb is in schema {given.hidden_in}, outside the search_path of role {given.role}"
+    return f"role {given.role} may not create the tables in database {given.database}"
 
 
 def steps(given: Given, statements: Sequence[str]) -> str:
-    """Return what an administrator must do, as part of a sentence; nothing when there is nothing to do."""
+    """Return what an administrator must do, as part of a sentence; empty if nothing is missing."""
     loading = "add timescaledb to shared_preload_libraries and restart the server"
-    running = f"run there: {'; '.join(statements)}"
+    running = f"run in that database: {'; '.join(statements)}"
     return ", then ".join(([] if given.preloaded else [loading]) + ([running] if statements else []))

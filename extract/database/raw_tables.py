@@ -1,4 +1,4 @@
-"""The raw tables in TimescaleDB: what they need beside dlt's columns, and what arrived."""
+"""The raw tables in TimescaleDB: their indexes and triggers, the order of loads, and what a load holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 DATASET = "deribit_raw"
 READER = "perps_reader"
 REFUSED = "PERP1"
-"""SQLSTATE of a load that must not become complete any more."""
+"""SQLSTATE of a load that must no longer become complete."""
 
 PREPARED = """
 select
@@ -46,8 +46,8 @@ select create_hypertable(
 create index candles_load on deribit_raw.candles using brin (_dlt_load_id, "timestamp")
     with (pages_per_range = 16);
 """
-"""A brin index tells loads apart for next to nothing, because rows arrive load by load within a chunk, and
-times nearly as well."""
+"""A BRIN index finds loads, and times nearly as well, at almost no cost, because the rows of a chunk arrive
+load by load."""
 
 FETCHES = "create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));"
 LOADS = """
@@ -55,31 +55,31 @@ create index if not exists loads_order on deribit_raw._dlt_loads ((load_id::nume
 create index if not exists loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
 create or replace function deribit_raw.complete_in_order() returns trigger language plpgsql as $$
 begin
-    perform pg_advisory_xact_lock(1885696624, 3);  -- of the table, two would wait for each other
+    perform pg_advisory_xact_lock(1885696624, 3);  -- with a lock on the table, two loads would deadlock
     if (select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0) > new.load_id::numeric then
         raise exception 'a newer load than % is complete', new.load_id using errcode = 'PERP1';
     end if;
     delete from deribit_raw._dlt_loads where load_id = new.load_id and status <> 0;
     if not found then
-        raise exception 'load % is not announced, or was given up', new.load_id using errcode = 'PERP1';
+        raise exception 'load % was not announced, or was given up', new.load_id using errcode = 'PERP1';
     end if;
     return new;
 end $$;
 create trigger loads_in_order before insert on deribit_raw._dlt_loads
     for each row when (new.status = 0) execute function deribit_raw.complete_in_order();
 """
-"""A load is entered with status 1 before its first row lands (`announce`), and with 0 by dlt when it is
-complete: what is unfinished is a short list, whatever the number of loads, and no guess. What has read all
-loads up to the newest complete one never misses an older one that completes later; and a session of a killed
-run that commits late completes nothing that a later run has swept."""
+"""`announce` enters a load with status 1 before its first row lands, and dlt enters it with status 0 when it
+is complete, so that the unfinished loads are always known. The trigger keeps the order: a model that has read
+up to the newest complete load never misses an older load that completes later, and a session of a killed run
+that commits late cannot complete a load that a later run has deleted."""
 
 
 def prepare(opened: PgConnection) -> bool:
-    """Make what the raw tables need beside dlt's columns, as far as it is missing; tell whether all is made.
+    """Add to the raw tables what they need beside dlt's columns; return whether all of it is there.
 
-    `candles` becomes a hypertable with its index, before its first row; there is no such table as long as
-    every answer was empty. `fetches` gets the index by which dbt reads it, and `_dlt_loads` the trigger that
-    makes the order of loads a fact.
+    `candles` becomes a hypertable with its index before its first row; that table does not exist while every
+    reply was empty. `fetches` gets the index by which dbt reads it, and `_dlt_loads` the trigger that keeps
+    loads in order.
     """
     with opened.cursor() as cursor:
         candles, is_hypertable, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED)
@@ -90,13 +90,13 @@ def prepare(opened: PgConnection) -> bool:
         )
         missing = "".join(statements for lacks, statements in wanted if lacks)
         if missing:
-            cursor.execute(missing)  # one string, hence one transaction: a kill leaves no half of it
+            cursor.execute(missing)  # one string is one transaction: a kill leaves all or nothing
             _let_reader_read(cursor)
     return bool(candles and fetches)
 
 
 def _let_reader_read(cursor: PgCursor) -> None:
-    """Let the read-only role see the raw tables where an administrator has made one."""
+    """Let the read-only role read the raw tables, if there is such a role."""
     cursor.execute("select 1 from pg_roles where rolname = %s", [READER])
     if cursor.fetchone():
         schema, reader = sql.Identifier(DATASET), sql.Identifier(READER)
@@ -107,8 +107,8 @@ def _let_reader_read(cursor: PgCursor) -> None:
 def summarize(opened: PgConnection) -> None:
     """Bring the index of the raw candles up to date.
 
-    Unsummarized pages are read whole until autovacuum comes along. Only speed depends on it, so a
-    failure is logged and no more.
+    Until autovacuum runs, PostgreSQL reads unsummarized pages in full. Only speed depends on this, so a
+    failure is only logged.
     """
     try:
         with opened.cursor() as cursor:
@@ -126,11 +126,11 @@ def summarize(opened: PgConnection) -> None:
 
 
 def candles_in_load(opened: PgConnection, load_id: str, time_range: TimeRange) -> int:
-    """Return how many raw candles a load has in the database.
+    """Return how many raw candles the database has of a load.
 
     Args:
         opened: a connection to the database.
-        load_id: which load.
+        load_id: the load.
         time_range: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
     """
     with opened.cursor() as cursor:
@@ -158,7 +158,7 @@ def announce(opened: PgConnection, load_ids: Sequence[str]) -> None:
 
 
 def void_load(opened: PgConnection, load_ids: Sequence[str]) -> None:
-    """Take back that loads are complete: nobody sees their rows any more, and the next run deletes them."""
+    """Mark complete loads as unfinished: readers no longer see their rows, and the next run deletes them."""
     with opened.cursor() as cursor:
         cursor.execute(
             sql.SQL("update {}._dlt_loads set status = 1 where load_id = any(%s)").format(
@@ -169,14 +169,14 @@ def void_load(opened: PgConnection, load_ids: Sequence[str]) -> None:
 
 
 def check_clock(opened: PgConnection, now_s: float) -> None:
-    """Refuse to load with a clock behind the last load: load ids are times, and their order decides who wins.
+    """Refuse to load if the clock is behind the last load: load ids are times, and the newest load wins.
 
     Args:
         opened: a connection to the database.
         now_s: this machine's clock, unix seconds.
 
     Raises:
-        PerpsError: the last load is from the future.
+        PerpsError: the last load is in the future.
     """
     with opened.cursor() as cursor:
         if not exists(cursor, "_dlt_loads"):
@@ -186,19 +186,19 @@ def check_clock(opened: PgConnection, now_s: float) -> None:
         )
     if newest is not None and float(newest) > now_s:
         raise PerpsError(
-            f"expected a clock after the last load at {format_time(int(newest * 1000))}, "
-            f"got {format_time(int(now_s * 1000))}; set this machine's clock, or wait for that time if it "
-            "was wrong then, and run the same command again"
+            f"this machine's clock, {format_time(int(now_s * 1000))}, is behind the last load at "
+            f"{format_time(int(newest * 1000))}; set the clock, or if it was wrong at that load, wait for "
+            "that time, then run the same command again"
         )
 
 
 def exists(cursor: PgCursor, table: str) -> bool:
-    """Tell whether there is a raw table of that name."""
+    """Return whether there is a raw table of that name."""
     return one_row(cursor, "select to_regclass(%s)", [f"{DATASET}.{table}"])[0] is not None
 
 
 def database_key(opened: PgConnection) -> str:
-    """Return what tells this database from any other, also from one recreated under its name."""
+    """Return a key that differs for every database, even for one recreated under the same name."""
     with opened.cursor() as cursor:
         oid, name = one_row(
             cursor, "select oid::text, datname from pg_database where datname = current_database()"

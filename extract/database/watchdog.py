@@ -1,7 +1,7 @@
-"""Gives a command up when its database has not answered for minutes, so that no run hangs for ever.
+"""Ends a command when its database has not answered for minutes, so that no run hangs for ever.
 
-A network that loses everything ends connections by itself (`PATIENCE`). One with a middleman that still
-acknowledges, such as a tunnel or a proxy whose other end is gone, does not: only a question shows it.
+If the network drops everything, the connection times out by itself (`PATIENCE`). A tunnel or a proxy whose
+other end is gone still acknowledges packets: only a new connection to the database shows that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from extract.database.database import Database, DatabaseError
 log = logging.getLogger(__name__)
 
 EVERY_S = 60.0
-"""Seconds between two questions."""
+"""Seconds between two checks."""
 
 PATIENCE_S = 300.0
 """Seconds without an answer after which the command ends."""
@@ -28,9 +28,9 @@ PATIENCE_S = 300.0
 
 @contextmanager
 def watched(database: Database) -> Iterator[None]:
-    """End this process with one line and exit code 1 if the database falls silent inside the block.
+    """End this process with one line and exit code 1 if the database stops responding inside the block.
 
-    Nothing less ends a thread that waits inside libpq, and a run may be killed anywhere.
+    Only that ends a thread that waits inside libpq, and a run may safely be killed anywhere.
     """
     over = threading.Event()
     watching = threading.Thread(target=_watch, args=(database, over), name="watch", daemon=True)
@@ -51,7 +51,7 @@ def _watch(database: Database, over: threading.Event) -> None:
 
 
 def answers(database: Database) -> bool:
-    """Tell whether the database answers a new connection, be it with a refusal of its own."""
+    """Return whether the database responds to a new connection, even if it refuses it."""
     try:
         database.connect().close()
     except DatabaseError as error:
@@ -61,9 +61,9 @@ def answers(database: Database) -> bool:
 
 def _give_up(database: Database) -> None:
     silent = (
-        f"expected the database at {database.host}:{database.port}/{database.dbname} to answer, got nothing "
+        f"the database at {database.host}:{database.port}/{database.dbname} has not responded "
         f"for {PATIENCE_S:.0f} s; {AGAIN}"
     )
     log.error("%s", silent, extra={"shown": True})
-    print(f"error: {silent}", file=sys.stderr, flush=True)  # noqa: T201  # nobody is left to raise it to
+    print(f"error: {silent}", file=sys.stderr, flush=True)  # noqa: T201  # the main thread is blocked
     os._exit(1)

@@ -1,1 +1,1 @@
-"""The Deribit public API alone: requests, retries, the rate budget, checked replies. Knows no dlt."""
+"""The Deribit public API: requests, retries, the rate budget, checked replies. Does not depend on dlt."""

@@ -1,4 +1,4 @@
-"""The body of a reply: read in big pieces, within a time and a size."""
+"""Reads the body of a reply in large pieces, within a time and a size limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_BODY = 32 << 20  # bytes, decompressed; 5,001 candles take less than 1 M
 
 
 class BodyError(Exception):
-    """A body that takes too long or is too large to be an answer."""
+    """The body of a reply takes too long or is too large."""
 
 
 def read_body(
@@ -21,11 +21,11 @@ def read_body(
 ) -> bytes:
     """Return the whole body, decompressed.
 
-    The read time-out bounds a single wait for bytes alone: a server that sends a byte now and then would
-    hold a thread for ever, and one that never ends would take all memory.
+    The read time-out limits only each wait for bytes: without these limits, a server that sends a byte now
+    and then would block a thread for ever, and a body without end would fill the memory.
 
     Args:
-        raw: an answer whose body was not read yet.
+        raw: a response whose body was not read yet.
         began: when the request was sent, monotonic seconds.
         clock: monotonic seconds.
 

@@ -19,12 +19,12 @@ LONGEST_PAUSE_S = 120.0
 class TokenBucket:
     """Admits `rate` requests a second, with a burst of at most `burst`.
 
-    Told `too_fast`, it halves the rate, empties the bucket and lets nobody through for the time the server
-    asked for; every answered request then gives 2 % of the configured rate back.
+    `too_fast` halves the rate, empties the bucket and blocks all requests for the time that the server asked
+    for. Every answered request then restores 2 % of the configured rate.
 
     Args:
         rate: requests a second, more than 0 (Deribit's documented default is 20 a second).
-        burst: requests that may go at once after a quiet time; at most 100, Deribit's pool.
+        burst: requests that may be sent at once after a pause; at most 100, Deribit's pool.
         clock: monotonic seconds.
         sleep: waits that many seconds.
     """
@@ -58,10 +58,10 @@ class TokenBucket:
             self._sleep(wait)
 
     def too_fast(self, retry_after: float | None = None) -> None:
-        """Slow down: the server refused a request for its rate.
+        """Slow down, because the server refused a request for its rate.
 
         Args:
-            retry_after: seconds the server asked everybody to wait, if it said; heeded up to two minutes.
+            retry_after: seconds that the server asked to wait, if it did; capped at two minutes.
         """
         with self._lock:
             now = self._clock()
@@ -71,10 +71,10 @@ class TokenBucket:
             self.rate = max(min(SLOWEST, self.configured), self.rate / 2)
             self._tokens = min(self._tokens, 0.0)
             self._refilled_at = max(self._refilled_at, now + min(retry_after or 0.0, LONGEST_PAUSE_S))
-        log.warning("deribit says too many requests: slowing down to %.1f requests/s", self.rate)
+        log.warning("deribit reports too many requests; slowing down to %.1f requests/s", self.rate)
 
     def answered(self) -> None:
-        """Recover a little: a request was answered."""
+        """Raise the rate a little, because a request was answered."""
         if self.rate < self.configured:
             with self._lock:
                 self.rate = min(self.configured, self.rate + RECOVERY_PER_REQUEST * self.configured)

@@ -1,4 +1,4 @@
-"""From a chart reply to a checked Arrow table: `parse_chart`, pure."""
+"""Turns a chart reply into a checked Arrow table; pure functions."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Chart:
 
     Attributes:
         table: columns timestamp (bucket open, UTC ms), open, high, low, close (quote coin), volume (base
-            coin), cost (quote coin), as doubles exactly as the JSON said; null where it held no number.
-            Ascending, no bucket open twice.
-        off_grid: how many candles are not at a bucket open of the resolution.
+            coin), cost (quote coin), as the exact doubles of the JSON; null where the JSON has no number.
+            Ascending, without repeated bucket opens.
+        off_grid: number of candles that are not at a bucket open of the resolution.
     """
 
     table: pa.Table
@@ -46,30 +46,31 @@ class Chart:
 
     @property
     def first_ms(self) -> int | None:
-        """Oldest tick in UTC ms, None when empty."""
+        """Open of the oldest candle, UTC ms; None without candles."""
         return int(self.table["timestamp"][0].value) if self.rows else None
 
 
 def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int) -> Chart:
     """Check the `result` of a chart reply and turn it into a table.
 
-    Single odd values (null, NaN, text, a tick off the bucket grid) are kept for the database to reject and
-    show. A reply whose structure is wrong is refused whole, because no row of it can be trusted.
+    Single unusable values (null, NaN, text, a tick off the bucket grid) are kept: dbt rejects and lists them.
+    A reply with a wrong structure is refused as a whole, because none of its rows can be trusted.
 
     Args:
         result: the decoded JSON.
-        resolution: what was asked.
-        start_ms: oldest bucket open that was asked, UTC ms.
-        end_ms: newest bucket open that was asked, UTC ms, inclusive.
+        resolution: the requested resolution.
+        start_ms: oldest requested bucket open, UTC ms.
+        end_ms: newest requested bucket open, UTC ms, inclusive.
 
     Raises:
-        BadReplyError: not a chart, unequal arrays, ticks unordered, repeated or outside the asked range.
+        BadReplyError: not a chart, arrays of unequal length, or ticks that are unordered, repeated or outside
+            the requested range.
     """
     columns = _columns(result)
     opens = _opens(columns["ticks"])
     if not np.all(opens[:-1] < opens[1:]):
         raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
-    # An unaligned start also returns the bucket that contains it (FACTS: seen); one more bucket is harmless.
+    # An unaligned start also returns the bucket that contains it (FACTS: seen); the extra bucket is harmless.
     if opens.size and (opens[0] < start_ms - resolution.step_ms or opens[-1] > end_ms + resolution.step_ms):
         raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {opens[0]} to {opens[-1]}")
     off_grid = resolution.count_off_grid(opens)
@@ -104,11 +105,11 @@ def _opens(ticks: list[Any]) -> npt.NDArray[np.int64]:
 
 def _doubles(name: str, values: list[Any]) -> pa.Array:
     if set(map(type, values)) <= {float, int, type(None)}:
-        with suppress(pa.ArrowInvalid):  # an int beyond what a double holds exactly
+        with suppress(pa.ArrowInvalid):  # an int that a double cannot hold exactly
             return pa.array(values, pa.float64())
     numbers = [_number(value) for value in values]
     if lost := numbers.count(None) - values.count(None):
-        log.warning("%d values of %s are not numbers: kept as null", lost, name)
+        log.warning("%d values of %s are not numbers; kept as null", lost, name)
     return pa.array(numbers, pa.float64())
 
 
@@ -122,6 +123,6 @@ def _number(value: Any) -> float | None:
 
 
 def bucket_opens(candles: pa.Table) -> npt.NDArray[np.int64]:
-    """Return when the buckets of candles in the columns of `SCHEMA` open, UTC ms."""
+    """Return the bucket opens of a table of candles, UTC ms."""
     opens: npt.NDArray[np.int64] = candles["timestamp"].cast(pa.int64()).to_numpy()
     return opens

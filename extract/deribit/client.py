@@ -1,4 +1,4 @@
-"""The Deribit API over HTTP: one session per thread, one shared budget, retries for what can pass."""
+"""The Deribit API over HTTP: one session per thread, one shared budget, retries of transient failures."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ REASK_OFF_GRID = 2
 
 
 class DeribitClient:
-    """Reads the public API.
+    """A client of the public API.
 
     Args:
-        api_url: base address, such as `https://www.deribit.com/api/v2`.
-        budget: the token bucket shared by every client of the process.
-        attempts: how often a request is sent before a transient failure becomes final.
-        sleep: waits seconds between attempts; by default until then or until `stop`.
+        api_url: base URL, such as `https://www.deribit.com/api/v2`.
+        budget: the token bucket, shared by all threads.
+        attempts: how often a request is sent before a transient failure is final.
+        sleep: waits the given seconds between attempts; the default also ends at `stop`.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class DeribitClient:
         self._reached = threading.Event()
 
     def stop(self) -> None:
-        """Give up every wait for another try: the run is over."""
+        """End all waits for a retry, because the run is over."""
         self._stopping.set()
 
     def ask(self, method: str, params: dict[str, Any]) -> Reply:
-        """Return what a public method answers, as it came.
+        """Return the reply of a public method, unchecked.
 
         Raises:
             PermanentError: the API refuses the request.
@@ -71,7 +71,7 @@ class DeribitClient:
         return self._retrying(lambda: self._once(method, params))
 
     def server_time(self) -> Reply:
-        """Return the server's clock, UTC ms, as the reply's result.
+        """Return Deribit's clock, UTC ms, as the reply's result.
 
         Raises:
             DeribitError: the API cannot be reached.
@@ -79,23 +79,23 @@ class DeribitClient:
         return self._retrying(lambda: check_time(self._once("get_time", {})))
 
     def instruments(self) -> Listed:
-        """Return every listed perpetual, and say which ones cannot be used.
+        """Return every listed perpetual, and log those that cannot be used.
 
         Raises:
-            DeribitError: no usable answer.
+            DeribitError: no usable reply.
         """
         params = {"currency": "any", "kind": "future", "expired": "false"}
         listed = self._retrying(lambda: parse_instruments(self._once("get_instruments", params).result))
         for reason in listed.refused.values():
-            log.warning("%s; that perpetual is left out", reason)
+            log.warning("%s; skipping that perpetual", reason)
         return listed
 
     def chart(
         self, instrument: str, resolution: Resolution, start_ms: int, end_ms: int
     ) -> tuple[Chart, Reply]:
-        """Return the candles whose bucket opens from `start_ms` to `end_ms`, both inclusive, UTC ms.
+        """Return the candles whose buckets open from `start_ms` to `end_ms`, both inclusive, UTC ms.
 
-        The newest 5,001 come when the range holds more. The forming candle is included.
+        If the range holds more than 5,001, only the newest 5,001. The forming candle is included.
 
         Raises:
             PermanentError: the API refuses the request.
@@ -116,12 +116,12 @@ class DeribitClient:
         for _ in range(REASK_OFF_GRID):
             if not chart.off_grid:
                 break
-            log.warning("%s: %d ticks off the bucket grid, asking again", instrument, chart.off_grid)
+            log.warning("%s: %d candles off the bucket grid, fetching again", instrument, chart.off_grid)
             chart, reply = self._retrying(ask)
         return chart, reply
 
     def _retrying(self, ask: Callable[[], T]) -> T:
-        """Ask until there is an answer, patiently once the API has answered anything, and not long before."""
+        """Retry until there is an answer: for long if the API has answered before, else only briefly."""
 
         def enough(state: tenacity.RetryCallState) -> bool:
             patient = self._reached.is_set()
@@ -177,7 +177,7 @@ class DeribitClient:
         try:
             return read_body(response.raw, began)
         except BaseException:
-            response.close()  # what is left of the body must not be taken for the next answer
+            response.close()  # the rest of the body must not be read as the next reply
             raise
 
     def _session(self) -> requests.Session:
@@ -197,4 +197,4 @@ class DeribitClient:
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
-    log.info("asking again: %s", state.outcome and state.outcome.exception())
+    log.info("retrying: %s", state.outcome and state.outcome.exception())

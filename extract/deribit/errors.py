@@ -1,24 +1,24 @@
-"""What can go wrong with a request, and whether asking again can help."""
+"""Errors of a request, and whether a retry can help."""
 
 from __future__ import annotations
 
 from extract.errors import PerpsError
 
-# Codes worth another try and codes that stay as they are (FACTS: documentation of the JSON-RPC errors).
+# Codes worth a retry, and codes that will not change (FACTS: documentation of the JSON-RPC errors).
 TRANSIENT_CODES = frozenset({10028, 10040, 10041, 10047, 10066, 11051, 11094, 13028, 13888})
 PERMANENT_CODES = frozenset({-32602, -32601, 13020, 13021, 13009, 10020})
 RATE_CODES = frozenset({10028, 10047, 10066})
 TRANSIENT_STATUSES = frozenset({403, 408, 425, 429})
 
 
-LONGEST_MESSAGE = 400  # characters: what a server says may be megabytes
+LONGEST_MESSAGE = 400  # characters: a server's message may be megabytes long
 
 
 class DeribitError(PerpsError):
-    """A request that has no usable answer.
+    """A request without a usable reply.
 
-    The message may quote the server: line breaks and control characters, which could rewrite a terminal or
-    fake a line of the log, become spaces, and what is too long is cut.
+    The message may quote the server. Line breaks and control characters, which could rewrite a terminal or
+    fake a log line, become spaces, and a long message is cut.
     """
 
     def __init__(self, message: str) -> None:
@@ -29,11 +29,11 @@ class DeribitError(PerpsError):
 
 
 class TransientError(DeribitError):
-    """An answer worth another try.
+    """A failure that is worth a retry.
 
     Attributes:
-        too_fast: the server said that requests come too fast.
-        retry_after: seconds the server asked to wait, or None.
+        too_fast: whether the server refused the request for its rate.
+        retry_after: seconds that the server asked to wait, or None.
     """
 
     def __init__(self, message: str, *, too_fast: bool = False, retry_after: float | None = None) -> None:
@@ -43,8 +43,8 @@ class TransientError(DeribitError):
 
 
 class PermanentError(DeribitError):
-    """An answer that will not change: wrong parameters, an unknown instrument, a wrong address."""
+    """A failure that a retry cannot change: wrong parameters, an unknown instrument, a wrong URL."""
 
 
 class BadReplyError(TransientError):
-    """JSON arrived, but not a chart: arrays of unequal length, ticks out of order, an unknown status."""
+    """A JSON reply with unusable content, such as arrays of unequal length or ticks out of order."""

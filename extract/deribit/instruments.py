@@ -1,4 +1,4 @@
-"""From a `get_instruments` reply to the perpetuals it lists: `parse_instruments`, pure."""
+"""Turns a `get_instruments` reply into the perpetuals that it lists; pure functions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from extract.core.times import is_plausible
 from extract.deribit.errors import BadReplyError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a name may be: it becomes part of file names, SQL literals, pages and lines on terminals."""
+"""What a name may contain: it becomes part of file names, SQL literals, pages and terminal output."""
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A perpetual. Fields are chosen by name because the API adds and drops others (FACTS: seen).
+    """A perpetual. Its fields are read by name, because the API adds and drops others (FACTS: seen).
 
     Attributes:
         name: such as BTC-PERPETUAL.
-        created_ms: `creation_timestamp`, UTC ms: no candle is older, unless it was listed again.
+        created_ms: `creation_timestamp`, UTC ms: no candle is older, unless the instrument was relisted.
         instrument_type: `reversed` (inverse, cost in USD) or `linear`.
         tick_size, contract_size, min_trade_amount: today's values; they change over time.
-        is_active: as Deribit says it; False for one that it no longer lists.
-        ended_ms: end of the last candle with volume of a perpetual that is no longer listed, UTC ms.
+        is_active: Deribit's value; False for a perpetual that is no longer listed.
+        ended_ms: end of the last candle with volume, UTC ms, of a perpetual that is no longer listed.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Instrument:
 
 
 class Listed(NamedTuple):
-    """What Deribit lists.
+    """The perpetuals that Deribit lists.
 
     Attributes:
         perpetuals: each once, by name.
-        refused: by name, what is wrong with each perpetual that cannot be loaded, naming it.
+        refused: by name, why each other perpetual cannot be loaded; the message names it.
     """
 
     perpetuals: list[Instrument]
@@ -53,10 +53,10 @@ class Listed(NamedTuple):
 
 
 def parse_instruments(result: Any) -> Listed:
-    """Return the perpetuals of a `get_instruments` result. One that cannot be used does not spoil the others.
+    """Return the perpetuals of a `get_instruments` result; an unusable one does not affect the others.
 
     Raises:
-        BadReplyError: not a list of instruments, or no usable perpetual in it.
+        BadReplyError: not a list of instruments, or without a usable perpetual.
     """
     if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
         raise BadReplyError(f"expected a list of instruments, got {type(result).__name__}")
@@ -73,7 +73,7 @@ def parse_instruments(result: Any) -> Listed:
 
 
 def _refusal(row: dict[str, Any]) -> str | None:
-    """Return why a perpetual cannot be loaded, None when it can."""
+    """Return why a perpetual cannot be loaded, None if it can."""
     name, created = row.get("instrument_name"), row.get("creation_timestamp")
     shown = ascii(name)[:80]
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -103,6 +103,6 @@ def _text(value: Any) -> str | None:
 
 
 def _double(value: Any) -> float | None:
-    with suppress(OverflowError):  # an int beyond all doubles
+    with suppress(OverflowError):  # an int too large for a double
         return float(value) if type(value) in (int, float) else None
     return None

@@ -1,4 +1,4 @@
-"""What lies between this machine and the API, as the environment names it: proxies and certificates."""
+"""Proxies and certificates between this machine and the API, as the environment names them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from extract.deribit.urls import is_loopback
 from extract.errors import UsageError
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""Variables that name the certificates to trust, the first one set counts. requests knows two of them."""
+"""Variables that name the certificates to trust; the first one that is set counts. requests knows two of
+them."""
 
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
@@ -22,18 +23,18 @@ PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 def open_session(url: str) -> requests.Session:
     """Return a session for an API, with the proxy and the certificates that the environment names.
 
-    This machine is asked directly: a proxy would ask itself.
+    An API on this machine is reached without a proxy, which would otherwise connect to itself.
 
     Args:
-        url: base address of the API.
+        url: base URL of the API.
 
     Raises:
-        UsageError: one of them cannot be used; it is named, and what it holds is not repeated.
+        UsageError: a variable cannot be used; the message names it, without its value.
     """
     _check_proxy(url)
     session = requests.Session()
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
-    session.auth = lambda request: request  # else requests sends what ~/.netrc has for the host
+    session.auth = lambda request: request  # or requests would send the password of ~/.netrc
     if variable := certificates_variable():
         _check_certificates(variable, os.environ[variable])
         session.verify = os.environ[variable]
@@ -41,7 +42,7 @@ def open_session(url: str) -> requests.Session:
 
 
 def proxy_variable(url: str) -> str | None:
-    """Return the variable whose proxy stands before an address, None where it is asked directly."""
+    """Return the variable that names the proxy for a URL, None without a proxy."""
     parts = urlsplit(url)
     if is_loopback(parts.hostname or "") or should_bypass_proxies(url, no_proxy=None):
         return None
@@ -52,12 +53,12 @@ def proxy_variable(url: str) -> str | None:
 
 
 def certificates_variable() -> str | None:
-    """Return the variable that names the certificates to trust, None for those that requests brings."""
+    """Return the variable that names the certificates to trust, None for the ones that requests ships."""
     return next((name for name in CERTIFICATES if os.environ.get(name)), None)
 
 
 def unreachable(url: str, error: Exception) -> str:
-    """Return the line for an API that did not answer, with the variables that stand between."""
+    """Return the message for an API that cannot be reached, with the variables that may be the cause."""
     kind, proxy = type(error).__name__, proxy_variable(url)
     through = f" through the proxy in {proxy}" if proxy else ""
     if isinstance(error, requests.exceptions.SSLError):
@@ -66,7 +67,8 @@ def unreachable(url: str, error: Exception) -> str:
     else:
         advice = f"check {proxy}, or set NO_PROXY" if proxy else "check the network and DERIBIT_API_URL"
     return (
-        f"expected the deribit api at {url}{through}, got {kind}; {advice}, then run the same command again"
+        f"could not reach the deribit api at {url}{through}: {kind}; "
+        f"{advice}, then run the same command again"
     )
 
 
@@ -78,28 +80,25 @@ def _check_proxy(url: str) -> None:
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         usable = parts.scheme in PROXY_SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number up to 65535
+    except ValueError:  # the port is not a number up to 65535
         usable = False
     if not usable:
         raise UsageError(
-            f"expected the address of a proxy in {variable}, such as http://proxy.example:3128, got none; "
-            "mend that variable, or unset it"
+            f"expected a proxy URL in {variable}, such as http://proxy.example:3128; "
+            "correct that variable, or unset it"
         )
     if parts.scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
         raise UsageError(
-            f"expected PySocks for the proxy in {variable}, found none; run: pip install PySocks, "
-            "or use an http proxy"
+            f"the socks proxy in {variable} needs PySocks; run: pip install PySocks, or use an http proxy"
         )
 
 
 def _check_certificates(variable: str, named: str) -> None:
     if not Path(named).exists():
         raise UsageError(
-            f"expected a file of certificates in {variable}, found none at {named}; "
-            "mend that variable, or unset it"
+            f"no file of certificates at {named}, which {variable} names; correct that variable, or unset it"
         )
     if Path(named).is_file() and b"-----BEGIN " not in Path(named).read_bytes():
         raise UsageError(
-            f"expected certificates (PEM) in the file of {variable}, found none in {named}; "
-            "mend that variable, or unset it"
+            f"no certificates (PEM) in {named}, which {variable} names; correct that variable, or unset it"
         )

@@ -1,4 +1,4 @@
-"""From an HTTP answer to a decoded reply, or to what went wrong: `decode`, pure."""
+"""Turns an HTTP response into a decoded reply or an error; pure functions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CLOCKS_APART_MS = 60_000
 
 @dataclass(frozen=True)
 class Reply:
-    """A decoded answer.
+    """A decoded reply.
 
     Attributes:
         result: the JSON-RPC result.
-        server_ms: the server's clock when it answered, UTC ms (from `usOut`), None where it did not say.
-        origin: `live`, `testnet` or `simulator`: who answered.
+        server_ms: Deribit's clock when it answered, UTC ms (from `usOut`); None if the reply has none.
+        origin: who answered: `live`, `testnet` or `simulator`.
     """
 
     result: Any
@@ -40,17 +40,17 @@ class Reply:
 
 
 def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
-    """Read an answer: JSON first, whatever the HTTP status, because errors arrive with several.
+    """Return the reply in a response; JSON counts before the HTTP status, which varies for errors.
 
     Args:
         status: HTTP status.
         headers: response headers.
         body: response body.
-        host: the host that was asked, which tells live from testnet.
+        host: the host of the API, which distinguishes live from testnet.
 
     Raises:
-        TransientError: worth another try.
-        PermanentError: it is not.
+        TransientError: an error that is worth a retry.
+        PermanentError: an error that is not.
     """
     retry_after = _retry_after(headers.get("Retry-After"))
     envelope = _read_json(body)
@@ -62,7 +62,7 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
         return Reply(envelope["result"], server_ms, _origin(headers, envelope, host))
     if status in REDIRECTS:
         raise PermanentError(
-            f"expected an answer, got http {status} to {_target(headers)}, which is not followed; "
+            f"the api redirects (http {status}) to {_target(headers)}, which is not followed; "
             "check DERIBIT_API_URL and the proxy"
         )
     what = f"http {status} with " + (
@@ -70,32 +70,34 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
     )
     if status in TRANSIENT_STATUSES or status >= 500 or status == 200:
         raise TransientError(
-            f"expected a json answer, got {what}", too_fast=status == 429, retry_after=retry_after
+            f"expected a json reply, got {what}", too_fast=status == 429, retry_after=retry_after
         )
-    raise PermanentError(f"expected a json answer, got {what}; check DERIBIT_API_URL")
+    raise PermanentError(f"expected a json reply, got {what}; check DERIBIT_API_URL")
 
 
 def check_time(reply: Reply) -> Reply:
-    """Return an answer of `get_time` that holds a time in UTC ms which can be true.
+    """Return a reply of `get_time`, if its result is a plausible time in UTC ms.
 
-    It decides which candles are closed, so it must agree with the time of the answer that brought it.
+    The result decides which candles are closed, so it must agree with the reply's own time.
 
     Raises:
-        BadReplyError: it does not.
+        BadReplyError: the result is not plausible, or does not agree.
     """
     now_ms = reply.result
     if not is_plausible(now_ms):
-        raise BadReplyError(f"expected the server's time in ms, got {str(now_ms)[:40]!r}; ask again later")
+        raise BadReplyError(
+            f"expected deribit's time in ms, got {str(now_ms)[:40]!r}; run the same command again later"
+        )
     if reply.server_ms is not None and abs(reply.server_ms - now_ms) > CLOCKS_APART_MS:
         raise BadReplyError(
-            f"expected one time from the server, got {now_ms} in an answer of {reply.server_ms} (ms); "
-            "ask again later"
+            f"deribit gives two times, {now_ms} in a reply of {reply.server_ms} (ms); "
+            "run the same command again later"
         )
     return reply
 
 
 def _read_json(body: bytes) -> Any:
-    """Return the decoded body, None when it is not JSON."""
+    """Return the decoded body, None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -103,12 +105,12 @@ def _read_json(body: bytes) -> Any:
 
 
 def _target(headers: Any) -> str:
-    """Return where a redirect leads, without user, password and query, which may be secret."""
+    """Return the target of a redirect without user, password and query, which may be secret."""
     try:
         to = urlsplit(headers.get("Location") or "nowhere")
         return to._replace(netloc=to.netloc.rpartition("@")[2], query="", fragment="").geturl()
     except ValueError:
-        return "an address that cannot be read"
+        return "an invalid URL"
 
 
 def _api_error(

@@ -1,1 +1,1 @@
-"""`perps doctor`: what is wrong in this place, and whether Deribit is as documented. Changes nothing."""
+"""`perps doctor`: checks of this installation and of the Deribit API. Changes nothing."""

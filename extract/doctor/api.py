@@ -1,4 +1,4 @@
-"""Checks of the way to the API: proxy and certificates, its answer and latency, its clock."""
+"""Checks of the connection to the API: proxy and certificates, reply and latency, clock."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from extract.doctor.lines import LOOK, OK, Line
 from extract.settings import DEFAULT_BURST, Settings
 
 APART_S = 5.0
-"""Seconds between two clocks that are worth a look: NTP keeps them within a tenth."""
+"""Seconds between two clocks above which the check warns; NTP keeps clocks within a tenth."""
 
 ATTEMPTS = 2
 
 
 @dataclass
 class Api:
-    """The checks, and what they learn.
+    """The checks, and what they find for later checks.
 
     Attributes:
-        settings: names the address and the budget.
-        origin: who answers, see `Reply`; None as long as nobody has.
-        ahead_s: by how many seconds the API's clock is ahead of this machine's.
+        settings: has the URL and the request budget.
+        origin: who answers, see `Reply`; None before the first reply.
+        ahead_s: seconds by which the API's clock is ahead of this machine's.
     """
 
     settings: Settings
@@ -36,11 +36,11 @@ class Api:
 
     @property
     def checks(self) -> Mapping[str, Callable[[], Line]]:
-        """The checks by subject, in their order."""
+        """The checks by subject, in order."""
         return {"proxy, certificate": self.way, "api": self.answer, "clock": self.clock}
 
     def way(self) -> Line:
-        """Say which variables decide how the API is reached.
+        """Report which proxy and certificates the environment names for the API.
 
         Raises:
             UsageError: one of them cannot be used.
@@ -49,17 +49,17 @@ class Api:
         open_session(url).close()
         proxy, certificates = proxy_variable(url), certificates_variable()
         nearby = is_loopback(urlsplit(url).hostname or "")
-        directly = "no proxy: it is this machine" if nearby else "no proxy"
+        directly = "no proxy, the api is on this machine" if nearby else "no proxy"
         through = f"the proxy in {proxy}" if proxy else directly
-        trusted = f"certificates in {certificates}" if certificates else "certificates that requests brings"
+        trusted = f"certificates in {certificates}" if certificates else "certificates shipped with requests"
         plain = " not needed for http" if urlsplit(url).scheme == "http" else ""
         return Line(OK, "proxy, certificate", f"{through}, {trusted}{plain}")
 
     def answer(self) -> Line:
-        """Ask for the time twice: the first answer takes a connection, the second one the latency.
+        """Request the time twice: the first request opens the connection, the second measures the latency.
 
         Raises:
-            DeribitError: no usable answer.
+            DeribitError: no usable reply.
         """
         client = asking(self.settings)
         client.server_time()
@@ -69,18 +69,18 @@ class Api:
         self.origin, self.ahead_s = reply.origin, reply.result / 1000 - asked - took / 2
         found = f"{self.settings.api_url} answers as {reply.origin} in {took * 1000:.0f} ms"
         if reply.origin == "testnet":
-            return Line(LOOK, "api", found, "its candles are not the market's: unset DERIBIT_API_URL")
+            return Line(LOOK, "api", found, "for candles of the real market, unset DERIBIT_API_URL")
         return Line(OK, "api", found)
 
     def clock(self) -> Line:
-        """Hold this machine's clock against the API's."""
+        """Compare this machine's clock with the API's."""
         found = f"{abs(self.ahead_s):,.1f} s {'behind' if self.ahead_s > 0 else 'ahead of'} the api's"
         if abs(self.ahead_s) <= APART_S:
             return Line(OK, "clock", found)
-        do = "have NTP set this machine's clock: loads are ordered by it (which candles are closed is not)"
+        do = "set this machine's clock with NTP, because loads are ordered by it"
         return Line(LOOK, "clock", found, do)
 
 
 def asking(settings: Settings) -> DeribitClient:
-    """Return a client that soon gives up, with the budget that loads have."""
+    """Return a client with few retries and the same budget as loads."""
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST), ATTEMPTS)

@@ -1,4 +1,4 @@
-"""What the code believes of Deribit, held against what it answers now."""
+"""Compares the facts about Deribit that the code depends on with what Deribit answers now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 DIFFERS, UNKNOWN = "DIFFERS", "UNKNOWN"
 LIMIT_S, ALL_S = 12.0, 60.0
-"""Seconds for one fact, and for all; an API that answers takes a few altogether."""
+"""Seconds for one fact, and for all; a responsive API needs a few seconds in all."""
 
 INSTRUMENT = "BTC-PERPETUAL"
 CHART = "get_tradingview_chart_data"
@@ -30,16 +30,16 @@ YESTERDAY_MS = 24 * HOUR_MS
 
 
 class UnseenError(Exception):
-    """A fact that cannot be observed now, and why."""
+    """A fact cannot be observed now; the message says why."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """Whom the facts ask.
+    """The exchange that the facts are checked against.
 
     Attributes:
-        client: with the budget of loads.
-        first: the first answer, of `get_time`.
+        client: a client with the same budget as loads.
+        first: the first reply, of `get_time`.
     """
 
     client: DeribitClient
@@ -47,16 +47,16 @@ class Exchange:
 
     @property
     def hour_ms(self) -> int:
-        """A whole hour, over since a day or more: UTC ms."""
+        """Start of a whole hour that ended at least a day ago, UTC ms."""
         return int(self.first.result - YESTERDAY_MS) // HOUR_MS * HOUR_MS
 
     def chart(
         self, start_ms: int, end_ms: int, resolution: str = "1", instrument: str = INSTRUMENT
     ) -> dict[str, Any]:
-        """Return the `result` of a chart request; both ends are sent as they are.
+        """Return the `result` of a chart request; both bounds are sent unchanged.
 
         Raises:
-            DeribitError: no usable answer.
+            DeribitError: no usable reply.
         """
         params = {
             "instrument_name": instrument,
@@ -68,17 +68,17 @@ class Exchange:
         return result
 
     def instruments(self, *, expired: bool) -> list[dict[str, Any]]:
-        """Return the perpetuals that are listed, or those that no longer are.
+        """Return the listed perpetuals, or those that are no longer listed.
 
         Raises:
-            DeribitError: no usable answer.
+            DeribitError: no usable reply.
         """
         params = {"currency": "any", "kind": "future", "expired": "true" if expired else "false"}
         rows = self.client.ask("get_instruments", params).result
         return [row for row in rows if row.get("settlement_period") == "perpetual"]
 
     def now_ms(self) -> int:
-        """Return the exchange's clock, UTC ms, when it is seconds away from a new minute; waits up to 5 s."""
+        """Return the exchange's clock, UTC ms, at least 2 s away from a new minute; waits up to 5 s."""
         now_ms = int(self.client.server_time().result)
         since_s = (now_ms / 1000 + 3) % 60  # from 3 s before a minute on
         if since_s >= 5:
@@ -89,13 +89,13 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that the code depends on.
+    """A fact about Deribit that the code depends on.
 
     Attributes:
-        name: in a word or two.
-        documented: what is known, in the words of `look`; several where the code survives either.
-        needed_by: the code that would be wrong without it.
-        look: says what the exchange does now; it raises UnseenError where that cannot be seen.
+        name: one or two words.
+        documented: the result of `look` as documented; several if the code works with any of them.
+        needed_by: the code that depends on the fact.
+        look: returns what the exchange does now; raises UnseenError if that cannot be observed.
     """
 
     name: str
@@ -106,14 +106,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class Finding:
-    """A fact as it was found, or why it was not."""
+    """What was found about a fact, or why nothing was."""
 
     fact: Fact
     status: str
     found: str
 
     def __str__(self) -> str:
-        """Return the line as a person sees it."""
+        """Return the line to print."""
         start = f"{self.status:<7} {self.fact.name:<18}"
         if self.status == OK:
             return f"{start} {self.found}"
@@ -124,10 +124,10 @@ class Finding:
 
 
 def examine(client: DeribitClient, facts: Sequence[Fact]) -> Iterator[Finding]:
-    """Yield what became of each fact, in their order.
+    """Yield a finding for each fact, in order.
 
     Raises:
-        PerpsError: the API cannot be reached; nothing was yielded.
+        PerpsError: the API cannot be reached; no finding was yielded.
     """
     try:
         exchange = Exchange(client, within(LIMIT_S, client.server_time))
@@ -142,14 +142,14 @@ def examine(client: DeribitClient, facts: Sequence[Fact]) -> Iterator[Finding]:
                 waits = False
                 yield Finding(fact, UNKNOWN, str(error))
         else:
-            yield Finding(fact, UNKNOWN, "not asked: the api has become too slow")
+            yield Finding(fact, UNKNOWN, "skipped, because the api has become too slow")
 
 
 def _look(fact: Fact, exchange: Exchange) -> tuple[str, str]:
     """Return the status and what was found.
 
     Raises:
-        SilentError: no answer.
+        SilentError: no reply in time.
     """
     try:
         found = within(LIMIT_S, lambda: fact.look(exchange))
@@ -161,7 +161,7 @@ def _look(fact: Fact, exchange: Exchange) -> tuple[str, str]:
         found = str(error)
         if found.startswith(NO_METHOD) and exchange.first.origin == "simulator":
             return UNKNOWN, "the simulator does not have this method"
-    except Exception as error:  # of a look at something that is not there
+    except Exception as error:  # the reply lacks something that `look` reads
         log.exception("the reply about %s has another form", fact.name, extra={"shown": True})
         found = f"a reply of another form ({type(error).__name__}: {error})"[:300]
     return OK if found in fact.documented else DIFFERS, found

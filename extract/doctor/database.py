@@ -1,4 +1,4 @@
-"""Checks of the database: reached, extension, rights, pooler, loads, disk, newest candle."""
+"""Checks of the database: connection, extension, privileges, pooler, loads, disk, newest candle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from extract.transform.runner import expecting_models
 OLD_S = 3600
 """Seconds; the default of dbt's `tail_threshold_minutes`."""
 
-FIRST = "load some: perps run --instruments BTC-PERPETUAL"
+FIRST = "load some with: perps run --instruments BTC-PERPETUAL"
 
 EDITION = """
 select
@@ -45,8 +45,8 @@ class DatabaseChecks:
     """The checks, and what they share.
 
     Attributes:
-        settings: name the server.
-        api: the checks of the API, which are over.
+        settings: has the server.
+        api: the finished checks of the API.
         database, opened: set by the first check.
     """
 
@@ -57,7 +57,7 @@ class DatabaseChecks:
 
     @property
     def checks(self) -> Mapping[str, Callable[[], Line]]:
-        """The checks by subject, in their order: all stand on the first."""
+        """The checks by subject, in order; all depend on the first."""
         return {
             "database": self.reach,
             "extension": self.extension,
@@ -69,11 +69,11 @@ class DatabaseChecks:
         }
 
     def reach(self) -> Line:
-        """Connect; an embedded server that does not run stays as it is.
+        """Connect; does not start an embedded server.
 
         Raises:
-            LookError: it does not run.
-            DatabaseError: the server does not answer, or refuses this role or database.
+            LookError: the embedded server does not run.
+            DatabaseError: the server does not respond, or refuses this role or database.
         """
         where = "the embedded server" if self.settings.embeds else "PGHOST"
         to = self.settings.server
@@ -90,31 +90,31 @@ class DatabaseChecks:
         if not status.running:
             state = "does not run" if status.pg_version else "is not installed"
             raise LookError(
-                f"the embedded server {state} and no PGHOST names another; start it: perps db start"
+                f"the embedded server {state}, and PGHOST names no other; start it with: perps db start"
             )
         return server.database()
 
     def extension(self) -> Line:
-        """Say which server and edition it is; without the extension, all that an administrator must do."""
+        """Report the server and its edition; without the extension, all that an administrator must do."""
         given = read_given(self.opened)
         if not _has_extension(given):
             told = steps(given, missing(given, self.opened))
-            return Line(WRONG, "extension", f"expected {lack(given)}", f"an administrator must {told}")
+            return Line(WRONG, "extension", lack(given), f"as an administrator, {told}")
         with self.opened.cursor() as cursor:
             server, extension, edition = one_row(cursor, EDITION)
         return Line(OK, "extension", f"PostgreSQL {server}, TimescaleDB {extension}, edition {edition}")
 
     def rights(self) -> Line:
-        """Say whether the role may make what a load and a build make."""
+        """Report whether the role may create what a load and a build create."""
         given = read_given(self.opened)
         if not _has_extension(given):
-            return Line(LOOK, "rights", "not looked at: no extension")
+            return Line(LOOK, "rights", "not checked: no extension")
         if told := steps(given, missing(given, self.opened)):
-            return Line(WRONG, "rights", f"expected {lack(given)}", f"an administrator must {told}")
-        return Line(OK, "rights", f"{given.role} may make the schemas and tables")
+            return Line(WRONG, "rights", lack(given), f"as an administrator, {told}")
+        return Line(OK, "rights", f"{given.role} may create the schemas and tables")
 
     def pooler(self) -> Line:
-        """Say whether a session is this connection's own. No other check is under way meanwhile."""
+        """Report whether a pooler shares the session. No other check may run at the same time."""
         try:
             expect_own_session(self.database, self.opened)
         except DatabaseError as error:
@@ -122,32 +122,34 @@ class DatabaseChecks:
         return Line(OK, "pooler", "none that shares a session between clients")
 
     def loads(self) -> Line:
-        """Say who is at work, what a killed load left, and whether another load may begin by this clock."""
+        """Report a running load or build, unfinished loads, and whether this clock allows another load."""
         with self.opened.cursor() as cursor:
             for kind, lock in (("load", LOCK), ("build", BUILD_LOCK)):
                 cursor.execute(HOLDER, lock)
                 if holder := cursor.fetchone():
-                    do = "wait for it, as --wait SECONDS does; if it hangs, end that session"
-                    return Line(LOOK, "loads", f"a {kind} is at work and has the lock{holder[1]}", do)
+                    do = "wait for it with --wait SECONDS; if it hangs, end that session"
+                    return Line(LOOK, "loads", f"a {kind} has the lock{holder[1]}", do)
             try:
                 check_clock(self.opened, time.time())
             except PerpsError as error:
                 return Line(WRONG, "loads", str(error))
             if exists(cursor, "_dlt_loads") and (unfinished := one_row(cursor, UNFINISHED)[0]):
-                do = "the next load deletes what it left and asks again: perps run"
+                do = "the next load deletes its rows and fetches them again; run: perps run"
                 return Line(LOOK, "loads", f"the lock is free, {unfinished} load unfinished", do)
         return Line(OK, "loads", "the lock is free, no load is unfinished")
 
     def disk(self) -> Line:
-        """Say what is free for tables where that can be seen, and how large the database is."""
+        """Report the size of the database, and on the embedded server the free disk space."""
         with self.opened.cursor() as cursor:
             size = f"{one_row(cursor, SIZE)[0] / 1e9:,.2f} GB in database {self.database.dbname}"
         if self.settings.server:
-            return Line(OK, "disk of tables", f"{size}; what is free on that server cannot be seen from here")
+            return Line(
+                OK, "disk of tables", f"{size}; the free space on that server is not visible from here"
+            )
         return free_disk("disk of tables", self.settings.server_data, f", {size}")
 
     def newest(self) -> Line:
-        """Say how old the newest candle is, by the API's clock as far as it is known."""
+        """Report the age of the newest candle, by the API's clock if it is known."""
         try:
             with expecting_models(), self.opened.cursor() as cursor:
                 (origin,) = one_row(cursor, ORIGIN)
@@ -165,11 +167,13 @@ class DatabaseChecks:
         age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000
         if age_s < -APART_S:
             ahead = f"{format_time(newest_ms)}, {timedelta(seconds=round(-age_s))} ahead of the clock"
-            return Line(LOOK, "newest candle", ahead, "see which clock is wrong, this machine's or the api's")
+            return Line(
+                LOOK, "newest candle", ahead, "check which clock is wrong, this machine's or the api's"
+            )
         found = f"{format_time(newest_ms)}, closed {timedelta(seconds=round(age_s))} ago"
         if age_s <= OLD_S + resolution.step_ms / 1000:
             return Line(OK, "newest candle", found)
-        return Line(LOOK, "newest candle", found, "bring it up to date: perps run, from a scheduler")
+        return Line(LOOK, "newest candle", found, "load newer candles by scheduling: perps run")
 
 
 def _has_extension(given: Given) -> bool:

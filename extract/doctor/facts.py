@@ -1,7 +1,7 @@
-"""The facts themselves: each one a small request or two. Their source is the research's FACTS.
+"""The facts about Deribit, each checked with one or two small requests. Their source is the research's FACTS.
 
-Where it says `seen`, a recorded reply shows the fact; `doc` is Deribit's documentation. None was checked
-against the live service before: that is what these are for.
+`seen`: a recorded reply shows the fact; `doc`: Deribit's documentation says it; `inferred`: neither. None has
+been checked against the live service before; these checks do that.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LIMIT, FUNDING_LIMIT = 5_001, 744  # rows in one reply (seen)
 QUIET = "BTC_USDC-PERPETUAL"
 QUIET_MS, QUIET_MINUTES = 1_689_292_800_000, 600  # from 2023-07-14: 12 of 20 minutes were silent (seen)
 BEFORE_MS = 1_483_228_800_000  # 2017-01-01: no perpetual was listed
-GONE = "MATIC_USDC-PERPETUAL"  # no longer listed, and answered (seen)
-VOLUME_APART = 1e-6  # share of the volume: 60 numbers rounded to eight decimals
+GONE = "MATIC_USDC-PERPETUAL"  # no longer listed, but still answered (seen)
+VOLUME_APART = 1e-6  # as a share of the volume: 60 numbers, each rounded to eight decimals
 CLOCKS_APART_MS = 1_000
 
 
 def clock(exchange: Exchange) -> str:
-    """`usOut` of an envelope stands for the clock wherever a fetch is dated."""
+    """`usOut` of a reply equals the clock; it dates every fetch."""
     first = exchange.first
     if first.server_ms is None:
         return "no usOut in the envelope"
@@ -54,7 +54,7 @@ def shape(exchange: Exchange) -> str:
 
 
 def row_limit(exchange: Exchange) -> str:
-    """A wider window is cut without a word (seen)."""
+    """A wider window is silently cut (seen)."""
     end_ms = exchange.hour_ms
     result = exchange.chart(end_ms - (LIMIT + 99) * MINUTE_MS, end_ms)
     newest = "the newest" if result["ticks"][-1:] == [end_ms] else "not the newest"
@@ -67,7 +67,7 @@ def ends(exchange: Exchange) -> str:
 
 
 def unaligned_start(exchange: Exchange) -> str:
-    """The bucket that contains an unaligned start comes too (seen)."""
+    """The bucket that contains an unaligned start is included (seen)."""
     return _minutes_of(exchange, 0.5, 2.5)
 
 
@@ -82,7 +82,7 @@ def _numbers(from_ms: int, times_ms: list[int], step_ms: int) -> str:
 
 
 def forming(exchange: Exchange) -> str:
-    """The newest candle is not over (seen)."""
+    """The newest candle is not closed (seen)."""
     now_ms = exchange.now_ms()
     ticks = exchange.chart(now_ms - 5 * MINUTE_MS, now_ms)["ticks"]
     if not ticks:
@@ -100,7 +100,7 @@ def dense(exchange: Exchange) -> str:
 
 
 def fills(exchange: Exchange) -> str:
-    """Such a candle repeats the close before (doc, seen)."""
+    """A candle without volume repeats the close before it (doc, seen)."""
     result = _quiet(exchange)
     rows = list(zip(*(result[name] for name in VALUES), strict=True))
     silent = [(before, row) for before, row in pairwise(rows) if row[4] == 0]
@@ -112,19 +112,19 @@ def fills(exchange: Exchange) -> str:
 
 def _quiet(exchange: Exchange) -> dict[str, Any]:
     if exchange.first.result < QUIET_MS + DAY_MS:
-        raise UnseenError("the clock is before the silent minutes that are known")
+        raise UnseenError("the clock is before the known silent minutes")
     return exchange.chart(QUIET_MS, QUIET_MS + (QUIET_MINUTES - 1) * MINUTE_MS, instrument=QUIET)
 
 
 def no_data(exchange: Exchange) -> str:
-    """Before listing there is nothing, and that is no error (seen)."""
+    """A window before the listing is empty, not an error (seen)."""
     result = exchange.chart(BEFORE_MS, BEFORE_MS + HOUR_MS)
     rows = sum(len(result[name]) for name in ("ticks", *VALUES))
     return f"status {result['status']}, {rows} numbers in seven arrays"
 
 
 def listing(exchange: Exchange) -> str:
-    """Plans begin with the minute of `creation_timestamp` (seen for two instruments)."""
+    """No candle is older than the minute of `creation_timestamp`, where plans begin (seen for two)."""
     listed = {row["instrument_name"]: row for row in exchange.instruments(expired=False)}
     if INSTRUMENT not in listed:
         raise UnseenError(f"{INSTRUMENT} is not listed")
@@ -137,12 +137,12 @@ def listing(exchange: Exchange) -> str:
 
 
 def unknown_instrument(exchange: Exchange) -> str:
-    """An error that stays (seen)."""
+    """An unknown instrument is a permanent error (seen)."""
     return _refusal(exchange, instrument="NO_SUCH-PERPETUAL")
 
 
 def unknown_resolution(exchange: Exchange) -> str:
-    """An error that stays (seen)."""
+    """An unknown resolution is a permanent error (seen)."""
     return _refusal(exchange, resolution="7")
 
 
@@ -155,14 +155,14 @@ def _refusal(exchange: Exchange, **changed: str) -> str:
 
 
 def opens(exchange: Exchange, resolution: str) -> str:
-    """720 and 1D open with the settlement (seen); whether 180 and 360 do is unknown."""
+    """720 and 1D open at the settlement (seen); for 180 and 360 this is unknown."""
     end_ms = exchange.hour_ms
     ticks = exchange.chart(end_ms - 4 * DAY_MS, end_ms, resolution)["ticks"]
     return _at({tick % DAY_MS for tick in ticks})
 
 
 def _from(first: int, every: int) -> str:
-    """Return what `opens` says of buckets that open at an hour and every so many hours after it."""
+    """Return the text of `opens` for buckets that open at hour `first` and every `every` hours after it."""
     return _at({hour * HOUR_MS for hour in range(first, 24, every)})
 
 
@@ -172,7 +172,7 @@ def _at(times_ms: set[int]) -> str:
 
 
 def coarser(exchange: Exchange) -> str:
-    """An hour is made of its minutes: `perps reconcile` stands on it (doc)."""
+    """An hour aggregates its minutes, which `perps reconcile` relies on (doc)."""
     start_ms = exchange.hour_ms
     minutes = exchange.chart(start_ms, start_ms + HOUR_MS - MINUTE_MS)
     hours = exchange.chart(start_ms, start_ms, "60")
@@ -188,39 +188,39 @@ def coarser(exchange: Exchange) -> str:
 
 
 def delisted(exchange: Exchange) -> str:
-    """A name that is gone goes on answering, for ever (seen)."""
+    """Deribit returns flat candles of a delisted instrument for ever (seen)."""
     listed = {row["instrument_name"] for row in exchange.instruments(expired=False)}
     expired = sorted(exchange.instruments(expired=True), key=lambda row: row.get("expiration_timestamp") or 0)
     gone = [row["instrument_name"] for row in expired if row["instrument_name"] not in listed]
     if not gone and GONE in listed:
-        raise UnseenError("no delisted perpetual is named")
+        raise UnseenError("deribit lists no delisted perpetual")
     end_ms = exchange.hour_ms
     try:
         result = exchange.chart(end_ms, end_ms + HOUR_MS - MINUTE_MS, instrument=[*gone, GONE][0])
     except PermanentError as error:
         if gone:
             raise
-        raise UnseenError(f"no delisted perpetual is named; of {GONE} {error}") from None
+        raise UnseenError(f"deribit lists no delisted perpetual; {GONE}: {error}") from None
     prices = {price for column in VALUES[:4] for price in result[column]}
     flat = "at one price" if len(prices) == 1 else f"at {len(prices)} prices"
     return f"{len(result['ticks'])} minutes an hour, {flat}, volume {sum(result['volume']):g}"
 
 
 def funding_limit(exchange: Exchange) -> str:
-    """A longer window is cut without a word (seen)."""
+    """A longer window is silently cut (seen)."""
     end_ms = exchange.hour_ms
     stamps = _funding(exchange, end_ms - (FUNDING_LIMIT + 10) * HOUR_MS, end_ms)
     return f"{len(stamps)} rows, {'the newest' if stamps[-1:] == [end_ms] else 'not the newest'}"
 
 
 def funding_ends(exchange: Exchange) -> str:
-    """Start exclusive, end inclusive (seen)."""
+    """The start is exclusive, the end inclusive (seen)."""
     stamps = _funding(exchange, exchange.hour_ms, exchange.hour_ms + 3 * HOUR_MS)
     return f"hours 0 to 3 bring {_numbers(exchange.hour_ms, stamps, HOUR_MS)}"
 
 
 def funding_hours(exchange: Exchange) -> str:
-    """A row at each whole UTC hour, ascending (inferred)."""
+    """There is a row at each whole UTC hour, ascending (inferred)."""
     end_ms = exchange.hour_ms
     stamps = _funding(exchange, end_ms - DAY_MS, end_ms)
     whole = [end_ms - back * HOUR_MS for back in reversed(range(24))]
@@ -262,4 +262,4 @@ FACTS = (
     Fact("funding: ends", ("hours 0 to 3 bring 1, 2, 3",), FUNDING, funding_ends),
     Fact("funding: hours", ("every whole hour, ascending",), FUNDING, funding_hours),
 )
-"""What is documented for 180 and 360 is either of two: which one is not known, and the code takes both."""
+"""For 180 and 360 it is not known which of two results holds: both are documented, the code allows both."""

@@ -1,4 +1,4 @@
-"""One finding in one line, and checks that neither hang nor fail with anything but such a line."""
+"""Result lines of checks, and a runner that turns a failure or a hang of a check into such a line."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 OK, LOOK, WRONG = "OK", "LOOK", "WRONG"
 LIMIT_S = 5.0
-"""Seconds that a check may take; a silent API and a silent database together stay below 15."""
+"""Seconds that a check may take; even if neither the API nor the database responds, all take less than 15."""
 
 
 class LookError(PerpsError):
-    """Nothing is wrong, but what the check and those after it need is not there."""
+    """Nothing is wrong, but this check and those after it need something that is absent."""
 
 
 class SilentError(PerpsError):
-    """No answer in time."""
+    """A check did not finish in time."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        status: `OK`, `LOOK` (may be meant so) or `WRONG` (keeps the project from doing its work).
-        subject: what was looked at, in a word or two.
-        found: what is there.
-        do: what to do about it; a message of another part of the project has it in `found` already.
-        ends: whether the checks after it have nothing left to look at.
+        status: `OK`, `LOOK` (may be intended) or `WRONG` (loads or builds cannot work).
+        subject: what was checked, in one or two words.
+        found: what was found.
+        do: what to do about it; empty if `found` already says so.
+        ends: whether to skip the checks after it.
     """
 
     status: str
@@ -48,7 +48,7 @@ class Line:
     ends: bool = False
 
     def __str__(self) -> str:
-        """Return the line as a person sees it."""
+        """Return the line to print."""
         advice = f"; {self.do}" if self.do else ""
         return f"{self.status:<7} {self.subject:<18} {one_line(self.found + advice)}"
 
@@ -56,11 +56,11 @@ class Line:
 def within(seconds: float, look: Callable[[], Result]) -> Result:
     """Return what a function returns, or raise what it raises.
 
-    It runs in a thread that is left behind when it takes too long: nothing else ends a wait inside libpq, a
-    resolver or a file system.
+    The function runs in a thread, which is abandoned if it takes too long: nothing else ends a wait inside
+    libpq, a resolver or a file system.
 
     Raises:
-        SilentError: there was no answer within so many seconds.
+        SilentError: the function did not finish in time.
     """
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -68,7 +68,7 @@ def within(seconds: float, look: Callable[[], Result]) -> Result:
     def run() -> None:
         try:
             results.append(look())
-        except BaseException as error:  # raised again where it is waited for
+        except BaseException as error:  # raised again in the waiting thread
             errors.append(error)
 
     thread = threading.Thread(target=run, name="check", daemon=True)
@@ -82,7 +82,7 @@ def within(seconds: float, look: Callable[[], Result]) -> Result:
 
 
 def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
-    """Return a check's line, whatever happens to the check; `silent` is what to do when nobody answers it."""
+    """Return a check's line, even if the check fails; `silent` is what to do if it takes too long."""
     try:
         return within(LIMIT_S, look)
     except SilentError as error:
@@ -96,8 +96,8 @@ def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
         return Line(
             WRONG,
             subject,
-            f"the database says: {error}",
-            "check the rights of this role, and the server's log",
+            f"the database reports: {error}",
+            "check the privileges of this role, and the server's log",
             ends=lost,
         )
     except Exception as error:
@@ -106,12 +106,12 @@ def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
 
 
 def in_turn(checks: Mapping[str, Callable[[], Line]], need: str, silent: str) -> Iterator[Line]:
-    """Yield the lines of checks that stand on one thing; once it is gone, one line for all that are left.
+    """Yield the lines of checks that all need one thing; if it is absent, one line for all remaining checks.
 
     Args:
-        checks: by subject.
-        need: what they stand on, such as `database`.
-        silent: what to do when it does not answer.
+        checks: the checks by subject.
+        need: what they need, such as `database`.
+        silent: what to do if it does not respond.
     """
     left = list(checks)
     for subject, look in checks.items():
@@ -119,5 +119,5 @@ def in_turn(checks: Mapping[str, Callable[[], Line]], need: str, silent: str) ->
         line = attempt(subject, look, silent)
         yield line
         if line.ends and left:
-            yield Line(LOOK, f"no {need}", f"not looked at: {', '.join(left)}")
+            yield Line(LOOK, f"no {need}", f"not checked: {', '.join(left)}")
             return

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from packaging.requirements import Requirement  # dlt and dbt bring it
+from packaging.requirements import Requirement  # dlt and dbt depend on it
 
 from extract.doctor.lines import LOOK, OK, WRONG, Line
 from extract.settings import DEFAULT_BURST, DEFAULT_RATE, Settings
@@ -17,12 +17,12 @@ from extract.settings import DEFAULT_BURST, DEFAULT_RATE, Settings
 PACKAGE = "deribit-perps"
 SHOWN = ("dlt", "dbt-core", "psycopg2-binary", "pyarrow")
 LITTLE, TOO_LITTLE = 2e9, 2e8
-"""Bytes: BTC and ETH since listing take 2.5 GB as rows and 0.35 GB compressed (docs/performance.md); 500,000
-candles under way, the largest package unless told otherwise, take below 0.1 GB."""
+"""Bytes. BTC and ETH since listing take 2.5 GB as rows and 0.35 GB compressed (docs/performance.md); a
+package of 500,000 candles, the default, takes less than 0.1 GB."""
 
 
 def machine_checks(settings: Settings) -> Mapping[str, Callable[[], Line]]:
-    """Return the checks by subject; none stands on another."""
+    """Return the checks by subject; none depends on another."""
     return {
         "versions": versions,
         "request budget": partial(budget, settings.requests_per_second),
@@ -31,13 +31,13 @@ def machine_checks(settings: Settings) -> Mapping[str, Callable[[], Line]]:
 
 
 def versions() -> Line:
-    """Hold what is installed against the bounds that the package itself names."""
+    """Compare the installed versions with the bounds in the package's metadata."""
     subject, do = "versions", "run: make install"
     try:
         wanted = [Requirement(text) for text in requires(PACKAGE) or ()]
         found = {each.name: version(each.name) for each in wanted if not each.marker}
     except PackageNotFoundError as error:
-        return Line(WRONG, subject, f"no package {error.name or error}", do)
+        return Line(WRONG, subject, f"package {error.name or error} is not installed", do)
     outside = [
         f"{each.name} {found[each.name]} is not {each.specifier}"
         for each in wanted
@@ -50,7 +50,7 @@ def versions() -> Line:
 
 
 def budget(rate: float) -> Line:
-    """Say how fast a load may ask."""
+    """Report the request rate of loads."""
     found = f"{rate:g} requests a second, {DEFAULT_BURST} at once after a pause"
     if rate <= DEFAULT_RATE:
         return Line(OK, "request budget", found)
@@ -59,15 +59,15 @@ def budget(rate: float) -> Line:
 
 
 def free_disk(subject: str, folder: Path, used: str = "") -> Line:
-    """Say how much is free where a folder is or will be.
+    """Report the free disk space for a folder.
 
     Args:
-        subject: of the line.
-        folder: need not exist.
-        used: what is said beside it.
+        subject: subject of the line.
+        folder: the folder; it need not exist.
+        used: text to add to the line.
     """
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     status = WRONG if free < TOO_LITTLE else LOOK if free < LITTLE else OK
-    do = "" if status == OK else "free some, or set PERPS_HOME to a folder of another disk"
+    do = "" if status == OK else "free disk space, or set PERPS_HOME to a folder on another disk"
     return Line(status, subject, f"{free / 1e9:,.1f} GB free for {folder}{used}", do)

@@ -1,1 +1,1 @@
-"""Embedded TimescaleDB: Debian's signed packages in a private folder, and how to reach any database."""
+"""The embedded TimescaleDB server: Debian's signed packages in a private folder, and its databases."""

@@ -1,4 +1,4 @@
-"""A private apt: Debian's signed index and packages are fetched without touching the host's own apt state."""
+"""A private apt: fetches Debian's signed index and packages without touching the host's own apt state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from extract.embedded.mirror import VARIABLE, Mirror
 from extract.embedded.programs import ProgramFailed, mask_secrets, run
 
 KEYS = Path(__file__).with_name("debian-trixie.gpg")
-"""Debian 13's three archive keys (automatic, security, stable), as in the package debian-archive-keyring,
-whose copyright file says that the keys fall under no copyright. Shipped because Ubuntu's copy is absent or
-too old."""
+"""Debian 13's three archive keys (automatic, security, stable), from the package debian-archive-keyring,
+whose copyright file says that the keys are not copyrightable. Shipped because Ubuntu's copy is absent or too
+old."""
 
 HOST_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# What a server loads: libraries and time zones; no perl, no LLVM (JIT is off), no character set converters.
+# Needed by a server: libraries and time zones; no perl, no LLVM (JIT is off), no character set converters.
 _FOLLOWED = re.compile(r"(?!libllvm|libperl|libc-gconv)(lib|zlib)|tzdata$")
 _UNSIGNED = re.compile(r"NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|not signed|Missing key|[Hh]ash Sum mismatch")
 
@@ -31,9 +31,9 @@ class PrivateApt:
     """
 
     def __init__(self, folder: Path, architecture: str, mirror: Mirror, lock: int) -> None:
-        """Write the configuration into `folder`, which exists.
+        """Write the configuration into `folder`, which must exist.
 
-        `architecture` is Debian's name (amd64, arm64); `lock` a descriptor that apt's processes keep open.
+        `architecture` is Debian's name (amd64, arm64); `lock` is a descriptor that apt's processes keep open.
         """
         self._lock = lock
         self._folder = folder
@@ -51,15 +51,15 @@ class PrivateApt:
         for path in (folder, keys, self._downloads, *keys.iterdir(), self._conf, folder / "sources.list"):
             path.chmod(
                 0o755 if path.is_dir() else 0o644
-            )  # apt reads them as _apt, whatever the caller's umask
+            )  # apt reads them as the user _apt, whatever the caller's umask
         with contextlib.suppress(LookupError, PermissionError):
-            shutil.chown(self._downloads, "_apt")  # as root: lets apt keep its download sandbox
+            shutil.chown(self._downloads, "_apt")  # as root, so that apt can download in its sandbox
 
     def update(self) -> None:
         """Fetch the package index and check its signature.
 
         Raises:
-            EmbedError: the mirror does not answer, or its index is not signed by Debian.
+            EmbedError: the mirror does not respond, or its index is not signed by Debian.
         """
         try:
             self._apt("apt-get", "-q", "--error-on=any", "update")
@@ -82,8 +82,7 @@ class PrivateApt:
             printed = self._apt("apt-cache", "depends", "--recurse", "--important", *wanted)
         except ProgramFailed as failed:
             raise EmbedError(
-                f"expected {wanted[0]} in Debian's index, got {failed.reason}; "
-                f"name another mirror in {VARIABLE}"
+                f"{wanted[0]} is not in Debian's index: {failed.reason}; set {VARIABLE} to another mirror"
             ) from None
         return needed(wanted, printed)
 
@@ -99,7 +98,8 @@ class PrivateApt:
             if _UNSIGNED.search(failed.output):
                 raise _unsigned(failed) from None
             raise EmbedError(
-                f"expected {len(names)} Debian packages, got {failed.reason}; try again"
+                f"could not download {len(names)} Debian packages: {failed.reason}; "
+                "run the same command again"
             ) from None
         return sorted(self._downloads.glob("*.deb"))
 
@@ -109,13 +109,13 @@ class PrivateApt:
 
 def _unsigned(failed: ProgramFailed) -> EmbedError:
     return EmbedError(
-        f"expected files signed by Debian, got {failed.reason}; nothing was installed; "
-        f"name another mirror in {VARIABLE}"
+        f"files are not signed by Debian: {failed.reason}; nothing was installed; "
+        f"set {VARIABLE} to another mirror"
     )
 
 
 def configuration(folder: Path, architecture: str) -> str:
-    """Return apt.conf for a private state in `folder`; read after the host's own files."""
+    """Return an apt.conf that keeps all state in `folder`; apt reads it after the host's own files."""
     values = {
         "APT::Architecture": architecture,
         "APT::Architectures::": architecture,
@@ -130,7 +130,7 @@ def configuration(folder: Path, architecture: str) -> str:
         "Acquire::AllowInsecureRepositories": "false",
         "APT::Get::AllowUnauthenticated": "false",
     }
-    # Update holds the hooks that other packages run after an update (PackageKit)
+    # APT::Update holds hooks that other packages, such as PackageKit, run after an update
     cleared = "#clear APT::Architectures;\n#clear APT::Update;\n"
     return cleared + "".join(f'{key} "{value}";\n' for key, value in values.items())
 
@@ -141,7 +141,7 @@ def sources(mirror: Mirror, release: str) -> str:
 
 
 def needed(wanted: list[str], printed: str) -> list[str]:
-    """Return `wanted` and their libraries, transitively, from what `apt-cache depends --recurse` printed."""
+    """Return `wanted` and all their dependencies, from the output of `apt-cache depends --recurse`."""
     depends: dict[str, list[str]] = {}
     package = ""
     for line in printed.splitlines():
@@ -150,7 +150,7 @@ def needed(wanted: list[str], printed: str) -> list[str]:
         elif line and not line[0].isspace():
             package = line.strip()
     names = list(wanted)
-    for name in names:  # grows while it is walked
+    for name in names:  # grows during the loop
         names += [
             other
             for other in dict.fromkeys(depends.get(name, ()))

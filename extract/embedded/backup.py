@@ -1,4 +1,4 @@
-"""A database of the embedded server as a file of pg_dump's custom format, and back."""
+"""Backup of a database of the embedded server to a file in pg_dump's custom format, and restore."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from extract.errors import UsageError
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 53
-"""Letters of a restored database's name: its name while it is restored is ten longer, and 63 is the limit."""
+"""Letters of a restored database's name. PostgreSQL allows 63; the temporary name is ten letters longer."""
 
 LETTING_GO_SECONDS = 30
-"""How long sessions that were told to end may take."""
+"""Seconds to wait for terminated sessions to end."""
 
 _TABLES = """
 select count(*)
@@ -47,9 +47,9 @@ where relations.relkind in ('r', 'p', 'v', 'm', 'f')
 
 
 def back_up(cluster: Cluster, name: str, file: Path) -> int:
-    """Write the database `name` to `file`, replaced at once when all is written; return its bytes.
+    """Write the database `name` to `file`, which is replaced only when complete; return its size in bytes.
 
-    The file has mode 0600 and shows the database at one moment: loads may go on meanwhile.
+    The file has mode 0600 and holds a snapshot of the database: loads can continue.
 
     Raises:
         EmbedError: there is no such database, the file cannot be written, or pg_dump fails.
@@ -59,8 +59,8 @@ def back_up(cluster: Cluster, name: str, file: Path) -> int:
             _program(cluster, "pg_dump", name, "--format=custom", "--file", part)
         except ProgramFailed as failed:
             raise EmbedError(
-                f"expected a backup of database {name}, got {failed.reason}; "
-                "check its name and the disk, and run it again while nothing builds"
+                f"could not back up database {name}: {failed.reason}; "
+                "check its name and the disk, and run the same command again when no build is running"
             ) from None
         size = part.stat().st_size
         part.replace(file)
@@ -68,22 +68,24 @@ def back_up(cluster: Cluster, name: str, file: Path) -> int:
 
 
 def restore(cluster: Cluster, name: str, file: Path) -> None:
-    """Make the database `name` of a file that `back_up` wrote.
+    """Restore the database `name` from a file that `back_up` wrote.
 
-    It is restored under another name and gets its own at the end: what fails or is killed on the way leaves
-    no database `name` that looks whole.
+    It is restored under a temporary name and renamed at the end: a restore that fails or is killed never
+    leaves an incomplete database `name`.
 
     Raises:
         UsageError: `name` is too long, or `file` cannot be read.
-        EmbedError: the database has tables, the file is none of `back_up` or of another TimescaleDB, or it
-            cannot be restored.
+        EmbedError: the database has tables, the file is not a backup or is of another TimescaleDB version, or
+            the restore fails.
     """
     if len(name) > LONGEST_NAME:
         raise UsageError(f"expected a database name of at most {LONGEST_NAME} letters, got {len(name)}")
     try:
         file.open("rb").close()
     except OSError as error:
-        raise UsageError(f"expected a file of `perps db backup`, got {file}: {error.strerror}") from None
+        raise UsageError(
+            f"could not read {file}: {error.strerror}; name a file that perps db backup wrote"
+        ) from None
     server = cluster.database(roles.SUPERUSER, "postgres")
     with locked(cluster.data / ".restore"):
         expect_room(server, name)
@@ -99,10 +101,10 @@ def restore(cluster: Cluster, name: str, file: Path) -> None:
 
 
 def expect_room(server: Database, name: str) -> None:
-    """Make sure that there is no database `name`, or one without tables.
+    """Make sure that there is no database `name`, or that it is empty.
 
     Raises:
-        EmbedError: it has tables.
+        EmbedError: the database has tables.
     """
     with server.reading() as cursor:
         cursor.execute("select 1 from pg_database where datname = %s", [name])
@@ -112,32 +114,34 @@ def expect_room(server: Database, name: str) -> None:
         (tables,) = one_row(cursor, _TABLES)
     if tables:
         raise EmbedError(
-            f"expected a database {name} without tables, got {tables} tables and views; restore into another "
-            "one with --database NAME, or delete every database first: perps db destroy --yes"
+            f"database {name} is not empty, it has {tables} tables and views; restore into another one with "
+            "--database NAME, or delete every database first: perps db destroy --yes"
         )
 
 
 def expect_version(cluster: Cluster, file: Path) -> None:
-    """Make sure that a file is a dump by the installed version of TimescaleDB, which alone can read it.
+    """Make sure that a file is a dump by the installed version of TimescaleDB: no other version can read it.
 
     Raises:
-        EmbedError: it is not.
+        EmbedError: the file is not such a dump.
     """
     catalogue = ("--data-only", "--schema=_timescaledb_catalog", "--table=metadata", "--file=-")
     try:
         said = run([cluster.program("pg_restore"), *catalogue, file.absolute()])
     except ProgramFailed as failed:
         raise EmbedError(
-            f"expected a file of `perps db backup`, got {file}: {failed.reason}; name another"
+            f"{file} is not a backup: {failed.reason}; name a file that perps db backup wrote"
         ) from None
     dumped = re.search(r"^timescaledb_version\t(\S+)", said, re.M)
     if not dumped:
-        raise EmbedError(f"expected a dump of a database with TimescaleDB, got {file}; name another")
+        raise EmbedError(
+            f"{file} is a dump of a database without TimescaleDB; name a file that perps db backup wrote"
+        )
     installed = cluster.status().timescaledb_version
     if dumped[1] != installed:
         raise EmbedError(
-            f"expected a dump by TimescaleDB {installed}, which is installed, got one by {dumped[1]}; "
-            "restore it into a server of that version, update the extension there, and dump that"
+            f"{file} is a dump by TimescaleDB {dumped[1]}, but {installed} is installed; "
+            "restore it into a server of that version, update the extension there, and dump it again"
         )
 
 
@@ -148,8 +152,8 @@ def _fill(cluster: Cluster, name: str, file: Path) -> None:
         _program(cluster, "pg_restore", name, "--exit-on-error", file.absolute())
     except ProgramFailed as failed:
         raise EmbedError(
-            f"expected to restore all of {file}, got {failed.reason}; "
-            "nothing was kept: create the role if one is missing, or name another file"
+            f"could not restore {file}: {failed.reason}; "
+            "nothing was kept; if a role is missing, create it, else name another file"
         ) from None
     with _session(cluster, name) as cursor:
         cursor.execute("select timescaledb_post_restore()")
@@ -158,7 +162,7 @@ def _fill(cluster: Cluster, name: str, file: Path) -> None:
 
 
 def _rename(server: Database, unfinished: str, name: str) -> None:
-    """Give the restored database its name. TimescaleDB's scheduler is in it, and comes back when ended."""
+    """Rename the restored database. TimescaleDB's scheduler has a session in it, and restarts when ended."""
     expect_room(server, name)
     roles.remove_database(server, name)
     before, after = sql.Identifier(unfinished), sql.Identifier(name)
@@ -167,9 +171,11 @@ def _rename(server: Database, unfinished: str, name: str) -> None:
         deadline = time.monotonic() + LETTING_GO_SECONDS
         while _end_sessions(cursor, unfinished):
             if time.monotonic() > deadline:
-                raise EmbedError(f"expected no session in database {unfinished}, got some; try again")
+                raise EmbedError(
+                    f"other sessions are still using database {unfinished}; run the same command again"
+                )
             time.sleep(0.05)
-        # one statement string, hence one transaction: there is no moment with a name and no way in
+        # one string is one transaction: the database is never renamed but closed to connections
         statements = (
             "alter database {before} allow_connections true; alter database {before} rename to {after}"
         )
@@ -188,14 +194,14 @@ def _session(cluster: Cluster, name: str) -> Iterator[PgCursor]:
 
 
 def _program(cluster: Cluster, program: str, name: str, *words: str | Path) -> None:
-    """Run one of PostgreSQL's programs as the superuser, who alone may write TimescaleDB's catalogue."""
+    """Run one of PostgreSQL's programs as the superuser: only it may write TimescaleDB's catalogue."""
     reached = cluster.database(roles.SUPERUSER, name)
     run([cluster.program(program), "--dbname", name, *words], variables=reached.env())
 
 
 @contextmanager
 def _part_of(file: Path) -> Iterator[Path]:
-    """Yield an empty file of mode 0600 beside `file`, removed at the end unless it was renamed."""
+    """Yield an empty file of mode 0600 beside `file`; it is removed at the end unless it was renamed."""
     handle, path = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}.", suffix=".part")
     os.close(handle)
     try:

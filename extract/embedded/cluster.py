@@ -1,4 +1,4 @@
-"""The embedded TimescaleDB: install, start, stop, and the databases and roles in it."""
+"""The embedded TimescaleDB server: install, start, stop, and its databases and roles."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 @dataclass(frozen=True)
 class Status:
-    """What is known without starting anything; None where nothing is known.
+    """What is known without starting anything; fields are None if unknown.
 
-    `edition` is `apache` (Debian's packages) or `timescale`, as `show timescaledb.license` says it.
+    `edition` is `apache` (Debian's packages) or `timescale`, the value of `show timescaledb.license`.
     """
 
     running: bool
@@ -48,9 +48,9 @@ class Status:
 
 
 def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the packages' folder: /var/cache/perps for root, else perps in the user's cache folder.
+    """Return the folder of the packages: /var/cache/perps for root, else perps in the user's cache folder.
 
-    Root's are system folders because the server's account cannot enter /root.
+    For root it is a system folder, because the server's account cannot enter /root.
     """
     if os.geteuid() == 0:
         return Path("/var/cache/perps")
@@ -71,14 +71,14 @@ def _user(environment: Mapping[str, str]) -> Path:
 class Cluster:
     """An embedded server: packages in `cache`, and pgdata and connection.json in `data`.
 
-    It listens on 127.0.0.1 alone, with generated passwords, and outlives the process that started it. Every
-    method may be called by several processes at once.
+    It listens only on 127.0.0.1, with generated passwords, and keeps running after the process that started
+    it. Several processes may call any method at the same time.
     """
 
     def __init__(
         self, data: Path | None = None, cache: Path | None = None, mirror: str | None = None
     ) -> None:
-        """Name the folders (None: the defaults) and the Debian mirror (None: the host's)."""
+        """Set the folders (None: the defaults) and the Debian mirror (None: the host's)."""
         self.data = (data or default_data()).resolve()
         self._packages = Packages(cache or default_cache(), mirror)
         self._account = Account.for_server()
@@ -86,17 +86,16 @@ class Cluster:
         self._file = self.data / "connection.json"
 
     def start(self, port: int | None = None) -> Database:
-        """Return the database `perps`, opened as the role `perps`, with the server running.
+        """Start the server if necessary and return the database `perps`, to open as the role `perps`.
 
-        Installs the packages if needed, waits out crash recovery, and returns at once when the server
-        answers. `port`: the TCP port wanted; None takes the last one if it is free, else any. A server that
-        already runs keeps its port.
+        Installs the packages if necessary and waits for crash recovery. `port` is the TCP port; None takes
+        the last one if it is free, else any free one. A running server keeps its port.
 
         Raises:
-            EmbedError: this host cannot embed, or the server does not start.
+            EmbedError: this host cannot run an embedded server, or the server does not start.
         """
         self._packages.install(self._account)
-        # root keeps the folder and lets the server's account pass through to pgdata
+        # root owns the folder, and the server's account may pass through it to pgdata
         make_folder(self.data, 0o711 if self._account.drop else 0o700, 0o755)
         with one_line_errors(), self._locked():
             state = State.read(self._file) or self._new_state()
@@ -110,17 +109,17 @@ class Cluster:
         return state.database(roles.OWNER, DATABASE)
 
     def stop(self) -> None:
-        """Stop the server, ending open sessions; nothing happens when none runs.
+        """Stop the server and end its sessions; does nothing if it does not run.
 
         Raises:
-            EmbedError: it does not end.
+            EmbedError: the server does not stop.
         """
         if self.data.is_dir():
             with self._locked():
                 self._server.halt()
 
     def status(self) -> Status:
-        """Return what is known of the server: from itself while it answers, else from its packages."""
+        """Return the server's status; versions come from the running server, else from its packages."""
         versions = self._packages.versions() or {}
         facts = (versions.get("postgres"), versions.get("timescaledb"), versions.get("edition"))
         state, pid = State.read(self._file), self._server.pid()
@@ -131,10 +130,10 @@ class Cluster:
         return Status(pid is not None, pid, port, self.data, self._packages.cache, *facts)
 
     def destroy(self) -> None:
-        """Stop the server and delete its data and passwords; the packages stay.
+        """Stop the server and delete its data and passwords; the packages are kept.
 
         Raises:
-            EmbedError: it does not stop.
+            EmbedError: the server does not stop.
         """
         if self.data.is_dir():
             with self._locked():
@@ -143,45 +142,43 @@ class Cluster:
                 self._file.unlink(missing_ok=True)
 
     def database(self, role: str = roles.OWNER, dbname: str = DATABASE) -> Database:
-        """Return how `role` (perps, perps_reader or postgres) reaches `dbname`, running or not.
+        """Return the database `dbname`, to open as `role` (perps, perps_reader or postgres); starts nothing.
 
         Raises:
-            EmbedError: there is no cluster yet, or no such role.
+            EmbedError: there is no server yet, or no such role.
         """
         if role not in roles.ROLES:
-            raise EmbedError(f"expected a role among {', '.join(roles.ROLES)}, got {role}")
+            raise EmbedError(f"expected one of the roles {', '.join(roles.ROLES)}, got {role}")
         return self._existing().database(role, dbname)
 
     def is_reached_by(self, database: Database) -> bool:
-        """Tell whether a database is one of this server's, as `database` returns them, running or not."""
-        with contextlib.suppress(EmbedError):  # of another user's server
+        """Return whether a database is on this server, whether or not the server runs."""
+        with contextlib.suppress(EmbedError):  # the folder is another user's
             state = State.read(self._file)
             return state is not None and database == state.database(database.user, database.dbname)
         return False
 
     def create_database(self, name: str) -> Database:
-        """Return the database `name`, opened as its owner `perps`, creating it if needed.
+        """Create the database `name` if necessary and return it, to open as its owner `perps`.
 
-        It has TimescaleDB, and `perps_reader` may read whatever `perps` creates in it, now or later.
+        It has TimescaleDB, and `perps_reader` may read everything that `perps` creates in it, now or later.
 
         Raises:
-            EmbedError: there is no cluster yet, or `name` cannot name a database.
+            EmbedError: there is no server yet, or `name` is not a valid name.
             DatabaseError: the server does not run.
         """
         if not _NAME.fullmatch(name):
-            raise EmbedError(
-                f"expected a database name of 1 to 63 letters, digits, _ and -, got {name!r}; choose another"
-            )
+            raise EmbedError(f"expected a database name of 1 to 63 letters, digits, _ and -, got {name!r}")
         state = self._existing()
         with self._locked():
             self._ensure_database(state, name)
         return state.database(roles.OWNER, name)
 
     def drop_database(self, name: str) -> None:
-        """Drop the database `name`, ending its sessions; nothing happens when there is none.
+        """Drop the database `name` and end its sessions; does nothing if there is no such database.
 
         Raises:
-            EmbedError: there is no cluster yet, or the server itself needs this database.
+            EmbedError: there is no server yet, or the server itself needs this database.
             DatabaseError: the server does not run.
         """
         state = self._existing()
@@ -206,21 +203,21 @@ class Cluster:
     def _existing(self) -> State:
         state = State.read(self._file)
         if state is None or not self._server.pgdata.is_dir():
-            raise EmbedError(f"expected an embedded server in {self.data}, got none; run `perps db start`")
+            raise EmbedError(f"no embedded server in {self.data}; run: perps db start")
         return state
 
     def _new_state(self) -> State:
         if self._server.pgdata.exists():
             raise EmbedError(
-                f"expected the server's passwords in {self._file}, got no such file; "
-                "restore it, or delete the data with `perps db destroy`"
+                f"{self._file}, with the server's passwords, is missing; "
+                "restore it, or delete the data with: perps db destroy --yes"
             )
         return State()
 
     def _settled(self, state: State) -> bool:
-        """Return True once a living server answers, False once none lives.
+        """Wait until the server responds and return True, or until it has ended and return False.
 
-        A server may be replaying its log after a crash, shutting down, or have lost its postmaster.
+        The server may be in crash recovery, shutting down, or have lost its postmaster.
         """
         begin = time.monotonic()
         silent_since, told = begin, False
@@ -233,14 +230,13 @@ class Cluster:
                 if any(word in str(error) for word in NOT_YET):
                     silent_since = now
                     if not told:
-                        logger.info(
-                            "waiting for the embedded server, which recovers from a crash or shuts down"
-                        )
+                        logger.info("waiting for the embedded server, which is starting up or shutting down")
                         told = True
                 refused = "authentication failed" in str(error)
                 if refused or now - silent_since > ORPHAN_SECONDS or now - begin > RECOVERY_SECONDS:
                     raise EmbedError(
-                        f"expected the server in {self.data} to answer or to end, got neither: {error}"
+                        f"the server in {self.data} neither responds nor ends: {error}; "
+                        f"see {self._server.log}"
                     ) from None
             time.sleep(0.1)
         return False
@@ -248,7 +244,7 @@ class Cluster:
     def _launch(self, state: State, port: int | None) -> State:
         self._check_reach()
         if port and not free_port(port):
-            raise EmbedError(f"expected port {port} to be free, got one in use; choose another, or none")
+            raise EmbedError(f"port {port} is in use; choose another with --port, or omit --port")
         chosen = port or (state.port and free_port(state.port)) or free_port(0)
         state = replace(state, port=chosen)
         state.write(self._file)
@@ -269,19 +265,19 @@ class Cluster:
         for path in (self._packages.program("postgres"), self.data):
             if not self._account.can_reach(path):
                 raise EmbedError(
-                    f"expected a path that uid {self._account.uid} can use, got {path} below a closed or "
-                    "noexec folder; choose other folders with PERPS_HOME and PERPS_CACHE"
+                    f"uid {self._account.uid}, which runs the server, cannot use {path} (permissions or "
+                    "noexec); set PERPS_HOME and PERPS_CACHE to other folders"
                 )
         if self._server.pgdata.exists() and self._server.pgdata.stat().st_uid != self._account.uid:
             owner = self._server.pgdata.stat().st_uid
             raise EmbedError(
-                f"expected {self._server.pgdata} to belong to uid {self._account.uid}, got uid {owner}; "
+                f"{self._server.pgdata} belongs to uid {owner}, not to uid {self._account.uid}; "
                 "run as the user who created it"
             )
 
 
 def free_port(port: int) -> int:
-    """Return `port` (0: one of the kernel's choice) if 127.0.0.1 can be bound to it, else 0."""
+    """Return `port` if it is free on 127.0.0.1 (for 0: any free port), else 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

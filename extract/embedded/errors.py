@@ -1,4 +1,4 @@
-"""The failure that every part of the embedded server raises, and the two ways round it."""
+"""The error of every part of the embedded server, and the two alternatives to that server."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ class EmbedError(PerpsError):
 
 
 def cannot_embed(expected: str, got: str, remedy: str) -> EmbedError:
-    """Return the line for a host that cannot embed: what is missing, the remedy, the two other ways."""
+    """Return the error for a host that cannot run the server: the reason, the remedy, two alternatives."""
     return EmbedError(f"expected {expected}, got {got}; {remedy}, {OTHER_WAYS}")

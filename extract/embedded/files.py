@@ -1,4 +1,4 @@
-"""Folders, private files and locks, with the modes they need whatever the caller's umask."""
+"""Folders, private files and locks, with modes that do not depend on the caller's umask."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise EmbedError(
-            f"expected to read and write {error.filename or 'files'}, got {error.strerror}; "
-            "check the disk and who owns it"
+            f"could not read or write {error.filename or 'a file'}: {error.strerror}; "
+            "check the disk and the owner"
         ) from None
 
 
@@ -32,17 +32,17 @@ def make_folder(path: Path, mode: int, parents_mode: int) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # a start at the same moment made it
+            with contextlib.suppress(FileExistsError):  # another start has just created it
                 folder.mkdir()
                 folder.chmod(mode if folder == path else parents_mode)
     except OSError as error:
         raise EmbedError(
-            f"expected to create {path}, got {error.strerror}; set PERPS_HOME and PERPS_CACHE to others"
+            f"could not create {path}: {error.strerror}; set PERPS_HOME and PERPS_CACHE to other folders"
         ) from None
 
 
 def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -> None:
-    """Replace `path` at once with a file of mode 0600 that holds `text`, owned by (uid, gid) if given."""
+    """Replace `path` atomically with a file of mode 0600 that holds `text`, owned by (uid, gid) if given."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -56,9 +56,9 @@ def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold the exclusive lock on the file `path`, waiting for it, and yield its descriptor.
+    """Wait for the exclusive lock on the file `path`, hold it, and yield its descriptor.
 
-    Closing releases it, unless a child inherited the descriptor: then the child holds the lock until it ends.
+    Closing releases the lock, unless a child inherited the descriptor: then the child holds it until it ends.
 
     Raises:
         EmbedError: the file cannot be opened, or its file system has no locks.
@@ -66,13 +66,13 @@ def locked(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise EmbedError(f"expected to write {path}, got {error.strerror}; run as its owner") from None
+        raise EmbedError(f"could not write {path}: {error.strerror}; run as its owner") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
             raise EmbedError(
-                f"expected file locks to work in {path.parent}, got {error.strerror}; use a local disk"
+                f"file locks do not work in {path.parent}: {error.strerror}; set PERPS_HOME to a local disk"
             ) from None
         yield descriptor
     finally:
@@ -80,7 +80,7 @@ def locked(path: Path) -> Iterator[int]:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether a living process holds the lock on `path`; False when there is no such file.
+    """Return whether a live process holds the lock on `path`; False if there is no such file.
 
     Raises:
         EmbedError: the file belongs to someone else.
@@ -90,7 +90,7 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise EmbedError(f"expected to read {path}, got {error.strerror}; run as its owner") from None
+        raise EmbedError(f"could not read {path}: {error.strerror}; run as its owner") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Find a Debian mirror: the one named by hand, else the one of this host's apt, else Debian's default."""
+"""Finds a Debian mirror: the configured one, else the one of this host's apt, else Debian's default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from extract.embedded.programs import ProgramFailed, mask_secrets, run
 VARIABLE = "PERPS_DEBIAN_MIRROR"
 TEMPLATE = Path("/usr/share/python-apt/templates/Debian.info")
 
-# debian.list and debian-security.list: the mirror+file: lists of Debian's cloud images
+# debian.list and debian-security.list: the mirror+file lists of Debian's cloud images
 _INDEX = re.compile(r"^'(?P<archive>[^']+?)/+dists/(?P<suite>[^']+?)/InRelease'", re.MULTILINE)
 _MAIN = re.compile(r"/debian(\.list)?$")
 _SECURITY = re.compile(r"/debian-security(\.list)?$")
@@ -22,7 +22,7 @@ _SECURITY = re.compile(r"/debian-security(\.list)?$")
 
 @dataclass(frozen=True)
 class Mirror:
-    """The URIs of Debian's two archives, without a slash at the end."""
+    """The URIs of Debian's two archives, without a trailing slash."""
 
     main: str
     security: str
@@ -31,11 +31,11 @@ class Mirror:
 def find_mirror(base: str | None = None) -> Mirror:
     """Return the mirror to fetch from.
 
-    `base`, or PERPS_DEBIAN_MIRROR, is a URI under which `/debian` and `/debian-security` live; it wins. Then
-    the host's apt configuration is asked, and then the template that Ubuntu ships for Debian.
+    `base`, or else PERPS_DEBIAN_MIRROR, is a URI that has `/debian` and `/debian-security` below it. Without
+    either, the host's apt configuration is read, and then the template that Ubuntu ships for Debian.
 
     Raises:
-        EmbedError: `base` is not a URI, or nothing names a mirror.
+        EmbedError: `base` is not a URI, or no mirror is configured.
     """
     if named := base or os.environ.get(VARIABLE):
         return mirror_under(named)
@@ -45,7 +45,7 @@ def find_mirror(base: str | None = None) -> Mirror:
     raise cannot_embed(
         "a Debian mirror in this host's apt configuration",
         "none",
-        f"set {VARIABLE} to the address under which /debian and /debian-security live",
+        f"set {VARIABLE} to the URL that has /debian and /debian-security below it",
     )
 
 
@@ -65,21 +65,21 @@ def mirror_under(base: str) -> Mirror:
     """Return the mirror whose archives are `base`/debian and `base`/debian-security.
 
     Raises:
-        EmbedError: `base` is not a URI, or holds a blank.
+        EmbedError: `base` is not a URI, or contains a space.
     """
     if not re.fullmatch(r"[a-z+]+:/\S+", base):
         raise EmbedError(
-            f"expected an address like http://host/path in {VARIABLE}, got {mask_secrets(repr(base))}; "
+            f"expected a URL such as http://host/path in {VARIABLE}, got {mask_secrets(repr(base))}; "
             "/debian and /debian-security are added to it"
         )
     return Mirror(f"{base.rstrip('/')}/debian", f"{base.rstrip('/')}/debian-security")
 
 
 def mirror_from_apt(uris: str) -> Mirror | None:
-    """Return the mirror in what `apt-get --print-uris update` printed, None when none looks like Debian's.
+    """Return the mirror in the output of `apt-get --print-uris update`, None if none looks like Debian's.
 
-    Other vendors' archives end in /debian too (Docker, packagecloud). Debian's own is told apart by its
-    `-updates` suite, or by lying directly under the host.
+    Other vendors' archives end in /debian too (Docker, packagecloud). Debian's own has an `-updates` suite,
+    or lies directly below the host.
     """
     suites: dict[str, list[str]] = {}
     for index in _INDEX.finditer(uris):

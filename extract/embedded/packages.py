@@ -1,4 +1,4 @@
-"""PostgreSQL and TimescaleDB as a folder: fetched from Debian, unpacked, run with their own libraries."""
+"""PostgreSQL and TimescaleDB in a folder: fetched from Debian, unpacked, run with their own libraries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNUSED = (
     "share/lintian",
     "share/gdb",
     "share/gcc",
-    "share/zoneinfo/localtime*",  # dangles, and pg_timezone_names fails on it; glob finds it only with a star
+    "share/zoneinfo/localtime*",  # dangling links break pg_timezone_names; glob needs the star
     "share/postgresql/*/man",
     "lib/*/gconv",
     "lib/postgresql/*/lib/bitcode",
@@ -41,10 +41,10 @@ _UNUSED = (
 
 
 class Packages:
-    """The unpacked tree in `cache`/timescaledb-17; a complete one serves read-only and offline too."""
+    """The unpacked tree in `cache`/timescaledb-17; a complete tree also works read-only and offline."""
 
     def __init__(self, cache: Path, mirror: str | None = None) -> None:
-        """Name the tree; nothing is read or fetched. `mirror` as in `find_mirror`."""
+        """Set the folder and the mirror (see `find_mirror`); reads and fetches nothing."""
         self.cache = cache.resolve()
         self.root = self.cache / f"timescaledb-{POSTGRES}"
         self._mirror = mirror
@@ -67,13 +67,11 @@ class Packages:
         """
         path = self.programs / name
         if not path.is_file():
-            raise EmbedError(
-                f"expected {name} in {self.programs}, got no such program; run `perps db start` first"
-            )
+            raise EmbedError(f"no program {name} in {self.programs}; to install it, run: perps db start")
         return path
 
     def versions(self) -> dict[str, str] | None:
-        """Return {"postgres", "timescaledb", "edition"} of the tree; None when it is not complete."""
+        """Return {"postgres", "timescaledb", "edition"} of the tree; None if it is not complete."""
         try:
             manifest = json.loads((self.root / "manifest.json").read_text(encoding="utf-8"))
             # the wrappers hold absolute paths: a moved tree cannot run
@@ -82,12 +80,12 @@ class Packages:
             return None
 
     def install(self, account: Account) -> None:
-        """Fetch and unpack the tree unless it is there; `account` is who will run it.
+        """Fetch and unpack the tree unless it is complete; `account` will run it.
 
-        An interrupted install leaves nothing that counts: the tree gets its name when it is complete.
+        An interrupted install has no effect, because the tree is renamed only when it is complete.
 
         Raises:
-            EmbedError: this host cannot embed, the mirror cannot be read, or a signature is wrong.
+            EmbedError: this host cannot run the server, the mirror cannot be read, or a signature is wrong.
         """
         if self.versions():
             return
@@ -95,7 +93,8 @@ class Packages:
         make_folder(self.cache, 0o755, 0o755)
         if not account.can_reach(self.cache):
             raise EmbedError(
-                f"expected a folder that uid {account.uid} can enter, got {self.cache}; set PERPS_CACHE"
+                f"uid {account.uid}, which runs the server, cannot enter {self.cache}; "
+                "set PERPS_CACHE to a folder that it can enter"
             )
         work = self.root.with_name(f".{self.root.name}.part")
         with one_line_errors(), locked(work.with_suffix(".lock")) as lock:
@@ -111,7 +110,7 @@ class Packages:
                 shutil.rmtree(work, ignore_errors=True)
 
     def _fetch(self, work: Path, architecture: str, lock: int) -> None:
-        # tools that outlive a killed install keep its lock, so that the next one waits for them
+        # tools that outlive a killed install keep its lock, so that the next install waits for them
         work.mkdir()
         apt = PrivateApt(work, architecture, find_mirror(self._mirror), lock)
         apt.update()
@@ -125,7 +124,8 @@ class Packages:
                 run(["dpkg", "-x", deb, tree], pass_fds=(lock,))
         except ProgramFailed as failed:
             raise EmbedError(
-                f"expected 300 MB of room in {self.cache}, got {failed.reason}; free some or set PERPS_CACHE"
+                f"could not unpack 300 MB into {self.cache}: {failed.reason}; "
+                "free disk space, or set PERPS_CACHE to a folder on another disk"
             ) from None
         prune(tree)
         self._wrap(tree)
@@ -149,7 +149,7 @@ class Packages:
             folder.mkdir()
             folder.chmod(0o755)
         for program in elf.iterdir():
-            # a hard link of the loader per program: ps and top show its name
+            # a hard link of the loader for each program, so that ps and top show the program's name
             os.link(loader, loaders / program.name)
             final = self.programs / program.name
             text = wrapper(final, self.root / loader.parent.relative_to(tree))
@@ -194,22 +194,22 @@ def wrapper(program: Path, libraries: Path) -> str:
 
 
 def check_libraries(loader: Path, file: Path, tree: Path) -> None:
-    """Check that `file` loads nothing from outside `tree`: a missing package would mean the host's library.
+    """Check that `file` loads no library from outside `tree`, which would mean that a package is missing.
 
     Raises:
-        EmbedError: it does, or programs cannot run from this folder.
+        EmbedError: it loads one, or programs cannot run from this folder.
     """
     try:
         printed = run([loader, "--inhibit-cache", "--library-path", loader.parent, "--list", file])
     except ProgramFailed as failed:
         raise EmbedError(
-            f"expected programs to run from {tree.parent.parent}, got {failed.reason}; "
+            f"programs cannot run from {tree.parent.parent}: {failed.reason}; "
             "set PERPS_CACHE to a folder that is not mounted noexec"
         ) from None
     if foreign := foreign_libraries(printed, tree):
         raise EmbedError(
-            f"expected {file.name} to load its libraries from Debian's packages, got {foreign[0]}; "
-            "report this with your distribution's name"
+            f"{file.name} loads a library from outside Debian's packages: {foreign[0]}; "
+            "report this with the name of your distribution"
         )
 
 
@@ -221,7 +221,7 @@ def foreign_libraries(printed: str, tree: Path) -> list[str]:
 
 
 def prune(tree: Path) -> None:
-    """Delete what a server never reads: a third of the unpacked tree."""
+    """Delete files that a server never reads, a third of the unpacked tree."""
     for path in [path for pattern in _UNUSED for path in tree.glob(f"usr/{pattern}")]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -230,13 +230,13 @@ def prune(tree: Path) -> None:
 
 
 def use_relative_zones(postgres: Path) -> None:
-    """Make the server read time zones from `zoneinfo` in its working folder, for a host that has none."""
+    """Make the server read time zones from `zoneinfo` in its working folder, for hosts without time zones."""
     compiled = f"{ZONES}\0".encode()
     postgres.write_bytes(postgres.read_bytes().replace(compiled, b"zoneinfo".ljust(len(compiled), b"\0")))
 
 
 def tree_versions(tree: Path, debs: list[Path]) -> dict[str, str]:
-    """Return PostgreSQL's version, from its package's name, and TimescaleDB's, from its control file."""
+    """Return PostgreSQL's version from its package's name, and TimescaleDB's from its control file."""
     (deb,) = [deb for deb in debs if deb.name.startswith(f"postgresql-{POSTGRES}_")]
     (control,) = tree.glob(f"usr/share/postgresql/{POSTGRES}/extension/timescaledb.control")
     default = re.search(r"default_version = '([^']+)'", control.read_text(encoding="utf-8"))

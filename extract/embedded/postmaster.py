@@ -1,4 +1,4 @@
-"""One PostgreSQL server process and its data: create, launch, halt, and whether it lives."""
+"""One PostgreSQL server process and its data: create, launch, halt, and check whether it lives."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from extract.embedded.settings_file import Machine, render, settings
 logger = logging.getLogger(__name__)
 
 LOG_LIMIT = 10_000_000
-"""Bytes; a longer server log is set aside by the next command, in place of the one set aside before."""
+"""Bytes; the next command rotates a longer server log and replaces the previous rotated one."""
 
 RECOVERY_SECONDS = 600
-"""How long replaying the write-ahead log may take: 26 s for 3.65 GB were measured."""
+"""Seconds that crash recovery may take: 26 s were measured for 3.65 GB of write-ahead log."""
 
 ORPHAN_SECONDS = 30
-"""How long the processes of a killed server may take to notice and end."""
+"""Seconds that the processes of a killed server may take to end."""
 
 
 class Postmaster:
-    """The server over `folder`/pgdata.
+    """The server whose data is in `folder`/pgdata.
 
-    The server and all its processes inherit a lock on `folder`/.server, so the kernel tells whether any of
-    them lives: the number in postmaster.pid may be a zombie's, another program's, or another container's.
+    The server and all its processes inherit a lock on `folder`/.server, which shows whether any of them
+    lives. The process id in postmaster.pid may be a zombie's, another program's, or another container's.
     """
 
     def __init__(self, packages: Packages, folder: Path, account: Account) -> None:
-        """Name the server; nothing is read or started."""
+        """Set the folders and the account; reads and starts nothing."""
         self._packages = packages
         self._account = account
         self._folder = folder
@@ -46,20 +46,20 @@ class Postmaster:
         self.log = self.pgdata / "server.log"
 
     def alive(self) -> bool:
-        """Tell whether a process of this server lives, even if it does not answer yet or any more."""
+        """Return whether a process of this server lives, even if the server does not respond."""
         return is_locked(self._lock)
 
     def pid(self) -> int | None:
-        """Return the postmaster's process number, None when no server lives."""
+        """Return the postmaster's process id, None if no server lives."""
         try:
             return int((self.pgdata / "postmaster.pid").read_text().split()[0]) if self.alive() else None
         except (OSError, ValueError, IndexError):
             return None
 
     def initdb(self, password: str) -> None:
-        """Create pgdata with the superuser `postgres`; an interrupted run leaves nothing that counts.
+        """Create pgdata with the superuser `postgres`; an interrupted run has no effect.
 
-        The locale is PostgreSQL's own C.UTF-8: no file of the host is read.
+        The locale is PostgreSQL's own C.UTF-8, which needs no file of the host.
 
         Raises:
             EmbedError: the account has no name, or initdb fails.
@@ -92,7 +92,9 @@ class Postmaster:
             with locked(self._lock) as inherited:
                 self._run("initdb", new, *words, *locale, pass_fds=(inherited,))
         except ProgramFailed as failed:
-            raise EmbedError(f"expected a new database cluster in {new}, got {failed.reason}") from None
+            raise EmbedError(
+                f"could not create a database cluster in {new}: {failed.reason}; check the disk and its owner"
+            ) from None
         finally:
             secret.unlink(missing_ok=True)
         write_private(new / "pg_hba.conf", "host all all 127.0.0.1/32 scram-sha-256\n", owner)
@@ -101,16 +103,16 @@ class Postmaster:
         new.rename(self.pgdata)
 
     def launch(self, port: int) -> None:
-        """Start the server on 127.0.0.1:`port` and wait until it answers, crash recovery included.
+        """Start the server on 127.0.0.1:`port` and wait until it responds, crash recovery included.
 
-        The caller holds the folder's lock and has seen that the server is not alive.
+        The caller must hold the folder's lock and have checked that the server is not alive.
 
         Raises:
-            EmbedError: it does not start; the message carries the server's own reason.
+            EmbedError: the server does not start; the message has the server's own reason.
         """
         owner = (self._account.uid, self._account.gid)
         write_private(self.pgdata / "embedded.conf", render(settings(port, Machine.here())), owner)
-        # no process lives, so the number in it is dead, a zombie's or another program's
+        # no process lives, so the process id in it is dead, a zombie's or another program's
         (self.pgdata / "postmaster.pid").unlink(missing_ok=True)
         zones = self.pgdata / "zoneinfo"
         zones.unlink(missing_ok=True)
@@ -124,29 +126,27 @@ class Postmaster:
         except ProgramFailed as failed:
             written = self.log.read_bytes()[begin:].decode(errors="replace") if self.log.exists() else ""
             reason = telling_line(written) if written else failed.reason
-            raise EmbedError(f"expected the embedded server to start, got {reason}; see {self.log}") from None
+            raise EmbedError(f"the embedded server did not start: {reason}; see {self.log}") from None
 
     def halt(self, mode: str = "fast") -> None:
-        """Stop the server, open sessions included, and wait until its last process has ended.
+        """Stop the server, end its sessions, and wait until its last process has ended.
 
         `mode` is pg_ctl's: `immediate` skips the last checkpoint, for data that will be deleted.
 
         Raises:
-            EmbedError: it does not end.
+            EmbedError: the server does not stop.
         """
         if not self.alive():
             return
-        reason = "processes that do not end"
+        reason = "its processes do not end"
         try:
             self._run("pg_ctl", self.pgdata, "stop", "-w", "-s", "-t", RECOVERY_SECONDS, "-m", mode)
-        except ProgramFailed as failed:  # its postmaster was killed: the others notice and end
+        except ProgramFailed as failed:  # its postmaster was killed: the other processes notice and end
             reason = failed.reason
         deadline = time.monotonic() + ORPHAN_SECONDS
         while self.alive():
             if time.monotonic() > deadline:
-                raise EmbedError(
-                    f"expected the server in {self.pgdata} to stop, got {reason}; see {self.log}"
-                )
+                raise EmbedError(f"the server in {self.pgdata} did not stop: {reason}; see {self.log}")
             time.sleep(0.05)
 
     def erase(self) -> None:
@@ -163,9 +163,9 @@ class Postmaster:
 
 
 def rotate(log: Path, limit: int = LOG_LIMIT) -> None:
-    """Copy a log of more than `limit` bytes to NAME.1, replacing the one before, and empty it.
+    """Copy a log of more than `limit` bytes to NAME.1, replacing the previous copy, and empty it.
 
-    A running server goes on writing into the same file, at its end.
+    A running server continues to append to the same file.
     """
     if log.exists() and log.stat().st_size > limit:
         shutil.copy2(log, log.with_name(f"{log.name}.1"))

@@ -1,4 +1,4 @@
-"""Run the host's tools and PostgreSQL's programs: clean environment, chosen account, one-line reasons."""
+"""Runs the host's tools and PostgreSQL's programs: clean environment, chosen account, one-line reasons."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 _TELLING = re.compile(r"^E: |No space left|FATAL:|PANIC:|ERROR:|error:")
 
 
-class ProgramFailed(Exception):  # noqa: N818  # never shown as it is: callers turn it into an EmbedError
-    """A program ended with a status other than 0; `reason` is its most telling line."""
+class ProgramFailed(Exception):  # noqa: N818  # never printed: callers turn it into an EmbedError
+    """A program ended with a status other than 0; `reason` is the line of its output that says why."""
 
     def __init__(self, name: str, output: str) -> None:
         super().__init__(name)
@@ -30,7 +30,7 @@ class ProgramFailed(Exception):  # noqa: N818  # never shown as it is: callers t
 
 @dataclass(frozen=True)
 class Account:
-    """The uid and gid that PostgreSQL runs as; `drop` when the caller is root and has to become it."""
+    """The uid and gid that PostgreSQL runs as; `drop` if the caller is root and has to switch to them."""
 
     uid: int
     gid: int
@@ -58,7 +58,7 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.drop else {}
 
     def can_reach(self, path: Path) -> bool:
-        """Tell whether this account may enter the folder, or run the program, at `path`."""
+        """Return whether this account may enter the folder, or run the program, at `path`."""
         done = subprocess.run(["test", "-x", str(path)], check=False, cwd="/", **self.options())
         return done.returncode == 0
 
@@ -71,13 +71,13 @@ def run(
     pass_fds: tuple[int, ...] = (),
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """Run `command` without input and return what it prints, in English.
+    """Run `command` without input and return its output, in English.
 
-    Only PATH and the proxy variables are passed on: PG variables and LD_LIBRARY_PATH would change what the
-    programs do. `variables` come on top.
+    Only PATH and the proxy variables are passed on, because PG variables and LD_LIBRARY_PATH would change
+    what the programs do; `variables` are added.
 
     Raises:
-        ProgramFailed: its status is not 0, or it cannot be run at all.
+        ProgramFailed: the status is not 0, or the program cannot be run.
     """
     words = [str(word) for word in command]
     kept = {
@@ -107,7 +107,7 @@ def run(
 
 
 def telling_line(output: str) -> str:
-    """Return the first line of `output` that names an error, else the last one, without passwords in URIs."""
+    """Return the first line of `output` that names an error, else the last line; masks passwords in URIs."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.search(line)] or lines[-1:] or ["no output"]
     return mask_secrets(telling[0])

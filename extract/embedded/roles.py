@@ -1,4 +1,4 @@
-"""The roles and databases inside the embedded server, created by its superuser."""
+"""The roles and databases of the embedded server, created by its superuser."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ READER = "perps_reader"
 ROLES = (SUPERUSER, OWNER, READER)
 
 _SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("alone.sql", "roles.sql"))
-"""What the container's first start runs as well. All of the second one is a transaction: where the extension
-is, all of it is."""
+"""SQL files that the container's first start also runs. The second one is one transaction: if the
+extension is there, everything else in the file is."""
 
 
 def ensure_database(psql: Path, superuser: Database, name: str, passwords: Mapping[str, str]) -> None:
-    """Create the database `name` as `roles.sql` says, with the roles if they are missing.
+    """Create the database `name` with `roles.sql`, and the roles if they are missing.
 
-    Passwords are sent as SCRAM verifiers, so that no server log can hold one.
+    Passwords are sent as SCRAM verifiers, so that no server log can contain a password.
 
     Args:
-        psql: the program.
-        superuser: any database of the server, reached as its superuser.
-        name: of the database.
-        passwords: of the application role and the reader.
+        psql: path of the program psql.
+        superuser: any database of the server, to open as its superuser.
+        name: name of the database.
+        passwords: passwords of the application role and the reader.
 
     Raises:
         EmbedError: the server refused.
@@ -63,21 +63,21 @@ def ensure_database(psql: Path, superuser: Database, name: str, passwords: Mappi
 
 
 def remove_database(superuser: Database, name: str) -> None:
-    """Drop the database `name` if it exists, ending its sessions.
+    """Drop the database `name` if it exists, and end its sessions.
 
     Raises:
-        EmbedError: it is one of the server's own databases.
+        EmbedError: the database is one of the server's own.
     """
     if name in ("postgres", "template0", "template1"):
-        raise EmbedError(f"expected a database of this tool, got {name}; the server itself needs that one")
+        raise EmbedError(f"the server itself needs database {name}; name another")
     with _session(superuser) as cursor:
         cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def update_extension(superuser: Database) -> None:
-    """Bring TimescaleDB in every database to the version of the installed packages.
+    """Update TimescaleDB in every database to the version of the installed packages.
 
-    It must be the session's first statement: the old version's library is gone with the old packages.
+    The update must be the session's first statement: the old version's library is no longer installed.
     """
     with _session(superuser) as cursor:
         cursor.execute("select datname from pg_database where datallowconn and not datistemplate")
@@ -88,7 +88,7 @@ def update_extension(superuser: Database) -> None:
 
 
 def server_facts(superuser: Database) -> tuple[str, str, str]:
-    """Return what the running server says: PostgreSQL's version, TimescaleDB's version and its edition."""
+    """Return the running server's PostgreSQL version, TimescaleDB version and edition."""
     with _session(superuser) as cursor:
         version, extension, edition = one_row(
             cursor,
@@ -101,7 +101,7 @@ def server_facts(superuser: Database) -> tuple[str, str, str]:
 
 @contextlib.contextmanager
 def _session(connection: Database) -> Iterator[PgCursor]:
-    """Open a connection whose every statement commits, yield a cursor, and close it again."""
+    """Yield a cursor on a new connection in autocommit mode, and close the connection afterwards."""
     opened = connection.connect()
     try:
         with opened.cursor() as cursor:
@@ -113,4 +113,6 @@ def _session(connection: Database) -> Iterator[PgCursor]:
 
 
 def _unprepared(name: str, reason: str) -> EmbedError:
-    return EmbedError(f"expected the embedded server to prepare {name}, got: {reason}; try again")
+    return EmbedError(
+        f"could not prepare database {name} on the embedded server: {reason}; run the same command again"
+    )

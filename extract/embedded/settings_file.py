@@ -1,4 +1,4 @@
-"""PostgreSQL's settings for the embedded server, from the memory and processors this process may use."""
+"""PostgreSQL's settings for the embedded server, from the memory and processors that this process may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Machine:
-    """What the server may use: `memory` and `shared_memory` in bytes, `processors` as a number."""
+    """What the server may use: `memory` and `shared_memory` in bytes, and the number of `processors`."""
 
     memory: int
     processors: int
@@ -21,7 +21,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """Return this machine, or the container or service limits it is held to."""
+        """Return this machine's values, or the limits of its container or service."""
         shared = Path("/dev/shm")  # noqa: S108  # PostgreSQL puts its dynamic shared memory there
         return cls(
             memory=min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *cgroup_limits()]),
@@ -31,7 +31,7 @@ class Machine:
 
 
 def cgroup_limits(groups: Path = Path("/sys/fs/cgroup"), mine: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Return the memory limits in bytes that hold this process: its control group's and the parents'."""
+    """Return the memory limits of this process in bytes: its control group's and its parents'."""
     files = [groups / "memory.max", groups / "memory/memory.limit_in_bytes"]
     with contextlib.suppress(OSError):
         for line in mine.read_text().splitlines():
@@ -51,10 +51,10 @@ def cgroup_limits(groups: Path = Path("/sys/fs/cgroup"), mine: Path = Path("/pro
 
 
 def settings(port: int, machine: Machine) -> dict[str, str]:
-    """Return the settings that differ from PostgreSQL's defaults; disk durability stays on.
+    """Return the settings that differ from PostgreSQL's defaults; durability stays on.
 
-    TCP on 127.0.0.1 alone: a socket's path is limited to 107 bytes. Shared memory goes to files where
-    /dev/shm is as small as Docker's 64 MB.
+    The server listens on TCP on 127.0.0.1, without a Unix socket, whose path may have only 107 bytes. Shared
+    memory goes to files if /dev/shm is as small as Docker's 64 MB.
     """
     mb, cpus = machine.memory // MB, machine.processors
     values: dict[str, object] = {
@@ -84,9 +84,9 @@ def settings(port: int, machine: Machine) -> dict[str, str]:
         "wal_compression": "lz4",
         "fsync": "on",
         "synchronous_commit": "on",
-        "client_connection_check_interval": "2s",  # the statement of a killed program ends with it
+        "client_connection_check_interval": "2s",  # ends the statement of a killed program
         "full_page_writes": "on",
-        "autovacuum_naptime": "5min",  # else it vacuums what a long load has just landed, a core's worth
+        "autovacuum_naptime": "5min",  # or it would vacuum new rows during a long load, using a whole core
         "random_page_cost": 1.1,
         "effective_io_concurrency": 200,
         "dynamic_shared_memory_type": "posix" if machine.shared_memory >= 256 * MB else "mmap",

@@ -1,4 +1,4 @@
-"""What the embedded server's folder remembers: connection.json."""
+"""The state of the embedded server that is kept in its folder: connection.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class State:
-    """The port last used, the generated passwords, the TimescaleDB that opened the data."""
+    """The last port, the generated passwords, and the TimescaleDB version that last opened the data."""
 
     port: int = 0
     passwords: dict[str, str] = field(
@@ -27,27 +27,27 @@ class State:
 
     @classmethod
     def read(cls, file: Path) -> State | None:
-        """Return what `write` wrote, None where there is no such file.
+        """Return the state in a file, None if there is no such file.
 
         Raises:
-            EmbedError: it is another user's, or holds something else.
+            EmbedError: the file is another user's, or has other content.
         """
         try:
             return cls(**json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise EmbedError(f"expected to read {file}, got {error.strerror}; run as its owner") from None
+            raise EmbedError(f"could not read {file}: {error.strerror}; run as its owner") from None
         except (TypeError, ValueError):
             raise EmbedError(
-                f"expected the server's port and passwords in {file}, got something else; "
-                "restore the file, or delete the data with `perps db destroy`"
+                f"{file} does not hold the server's port and passwords; "
+                "restore the file, or delete the data with: perps db destroy --yes"
             ) from None
 
     def write(self, file: Path) -> None:
-        """Replace the file, which its owner alone may read."""
+        """Replace the file; only its owner may read it."""
         write_private(file, json.dumps(asdict(self), indent=1) + "\n")
 
     def database(self, role: str, dbname: str) -> Database:
-        """Return how a role reaches a database of the server."""
+        """Return a database of the server, to open as a role."""
         return Database(HOST, self.port, dbname, role, self.passwords.get(role, ""))

@@ -1,1 +1,1 @@
-"""Evidence for people: what is in the table, what is missing and what looks wrong."""
+"""The report: what is in the table, what is missing and what looks wrong."""

@@ -1,4 +1,4 @@
-"""The verdict in a few figures: what to look at first."""
+"""The cards at the top of the page: the figures to look at first."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from extract.report.facts import Facts
 from extract.report.findings import Found
 
 WORDS = {"good": "ok", "look": "look", "bad": "act", "plain": ""}
-"""A state in a word: colour alone says nothing to some."""
+"""A word for each state, for readers who cannot tell the colours apart."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One figure of the verdict.
+    """One figure with its verdict.
 
     Attributes:
-        label, value, detail: text.
-        state: good, look (worth a look), bad (asks for action) or plain (a figure without a verdict).
-        anchor: the section that has more.
+        label, value, detail: the texts of the card.
+        state: good, look (worth a look), bad (needs action) or plain (no verdict).
+        anchor: the section with the details.
     """
 
     label: str
@@ -32,7 +32,7 @@ class Card:
 
     @property
     def word(self) -> str:
-        """The state in a word."""
+        """The word for the state."""
         return WORDS[self.state]
 
 
@@ -49,7 +49,7 @@ def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
         Card(
             "rejected",
             f"{rejected:,}",
-            f"candles, {_some(holes, 'gap')} left by them",
+            f"candles, leaving {_some(holes, 'gap')}",
             "bad" if holes else "look" if rejected else "good",
             "rejected",
         ),
@@ -72,7 +72,7 @@ def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
 
 
 def percent_text(candles: int, expected: int) -> str:
-    """Return candles of expected in percent, cut to four decimals: 100 only when nothing is missing."""
+    """Return candles as a percentage of expected, cut to four decimals, so that 100 means complete."""
     if not expected:
         return "none"
     exact = Decimal(100) * candles / expected

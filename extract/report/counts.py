@@ -34,7 +34,7 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     for row in facts.reconciled:
         yield f"{f'reconciled at {row.resolution}':<24} {row.compared:>12,} {reconciled_text(row)}"
     yield ""
-    yield "* the hypertable with its indexes, shared out by rows (1 MB = 1,000,000 bytes)"
+    yield "* share of the hypertable and its indexes, by rows (1 MB = 1,000,000 bytes)"
     yield "** closed minutes after the last candle, by the exchange's clock"
 
 

@@ -1,4 +1,4 @@
-"""The report: evidence files for programs, row counts and one page for people, all of one moment."""
+"""Writes the report: CSV files, row counts and the page, all from one snapshot."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from extract.transform.runner import expecting_models
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the report wrote and found.
+    """What the report found and wrote.
 
     Attributes:
-        files: paths of the files.
+        files: paths of the written files.
         candles: rows of perpetuals_ohlcv.
-        counts: how many there are of each kind of finding: gaps, violations, rejected, inexact (days),
-            jumps, revisions, reconciliation (buckets that are not identical) and fill_runs.
+        counts: number of findings of each kind: gaps, violations, rejected, inexact (days), jumps,
+            revisions, reconciliation (buckets that are not identical) and fill_runs.
     """
 
     files: list[Path]
@@ -40,22 +40,22 @@ def write_report(database: Database, folder: Path) -> Evidence:
     """Write the CSV files of `findings.KINDS`, row-counts.txt and report.html; all times are UTC.
 
     Args:
-        database: with the models built.
-        folder: made if it is missing; files of the same names are replaced.
+        database: the database, with the models built.
+        folder: created if it is missing; files of the same names are replaced.
 
     Raises:
         PerpsError: the models are not built yet, or the folder cannot be written.
     """
     opened = database.connect(autocommit=False)
     try:
-        # one snapshot: the files speak of the same moment
+        # one snapshot, so that all files describe the same moment
         opened.set_session(isolation_level="REPEATABLE READ", readonly=True)
         folder.mkdir(parents=True, exist_ok=True)
         with expecting_models():
             facts, found = _write(opened, folder)
     except OSError as error:
         raise PerpsError(
-            f"expected to write the report to {folder}, got {error.strerror}; choose --out"
+            f"could not write the report to {folder}: {error.strerror}; choose another folder with --out"
         ) from None
     finally:
         opened.close()

@@ -1,4 +1,4 @@
-"""What the report says of the database as a whole: coverage, freshness, origin, reconciliation."""
+"""Facts about the database as a whole: coverage, freshness, origin, reconciliation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_THE_MARKET = {
     "testnet": "TESTNET CANDLES, NOT MARKET DATA",
 }
 REASONS = ("unfetched", "rejected", "source", "known")
-"""Why candles are missing; what asks for action comes first."""
+"""Why candles are missing; reasons that need action come first."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Covered:
 
     Attributes:
         instrument: Deribit's name.
-        candles, expected: how many there are, and how many are due from the first to the last.
+        candles, expected: number of candles, and of buckets from the first candle to the last.
         first, last: opens of the first and the last candle, UTC.
-        percent: candles of expected, cut to four decimals.
-        tail_minutes: closed minutes after the last candle, by the exchange's clock; None before it was read.
-        checked_at: that clock, UTC.
-        size: bytes of the hypertable with its indexes, shared out by rows.
+        percent: candles as a percentage of expected, cut to four decimals.
+        tail_minutes: closed minutes after the last candle, by Deribit's clock; None if it was never read.
+        checked_at: Deribit's clock, UTC.
+        size: the instrument's share of the hypertable and its indexes, by rows, in bytes.
     """
 
     instrument: str
@@ -52,7 +52,7 @@ class Reconciled:
     Attributes:
         resolution: as the API spells it.
         counts: buckets by status.
-        whole_different: of the different ones, those in which no minute is missing.
+        whole_different: different buckets in which no minute is missing.
         first, last: opens of the first and the last bucket compared, UTC.
     """
 
@@ -64,7 +64,7 @@ class Reconciled:
 
     @property
     def compared(self) -> int:
-        """How many buckets."""
+        """Number of buckets."""
         return sum(self.counts.values())
 
 
@@ -76,12 +76,12 @@ class Facts:
         dbname: its name.
         made_at: when the report was made, by this machine's clock, UTC.
         bucket_minutes: length of a base candle in minutes.
-        origins: who answered: live, testnet or simulator; the one that answered most first.
+        origins: live, testnet or simulator; the one with most requests first.
         last_load, loaded_at: id and end of the last complete load, UTC; None before the first.
-        coverage: one entry an instrument, by name.
-        reconciled: one entry a resolution that was ever compared.
-        gap_reasons: gaps by reason, in the order of REASONS.
-        known_gaps: by instrument, the times inside its known gaps as PostgreSQL writes a tstzmultirange.
+        coverage: one entry for each instrument, by name.
+        reconciled: one entry for each resolution that was ever compared.
+        gap_reasons: number of gaps by reason, in the order of REASONS.
+        known_gaps: by instrument, the times inside its known gaps, as the text of a tstzmultirange.
     """
 
     dbname: str
@@ -117,13 +117,13 @@ class Facts:
 
     @property
     def warning(self) -> str | None:
-        """What to say in large letters of candles that are not the market's."""
+        """The warning about candles that are not market data, None if there are none."""
         said = [NOT_THE_MARKET[origin] for origin in self.origins if origin in NOT_THE_MARKET]
         return "; ".join(said) or None
 
 
 def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
-    """Read the facts in the transaction that is open."""
+    """Return the facts, read in the open transaction."""
     coverage = [_covered(*row) for row in rows(opened, queries.COVERAGE)]
     resolution = rows(opened, RESOLUTION)[0][0] or "1"
     gaps = rows(opened, queries.GAP_REASONS)
@@ -147,7 +147,7 @@ def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
 
 
 def rows(opened: PgConnection, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """Return what a query answers."""
+    """Return the rows of a query."""
     with opened.cursor() as cursor:
         cursor.execute(query, values)
         return cursor.fetchall()

@@ -1,4 +1,4 @@
-"""The findings as CSV files, written as they are read, and the first of each for the page."""
+"""Writes the findings to CSV files, and returns the first findings of each kind for the page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from psycopg2.extensions import connection as PgConnection
 from extract.report import queries
 
 SHOWN = 200
-"""Rows of a kind on the page; the file has all of them."""
+"""Rows of each kind on the page; the CSV file has all of them."""
 
 AT_ONCE = 10_000
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a text begins with that a spreadsheet computes instead of showing it; wide forms count too."""
+"""First characters, wide forms included, for which a spreadsheet computes a text instead of showing it."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Kind:
     """A kind of finding.
 
     Attributes:
-        name: of the kind, such as `gaps`.
-        label: what people read for it.
-        file: the CSV file that lists it; two kinds may share one.
-        query: what reads it.
-        columns: how many of the query's columns the file has, counted from the left.
+        name: name of the kind, such as `gaps`.
+        label: the name that people read.
+        file: the CSV file that lists the kind; two kinds may share one.
+        query: the query that reads the findings.
+        columns: how many of the query's columns the file has, from the left.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of a kind.
+    """The findings of a kind.
 
     Attributes:
-        kind: which.
-        count: how many rows there are, all of which are in the file.
-        first: the first SHOWN of them, with every column of the query by name.
+        kind: the kind.
+        count: number of findings, all of which are in the CSV file.
+        first: the first SHOWN findings, with every column of the query by name.
     """
 
     kind: Kind
@@ -77,7 +77,7 @@ KINDS = (
 
 
 def write_findings(opened: PgConnection, folder: Path) -> dict[str, Found]:
-    """Write every file of KINDS into `folder` and return what was found, by the kind's name."""
+    """Write the CSV files of all kinds into `folder` and return the findings by the kind's name."""
     found: dict[str, Found] = {}
     for file in dict.fromkeys(kind.file for kind in KINDS):
         kinds = [kind for kind in KINDS if kind.file == file]
@@ -89,7 +89,7 @@ def write_findings(opened: PgConnection, folder: Path) -> dict[str, Found]:
 
 
 def _write(opened: PgConnection, kind: Kind, writer: Any, *, header: bool) -> Found:
-    # a cursor of the server: a table of nothing but violations must not fill the memory
+    # a server-side cursor, so that a table full of violations does not fill the memory
     with opened.cursor(f"report_{kind.name}") as cursor:
         cursor.itersize = AT_ONCE
         cursor.execute(kind.query)
@@ -108,12 +108,12 @@ def _write(opened: PgConnection, kind: Kind, writer: Any, *, header: bool) -> Fo
 
 
 def cell(value: Any) -> Any:
-    """Return a value as the files spell it: times as 2024-01-01T00:00:00Z, numbers without exponents.
+    """Return a value as the CSV files spell it: times as 2024-01-01T00:00:00Z, numbers without exponents.
 
-    A text that a spreadsheet would take for a formula begins with an apostrophe, which makes it text there.
+    A text that a spreadsheet would read as a formula gets an apostrophe in front, which makes it a text.
     """
     if isinstance(value, datetime):
-        # only a candle off the grid has a fraction of a second, and without it would look like another
+        # only a candle off the grid has a fraction of a second; without it, it would look like another candle
         exact = "milliseconds" if value.microsecond else "seconds"
         return value.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
     if isinstance(value, Decimal):

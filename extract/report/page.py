@@ -1,7 +1,7 @@
 """report.html: one file that needs nothing but a browser.
 
-The page may run the two scripts that it was made with and load nothing: its content security policy names
-their hashes and forbids everything else. So it neither reports to anyone nor runs what a name may hold.
+The page's content security policy allows only its two scripts, by their hashes, and forbids loading anything.
+So the page sends nothing anywhere, and no script inside an instrument's name can run.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str
     """Return the page as HTML.
 
     Args:
-        facts: the database as a whole.
-        found: by the kind's name.
-        series: calendars and bars.
+        facts: facts about the database as a whole.
+        found: findings by the kind's name.
+        series: calendars and candles.
     """
     plotly, own = _plotly(), "\n".join(_read(name) for name in SCRIPTS)
     data = {"ranges": series.ranges, "instruments": list(series.instruments.values())}
@@ -50,7 +50,7 @@ def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str
         series=series,
         left_out=left_out_lines(series),
         policy=content_policy(plotly, own),
-        css=Markup(_read("report.css")),  # noqa: S704  # files of this package, and escaped JSON
+        css=Markup(_read("report.css")),  # noqa: S704  # only files of this package and escaped JSON
         data=Markup(compact(data)),  # noqa: S704
         plotly=Markup(plotly),  # noqa: S704
         own=Markup(own),  # noqa: S704
@@ -58,7 +58,7 @@ def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str
 
 
 def content_policy(*scripts: str) -> str:
-    """Return a policy under which only these scripts run and nothing is loaded."""
+    """Return a policy that allows only these scripts and forbids loading anything."""
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
@@ -68,13 +68,13 @@ def content_policy(*scripts: str) -> str:
 
 
 def left_out_lines(series: Series) -> list[str]:
-    """Return what is not embedded, as sentences."""
+    """Return sentences about the parts that are not embedded."""
     labels: dict[str, Any] = {"calendar": "the calendar", **series.ranges}
     total = len(series.instruments)
     lines = []
     for part, names in series.left_out.items():
         whose = "every instrument" if len(names) == total else f"the {len(names)} least traded of {total}"
-        lines.append(f"{labels[part]}: left out for {whose}, to keep this page small.")
+        lines.append(f"{labels[part]}: omitted for {whose}, to keep this page small.")
     return lines
 
 
@@ -83,8 +83,8 @@ def _read(name: str) -> str:
 
 
 def _plotly() -> str:
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # only the report pays for it
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # a slow import that only the report needs
 
-    # a browser hashes a script with its line ends made one character
+    # a browser normalizes line ends before it hashes a script
     script: str = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
     return script

@@ -1,7 +1,7 @@
-"""What the report asks the database. All of it reads the quality models or a bounded time of one instrument.
+"""The report's queries.
 
-None of these statements reads the whole of perpetuals_ohlcv: findings and days come from small tables, bars
-from one instrument between two literal times, so that TimescaleDB opens the chunks of those times only.
+None reads all of perpetuals_ohlcv: findings and days come from small quality tables, and candles from one
+instrument between two literal times, so that TimescaleDB opens only the chunks of those times.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ group by resolution, status
 order by resolution, status
 """
 
-# what asks for action comes first: a page shows the beginning of a long list
+# gaps that need action come first, because the page shows only the beginning of a long list
 GAPS = """
 select instrument, gap_start, gap_end, gap_minutes, reason, note, last_asked
 from quality.ohlcv_gaps
@@ -58,7 +58,7 @@ from quality.ohlcv_violations
 order by instrument, "timestamp", rule
 """
 
-# through text: a double precision becomes the number that was written, NaN and Infinity included
+# the cast through text gives the number as Deribit wrote it, NaN and Infinity included
 REJECTED = """
 select
     instrument, "timestamp", open::text::numeric as open, high::text::numeric as high,
@@ -72,7 +72,7 @@ from (
 order by instrument, "timestamp"
 """
 
-# what lost most, as a part of itself, comes first
+# the largest loss, relative to the value, comes first
 INEXACT = """
 select instrument, day, inexact, "timestamp", column_name, told, kept
 from quality.ohlcv_inexact
@@ -80,7 +80,7 @@ where inexact > 0
 order by abs(told - kept) / abs(told) desc, instrument, day
 """
 
-# what went furthest beyond the typical comes first
+# the largest move, relative to the typical move, comes first
 JUMPS = """
 select instrument, "timestamp", previous_close, open, high, low, close, volume, move_percent, typical_percent
 from quality.ohlcv_jumps
@@ -118,7 +118,7 @@ where day > (select max(day) from quality.ohlcv_days) - 30
 group by instrument
 """
 
-# a day is known when every bucket that it misses lies inside known gaps
+# a day is known if all its missing buckets lie inside known gaps
 DAYS = """
 select
     day, candles, expected, largest_gap_minutes, fills, violations,

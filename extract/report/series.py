@@ -1,8 +1,8 @@
-"""The series of the page, small enough to embed: a calendar of days and bars an instrument.
+"""The series that the page embeds: for each instrument a calendar of days, and candles for the chart.
 
-A calendar is stored as what is unusual about each day, bars as one array a column; times are runs of equal
-steps. A page has a budget of bytes: the calendars come first, then every bar of the most traded instruments,
-then as much of the others as fits, and the page says what was left out.
+A calendar stores only what is unusual about each day, candles are one array a column, and times are runs of
+equal steps. The page has a budget of bytes: first all calendars, then all candles of the most traded
+instruments, then as many of the others as fit. The page says what was omitted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from extract.report import queries
 from extract.report.facts import Covered, Facts, rows
 
 BUDGET = 2_600_000
-"""Bytes of series in a page: with plotly.js (4.8 MB) and the tables it stays below 8 MB."""
+"""Bytes of series in a page, which with plotly.js (4.8 MB) and the tables stays below 8 MB."""
 
 LEADING = 2
-"""Instruments whose hours and minutes come before the other instruments' days."""
+"""Number of instruments whose hours and minutes have priority over the other instruments' days."""
 
 SPANS = {"hours": timedelta(days=30), "minutes": timedelta(days=7)}
-"""How far before an instrument's last candle the bars of a range begin; `days` has all of history."""
+"""How far before an instrument's last candle a range begins; `days` covers all of its history."""
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 EPOCH = date(1970, 1, 1)
@@ -38,14 +38,14 @@ Row = Sequence[Any]
 
 @dataclass
 class Series:
-    """What the page embeds.
+    """The series that the page embeds.
 
     Attributes:
-        instruments: the most traded first, each with `name`, `calendar` and the bars of each range; what did
-            not fit is missing.
-        ranges: label by range, in the order of the buttons.
-        room: bytes that are left of the budget.
-        left_out: instruments without it, by `calendar` or range.
+        instruments: most traded first, each with `name`, `calendar` and the candles of each range; parts that
+            did not fit are absent.
+        ranges: labels by range, in the order of the buttons.
+        room: remaining bytes of the budget.
+        left_out: by `calendar` or range, the instruments without it.
     """
 
     instruments: dict[str, dict[str, Any]]
@@ -64,12 +64,12 @@ class Series:
         return True
 
     def leave_out(self, name: str, part: str) -> None:
-        """Note that a part of an instrument is not embedded."""
+        """Record that a part of an instrument is not embedded."""
         self.left_out.setdefault(part, []).append(name)
 
 
 def read_series(opened: PgConnection, facts: Facts) -> Series:
-    """Read calendars and bars in the transaction that is open, as many as the budget holds."""
+    """Return as many calendars and candles as fit into the budget, read in the open transaction."""
     covered = {row.instrument: row for row in facts.coverage}
     names = by_turnover(list(covered), dict(rows(opened, queries.TURNOVER)))
     ranges = labels(facts.bucket_minutes)
@@ -87,17 +87,17 @@ def read_series(opened: PgConnection, facts: Facts) -> Series:
             continue
         piece = bars_of_days.pop(name) if part == "days" else None
         if not series.add(name, part, piece or read_bars(opened, covered[name], part, facts.bucket_minutes)):
-            # those that follow are about as long: they would be read only to be left out
+            # those that follow are about as long, so reading them would be wasted
             full.add(part)
     return series
 
 
 def read_bars(opened: PgConnection, covered: Covered, part: str, bucket_minutes: int) -> dict[str, Any]:
-    """Return the bars of `hours` or `minutes` before an instrument's last candle."""
+    """Return the candles of `hours` or `minutes` before an instrument's last candle."""
     end = covered.last + timedelta(minutes=bucket_minutes)
     start = (end - SPANS[part]).replace(minute=0, second=0, microsecond=0)
     hourly = part == "hours"
-    # base candles of an hour or longer are shown as they are
+    # base candles of an hour or longer are not aggregated
     width = "1 hour" if hourly and bucket_minutes < 60 else "1 minute"
     step = max(HOUR_MS, bucket_minutes * MINUTE_MS) if hourly else bucket_minutes * MINUTE_MS
     values = {"instrument": covered.instrument, "start": start, "end": end, "width": width}
@@ -105,12 +105,12 @@ def read_bars(opened: PgConnection, covered: Covered, part: str, bucket_minutes:
 
 
 def by_turnover(names: Iterable[str], turnover: Mapping[str, Any]) -> list[str]:
-    """Return the names with the most traded first, in quote coin; equals by name."""
+    """Return the names by turnover in quote coin, the most traded first; ties by name."""
     return sorted(names, key=lambda name: (-float(turnover.get(name) or 0), name))
 
 
 def labels(bucket_minutes: int) -> dict[str, str]:
-    """Return what the buttons of the chart say; only ranges that show more than the one before."""
+    """Return the labels of the chart's buttons; only ranges that show more detail than the one before."""
     found = {"days": "All (days)"}
     if bucket_minutes < 24 * 60:
         unit = "hours" if bucket_minutes <= 60 else f"{bucket_minutes // 60} hours"
@@ -122,7 +122,7 @@ def labels(bucket_minutes: int) -> dict[str, str]:
 
 
 def order(names: Sequence[str], parts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield which bars come first: all of the leading instruments, then the others, range by range."""
+    """Yield instruments and ranges by priority: first the leading instruments, then the others by range."""
     for name in names[:LEADING]:
         yield from ((name, part) for part in parts)
     for part in parts:
@@ -130,15 +130,16 @@ def order(names: Sequence[str], parts: Sequence[str]) -> Iterator[tuple[str, str
 
 
 def calendar(days: Sequence[Row], usual: int) -> dict[str, Any]:
-    """Return the days of an instrument as what is unusual about them.
+    """Return what is unusual about the days of an instrument.
 
     Args:
         days: ascending rows of day, candles, expected, largest gap in minutes, fills, violations, known.
-        usual: candles of a whole day.
+        usual: number of candles of a complete day.
 
     Returns:
-        `runs` of days in epoch ms; `usual`; `fills` of every day; by the number of the day, where they are
-        not 0 or usual, `expected`, `missing`, `gap` and `violations`; and the numbers of the `known` days.
+        `runs` of days in epoch ms; `usual`; `fills` of every day; `expected`, `missing`, `gap` and
+        `violations` by the index of the day, if they are not the usual number or 0; and the indexes of
+        `known` days.
     """
     return {
         "runs": runs([_ms(row[0]) for row in days], DAY_MS),
@@ -153,7 +154,7 @@ def calendar(days: Sequence[Row], usual: int) -> dict[str, Any]:
 
 
 def bars(found: Sequence[Row], step_ms: int) -> dict[str, Any]:
-    """Return bars as columns: `runs` of opens in epoch ms, `step` in ms and an array for each of COLUMNS.
+    """Return candles as columns: `runs` of opens in epoch ms, `step` in ms and an array for each of COLUMNS.
 
     Args:
         found: ascending rows of open time in epoch ms, open, high, low, close (quote coin) and volume (base
@@ -163,13 +164,13 @@ def bars(found: Sequence[Row], step_ms: int) -> dict[str, Any]:
     columns: dict[str, Any] = {
         name: [number(row[at]) for row in found] for at, name in enumerate(COLUMNS[:4], start=1)
     }
-    # a volume is drawn, not counted: seven digits are more than a screen shows
+    # volumes are only drawn: seven digits are more than a screen shows
     columns["volume"] = [number(row[5], digits=7) for row in found]
     return {"runs": runs([row[0] for row in found], step_ms), "step": step_ms, **columns}
 
 
 def runs(times: Sequence[int], step: int) -> list[list[int]]:
-    """Return ascending times as [first, how many] of each run of equal steps."""
+    """Return ascending times as [first, count] of each run of equal steps."""
     found: list[list[int]] = []
     for time in times:
         if found and time == found[-1][0] + found[-1][1] * step:
@@ -180,12 +181,12 @@ def runs(times: Sequence[int], step: int) -> list[list[int]]:
 
 
 def sparse(values: Iterable[int], usual: int) -> dict[str, int]:
-    """Return the values that are not the usual one, by their number."""
+    """Return the values that are not the usual one, by their index."""
     return {str(number): value for number, value in enumerate(values) if value != usual}
 
 
 def number(value: Decimal | float | None, digits: int | None = None) -> int | float | None:
-    """Return a value as the shortest JSON number, cut to significant `digits`; what is none becomes None."""
+    """Return a value as the shortest JSON number, with at most `digits` digits; None if it is none."""
     if value is None or not math.isfinite(value):
         return None
     found = float(value) if digits is None else float(f"{value:.{digits}g}")
@@ -193,7 +194,7 @@ def number(value: Decimal | float | None, digits: int | None = None) -> int | fl
 
 
 def compact(value: Any) -> str:
-    """Return JSON without spaces that is safe inside a script element, whatever the names in it."""
+    """Return JSON without spaces that is safe inside a script element, whatever names it contains."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

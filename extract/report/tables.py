@@ -1,4 +1,4 @@
-"""The lists of the page: each kind of finding as rows of text, and what the kind means."""
+"""The lists of the page: the findings of each kind as rows of text, and what the kind means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from extract.report.findings import Found
 
 PRICES = ("open", "high", "low", "close", "volume")
 OPEN_ROWS = 20
-"""Rows that are shown without unfolding: a phone shows each as several lines."""
+"""Rows shown before the reader unfolds the list; a phone shows each row as several lines."""
 
 Finding = dict[str, Any]
 
@@ -22,9 +22,9 @@ class Column:
     """A column of a list.
 
     Attributes:
-        label: what its head says.
-        text: the cell of a finding.
-        numeric: aligned to the right.
+        label: heading of the column.
+        text: returns the cell of a finding.
+        numeric: whether to align to the right.
     """
 
     label: str
@@ -37,9 +37,9 @@ class Listing:
     """A kind of finding as the page shows it.
 
     Attributes:
-        name: of the kind, also the anchor.
-        title, about, none: heading, what the kind means, and what is said when there is nothing.
-        columns: from left to right.
+        name: name of the kind, and the anchor.
+        title, about, none: the heading, what the kind means, and the text if there are no findings.
+        columns: the columns, from left to right.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Listing:
 
 
 def time_text(value: datetime | None) -> str:
-    """Return a UTC time to the minute, with what is below a minute only where there is something."""
+    """Return a UTC time to the minute, with seconds and milliseconds only if they are not 0."""
     if value is None:
         return ""
     at = value.astimezone(UTC)
@@ -112,11 +112,11 @@ LISTINGS = (
     Listing(
         "gaps",
         "Gaps",
-        "Candles that are missing between an instrument's first and last. unfetched: not asked for twice "
-        "yet; perps repair does that. rejected: Deribit sent a candle that cannot be used. source: asked "
-        "twice, with different windows, and Deribit had nothing. known: in the seed known_gaps, with "
+        "Missing candles between an instrument's first and last candle. unfetched: not fetched twice "
+        "yet; perps repair does that. rejected: Deribit sent a candle that cannot be used. source: fetched "
+        "twice, with different windows, and Deribit had no candle. known: in the seed known_gaps, with "
         "evidence.",
-        "No candle is missing between the first and the last.",
+        "No candle is missing between the first and the last one.",
         (
             _plain("instrument"),
             _plain("reason"),
@@ -124,7 +124,7 @@ LISTINGS = (
             _time("gap_end", "first after"),
             _number("gap_minutes", "minutes"),
             _plain("note"),
-            _time("last_asked", "last asked"),
+            _time("last_asked", "last fetched"),
         ),
     ),
     Listing(
@@ -138,7 +138,7 @@ LISTINGS = (
         "rejected",
         "Rejected candles",
         "Candles that the table cannot hold: a value is missing, not a number or too large, or the time is "
-        "not on the grid.",
+        "not a bucket open.",
         "No candle was rejected.",
         (
             _plain("instrument"),
@@ -151,31 +151,31 @@ LISTINGS = (
     Listing(
         "inexact",
         "Rounded values",
-        "Days on which Deribit told values with digits that numeric(18,8) cannot hold, and the value that "
-        "lost most. Volumes of 2020 and before have nine decimals.",
-        "The table holds every value exactly as Deribit told it.",
+        "Days on which Deribit sent values with more digits than numeric(18,8) can hold, and the value that "
+        "lost most by rounding. Volumes of 2020 and before have nine decimals.",
+        "The table holds every value exactly as Deribit sent it.",
         (
             _plain("instrument"),
             _plain("day"),
             _number("inexact", "values"),
-            _time("timestamp", "most in"),
+            _time("timestamp", "largest loss"),
             _plain("column_name", "column"),
-            _number("told", "Deribit told"),
+            _number("told", "Deribit sent"),
             _number("kept", "table holds"),
         ),
     ),
     Listing(
         "jumps",
         "Jumps",
-        "Candles that went much further, from the close before or within themselves, than is usual "
+        "Candles that moved much more, from the previous close or between low and high, than is usual "
         "for the instrument around that time. A wrong print looks like this, and so does a crash.",
-        "No candle went much further than its neighbours.",
+        "No candle moved much more than its neighbours.",
         (
             _plain("instrument"),
             _time("timestamp", "candle"),
             _number("move_percent", "move %"),
             _number("typical_percent", "typical %"),
-            _number("previous_close", "close before"),
+            _number("previous_close", "previous close"),
             *_OHLCV,
         ),
     ),
@@ -193,8 +193,8 @@ LISTINGS = (
     ),
     Listing(
         "reconciliation",
-        "Differences from Deribit's own candles",
-        "Hours or days of the table compared with the candles that Deribit itself serves for them.",
+        "Differences from Deribit's longer candles",
+        "Candles of the table, added up to hours or days, that differ from Deribit's own longer candles.",
         "",
         (
             _plain("instrument"),
@@ -212,8 +212,8 @@ LISTINGS = (
     Listing(
         "fill_runs",
         "Long runs of fills",
-        "Deribit fills a minute without trades with the last price and volume 0. A long run of such minutes "
-        "is what an outage of the exchange looks like; it is not a gap.",
+        "For a minute without trades, Deribit sends a candle with the last price and volume 0. A long run "
+        "of them may be an outage of the exchange; it is not a gap.",
         "No long run of minutes without trades.",
         (
             _plain("instrument"),
@@ -226,11 +226,11 @@ LISTINGS = (
 
 
 def shown_listings(found: Mapping[str, Found], reconciled: bool) -> list[dict[str, Any]]:
-    """Return what the template needs of each list.
+    """Return the data of each list for the template.
 
     Args:
-        found: by the kind's name.
-        reconciled: whether anything was ever compared; nothing compared is not nothing different.
+        found: findings by the kind's name.
+        reconciled: whether any bucket was ever compared; without that, no difference means nothing.
     """
     shown = []
     for listing in LISTINGS:
@@ -238,7 +238,9 @@ def shown_listings(found: Mapping[str, Found], reconciled: bool) -> list[dict[st
         none = listing.none
         if listing.name == "reconciliation":
             none = (
-                "Every bucket compared is identical." if reconciled else "Never reconciled: perps reconcile."
+                "Every bucket compared is identical."
+                if reconciled
+                else "Never reconciled; run: perps reconcile"
             )
         cells = listing.rows(kind)
         shown.append(

@@ -121,7 +121,7 @@ def test_a_full_disk_of_logs_neither_stops_a_load_nor_hides_an_error(flow: Flow,
         with locks.run_lock(flow.database):
             refused = flow.command(*BACKFILL, PERPS_HOME=str(home))
         loaded = flow.command(*BACKFILL, PERPS_HOME=str(home))
-    assert "found another at work" in one_error(refused)
+    assert "another load is using" in one_error(refused)
     assert loaded.returncode == 0, loaded.stderr
     flow.recover("disk", "log: full", BUILD)
 

@@ -76,7 +76,7 @@ def test_the_good_instruments_are_loaded_and_the_others_named(
     there = module_database.env() | {"DERIBIT_API_URL": exchange.base_url}
     loaded = typed("backfill", "--instruments", "all", *RANGE, env=there)
     assert loaded.code == 1
-    warned = [line for line in loaded.err.splitlines() if line.endswith("that perpetual is left out")]
+    warned = [line for line in loaded.err.splitlines() if line.endswith("skipping that perpetual")]
     assert len(warned) == len(HOSTILE)
     assert "expected an instrument name of up to 64 letters, digits, . _ and -, got " in loaded.error
     assert f"{len(HOSTILE)} of deribit's perpetuals cannot be loaded, the rest is saved" in loaded.error

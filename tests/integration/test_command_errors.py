@@ -86,14 +86,14 @@ def test_an_update_of_nothing_exits_with_2(perps, database, exchange):
 def test_an_api_that_cannot_be_reached_exits_with_1(perps, database):
     result = perps("backfill", *BTC, *RANGE, database=database, api=NOWHERE)
     assert result.returncode == 1
-    assert f"expected the deribit api at {NOWHERE}, got ConnectionError" in one_line(result)
+    assert f"could not reach the deribit api at {NOWHERE}: ConnectionError" in one_line(result)
 
 
 def test_a_database_that_cannot_be_reached_exits_with_1(perps, exchange):
     nowhere = {"PGHOST": "127.0.0.1", "PGPORT": "9", "PGUSER": "x", "PGDATABASE": "y", "PGPASSWORD": "s3cret"}
     result = perps("backfill", *BTC, *RANGE, api=exchange.base_url, env=nowhere)
     assert result.returncode == 1
-    assert "expected a database at 127.0.0.1:9/y" in one_line(result)
+    assert "could not connect to 127.0.0.1:9/y" in one_line(result)
     assert "s3cret" not in result.stderr
 
 
@@ -101,14 +101,14 @@ def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
     plain = server.database("postgres", "postgres")
     result = perps("backfill", *BTC, *RANGE, database=plain, api=exchange.base_url)
     assert result.returncode == 1
-    assert "must run there: create extension timescaledb" in one_line(result)
+    assert "as an administrator, run in that database: create extension timescaledb" in one_line(result)
 
 
 def test_a_second_run_exits_with_1(perps, database, exchange):
     with locks.run_lock(database):
         result = perps("backfill", *BTC, *RANGE, database=database, api=exchange.base_url)
     assert result.returncode == 1
-    assert "found another at work" in one_line(result)
+    assert "is using database" in one_line(result)
 
 
 def test_a_run_that_waits_begins_when_the_other_ends(perps, database, exchange):
@@ -125,7 +125,7 @@ def test_a_run_that_waits_begins_when_the_other_ends(perps, database, exchange):
         threading.Thread(target=end_once_awaited, daemon=True).start()
         result = perps("backfill", *BTC, *RANGE, "--wait", "100", database=database, api=exchange.base_url)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("waiting up to 100 s for another load at work since 20") == 1
+    assert result.stderr.count("waiting up to 100 s for another load, running since 20") == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_run_that_waited_in_vain_exits_with_1(command, lock, perps, database, 
         result = perps(*command, database=database, api=exchange.base_url)
     assert result.returncode == 1
     assert "waiting up to 1 s for another" in result.stderr
-    assert "found another at work since 20" in one_line(result)
+    assert "running since 20" in one_line(result)
 
 
 def test_a_report_before_the_models_exits_with_1(perps, database, tmp_path):

@@ -22,7 +22,7 @@ from tests.conftest import Perps
 from tests.support.proxy import Proxy, proxied
 
 NOWHERE = "http://127.0.0.1:9/api/v2"
-AFTER_THE_DATABASE = "not looked at: extension, rights, pooler, loads, disk of tables, newest candle"
+AFTER_THE_DATABASE = "not checked: extension, rights, pooler, loads, disk of tables, newest candle"
 ANNOUNCE = "insert into deribit_raw._dlt_loads (load_id, status, inserted_at) values ('{}', {}, now());"
 LATE = f"{time.time() + 86_400:.6f}"
 
@@ -100,7 +100,7 @@ def test_a_server_that_is_not_there_is_not_made(
     assert odd(done) == {
         "database": (
             "LOOK",
-            "the embedded server is not installed and no PGHOST names another; start it: perps db start",
+            "the embedded server is not installed, and PGHOST names no other; start it with: perps db start",
         ),
         "no database": ("LOOK", AFTER_THE_DATABASE),
     }
@@ -140,7 +140,7 @@ def test_where_nobody_answers_it_ends_in_fifteen_seconds(look: Perps, place: Dat
     assert done.returncode == 1
     assert {subject: text.split(";")[0] for subject, (_, text) in odd(done).items()} == {
         "api": "no answer within 5 s",
-        "no api": "not looked at: clock",
+        "no api": "not checked: clock",
         "database": "no answer within 5 s",
         "no database": AFTER_THE_DATABASE,
     }
@@ -165,8 +165,10 @@ def test_a_role_without_rights_is_told_what_to_be_given(
 def test_a_database_without_the_extension_is_told_once(look: Perps, server: Cluster) -> None:
     done = look(database=server.database("postgres", "postgres"))
     assert odd(done)["extension"][0] == "WRONG"
-    assert "an administrator must run there: create extension timescaledb" in odd(done)["extension"][1]
-    assert odd(done)["rights"] == ("LOOK", "not looked at: no extension")
+    assert (
+        "as an administrator, run in that database: create extension timescaledb" in odd(done)["extension"][1]
+    )
+    assert odd(done)["rights"] == ("LOOK", "not checked: no extension")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_variable_of_the_network_that_cannot_be_right_is_named(
     assert done.returncode == 1
     status, text = odd(done)["proxy, certificate"]
     assert (status, variable in text) == ("WRONG", True)
-    assert odd(done)["no api"] == ("LOOK", "not looked at: api, clock")
+    assert odd(done)["no api"] == ("LOOK", "not checked: api, clock")
 
 
 @pytest.mark.parametrize(("hours", "names"), [(0.1, ["clock"]), (2, ["clock", "newest candle"])])
@@ -220,7 +222,7 @@ def test_a_lock_that_is_held_is_named_with_its_session(
         done = look()
     assert done.returncode == 0
     status, text = odd(done).pop("loads")
-    assert (status, text.startswith(f"a {kind} is at work and has the lock since ")) == ("LOOK", True)
+    assert (status, text.startswith(f"a {kind} has the lock, running since ")) == ("LOOK", True)
     assert f"(session {session} from 127.0.0.1)" in text
 
 
@@ -230,12 +232,12 @@ def test_a_lock_that_is_held_is_named_with_its_session(
         (
             ANNOUNCE.format(1, 1),
             "delete from deribit_raw._dlt_loads where load_id = '1'",
-            *("LOOK", "loads", "the lock is free, 1 load unfinished; the next load deletes what it left"),
+            *("LOOK", "loads", "the lock is free, 1 load unfinished; the next load deletes its rows"),
         ),
         (
             ANNOUNCE.format(LATE, 1) + ANNOUNCE.format(LATE, 0),
             f"delete from deribit_raw._dlt_loads where load_id = '{LATE}'",
-            *("WRONG", "loads", "expected a clock after the last load"),
+            *("WRONG", "loads", "this machine's clock"),
         ),
         (
             "update deribit_raw.fetches set origin = 'testnet'",

@@ -157,7 +157,7 @@ def test_an_api_that_falls_silent_is_not_asked_on(
         ("OK", "b"),
         ("DIFFERS", "a reply of another form (KeyError: 'ticks')"),
         ("UNKNOWN", "no answer within 1 s"),
-        ("UNKNOWN", "not asked: the api has become too slow"),
+        ("UNKNOWN", "skipped, because the api has become too slow"),
     ]
 
 

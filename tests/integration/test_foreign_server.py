@@ -64,8 +64,8 @@ def test_an_administrator_is_asked_once_for_all_that_is_missing(bare: tuple[Data
     administrator, alice = bare
     said = lacks(alice)
     assert "\n" not in said
-    assert said.startswith("expected the timescaledb extension in database bare, got a database without it; ")
-    assert said.partition("an administrator must run there: ")[2] == (
+    assert said.startswith("no timescaledb extension in database bare; ")
+    assert said.partition("as an administrator, run in that database: ")[2] == (
         'create extension timescaledb; grant create on database "bare" to "alice"; '
         'grant temporary on database "bare" to "alice"; grant usage, create on schema public to "alice"'
     )
@@ -122,7 +122,7 @@ def test_an_extension_in_another_schema_is_found_after_what_is_told(
         )
         refused = perps(*backfill, database=alice, api=exchange.base_url)
         assert refused.returncode == 1
-        assert "expected timescaledb in the search_path of alice, got it in schema Ext; " in refused.stderr
+        assert "timescaledb is in schema Ext, outside the search_path of role alice; " in refused.stderr
         told = refused.stderr.strip().partition("run there: ")[2]
         assert told == (
             'grant usage on schema "Ext" to "alice"; '

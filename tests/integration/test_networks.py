@@ -162,7 +162,9 @@ def test_this_machine_is_asked_directly(variable: str, ask: Ask, exchange: Runni
 def test_no_proxy_is_honoured(ask: Ask, proxy: tuple[str, list[str]]) -> None:
     done = ask(ELSEWHERE, HTTP_PROXY=f"http://{proxy[0]}", NO_PROXY="perps.invalid")
     assert (done.returncode, proxy[1]) == (1, [])
-    assert f"expected the deribit api at {ELSEWHERE}, got ConnectionError; check the network" in done.stderr
+    assert (
+        f"could not reach the deribit api at {ELSEWHERE}: ConnectionError; check the network" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_no_proxy_is_honoured(ask: Ask, proxy: tuple[str, list[str]]) -> None:
 def test_a_proxy_that_cannot_be_one_is_named_by_its_variable(variable: str, value: str, ask: Ask) -> None:
     done = ask(ELSEWHERE, **{variable: value})
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: expected the address of a proxy in {variable}, ")
+    assert done.stderr.startswith(f"error: expected a proxy URL in {variable}, ")
     assert SECRET not in done.stderr
 
 
@@ -194,7 +196,7 @@ def test_a_socks_proxy_without_pysocks_says_what_to_install(monkeypatch: pytest.
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    with pytest.raises(UsageError, match="expected PySocks for the proxy in ALL_PROXY, found none; run: pip"):
+    with pytest.raises(UsageError, match="the socks proxy in ALL_PROXY needs PySocks; run: pip"):
         network.open_session(ELSEWHERE)
 
 
@@ -234,7 +236,7 @@ def test_certificates_that_are_none_are_named_by_their_variable(
 ) -> None:
     done = ask("https://www.deribit.invalid/api/v2", **{variable: "/nowhere.pem"})
     assert done.returncode == 2
-    assert f"expected a file of certificates in {variable}, found none at /nowhere.pem" in done.stderr
+    assert f"no file of certificates at /nowhere.pem, which {variable} names" in done.stderr
     (tmp_path / "empty.pem").write_text("none")
     done = ask("https://www.deribit.invalid/api/v2", **{variable: str(tmp_path / "empty.pem")})
-    assert f"expected certificates (PEM) in the file of {variable}, found none in " in done.stderr
+    assert "no certificates (PEM) in " in done.stderr

@@ -262,7 +262,7 @@ def test_a_gap_is_visible_in_the_list_the_calendar_and_in_words(narrow):
         [BTC, "source", "2025-12-20 05:59", "2025-12-20 06:12", "12"]
     ]
     assert all(row["visible"] for row in narrow.answer["gaps"])
-    assert "1,428 of 1,440 candles, partly; largest gap 12 min" in narrow.answer["title"]
+    assert "1,428 of 1,440 candles, incomplete; largest gap 12 min" in narrow.answer["title"]
     assert [text[:10] for text in narrow.answer["incomplete"]] == [
         "2025-12-28",
         "2025-12-22",
@@ -343,5 +343,5 @@ def test_what_does_not_fit_is_left_out_and_said(filled, tmp_path, monkeypatch):
     disabled, summary, section = looked.answer
     assert looked.console == []
     assert disabled == "true"
-    assert "left out to keep this page small" in summary
-    assert "Last 7 days (minutes): left out for every instrument" in section
+    assert "omitted to keep this page small" in summary
+    assert "Last 7 days (minutes): omitted for every instrument" in section

@@ -226,7 +226,7 @@ def test_a_not_a_number_is_reported_and_fails_the_run_until_it_is_corrected(gapp
 def test_a_run_without_the_api_still_builds_and_reports(gapped, perps, tmp_path):
     result = perps("run", "--out", str(tmp_path), database=gapped[0], api="http://127.0.0.1:9/api/v2")
     assert result.returncode == 1
-    assert "error: expected the deribit api at http://127.0.0.1:9" in result.stderr
+    assert "error: could not reach the deribit api at http://127.0.0.1:9" in result.stderr
     assert "Completed" in result.stdout
     assert (tmp_path / "row-counts.txt").exists()
 

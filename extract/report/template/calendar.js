@@ -1,20 +1,20 @@
 "use strict";
-// The calendar: a cell a day in half-years of weeks, one tab stop, arrow keys inside.
+// The calendar: one cell a day, in half-years of weeks; it is one tab stop, and arrow keys move inside it.
 
 const DAY = 86400000;
-const CELL = 13; // a square of 11 and the space between two
-const LISTED = 20; // incomplete days below the calendar
+const CELL = 13; // pixels: a square of 11, and the space between two squares
+const LISTED = 20; // incomplete days listed below the calendar
 const SVG = "http://www.w3.org/2000/svg"; // a name, not an address
 
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const isoDay = (ms) => new Date(ms).toISOString().slice(0, 10);
 
-/** Times of [first, how many] runs of equal steps, epoch ms. */
+/** Return the times, epoch ms, of [first, count] runs of equal steps. */
 function expandRuns(runs, step) {
   return runs.flatMap(([first, count]) => Array.from({ length: count }, (_, at) => first + at * step));
 }
 
-/** The days of an instrument as objects, ascending. */
+/** Return the days of an instrument as objects, ascending. */
 function expandDays(calendar) {
   const known = new Set(calendar.known);
   return expandRuns(calendar.runs, DAY).map((ms, at) => {
@@ -39,7 +39,7 @@ function dayState(day, known) {
   return day.missing >= day.expected ? "empty" : "partial";
 }
 
-const STATES = { complete: "complete", partial: "partly", empty: "no candle", known: "known gap" };
+const STATES = { complete: "complete", partial: "incomplete", empty: "no candle", known: "known gap" };
 
 function dayText(day) {
   const candles = (day.expected - day.missing).toLocaleString("en");
@@ -120,8 +120,8 @@ function listIncomplete(days, embedded) {
   const title = document.getElementById("incomplete-title");
   title.textContent = embedded
     ? `${found.length.toLocaleString("en")} of ${plural(days.length, "day")} incomplete` +
-      (found.length > LISTED ? `; the newest ${LISTED}, all in quality.ohlcv_days` : "")
-    : "Left out to keep this page small; see quality.ohlcv_days";
+      (found.length > LISTED ? `; the newest ${LISTED} are listed here, all are in quality.ohlcv_days` : "")
+    : "Omitted to keep this page small; see quality.ohlcv_days";
   const items = found.slice(0, LISTED).map((day) => {
     const item = document.createElement("li");
     item.textContent = dayText(day);
@@ -130,11 +130,11 @@ function listIncomplete(days, embedded) {
   document.getElementById("incomplete").replaceChildren(...items);
 }
 
-/** Let one cell be the tab stop, arrow keys move it, and what it points at be said in words. */
+/** Make one cell the tab stop, let arrow keys move it, and describe the current day in words. */
 function walkable(days, byDay, cells) {
   const target = document.getElementById("calendar");
-  const told = document.getElementById("day");
-  told.textContent = "Point at a day, or move with the arrow keys, for its figures.";
+  const status = document.getElementById("day");
+  status.textContent = "Point at a day, or move with the arrow keys, to see its figures.";
   if (!days.length) return;
   let current = days[days.length - 1].ms;
   cells.get(current).setAttribute("tabindex", 0);
@@ -143,7 +143,7 @@ function walkable(days, byDay, cells) {
     cells.get(current).setAttribute("tabindex", -1);
     current = ms;
     cell.setAttribute("tabindex", 0);
-    told.textContent = dayText(byDay.get(ms));
+    status.textContent = dayText(byDay.get(ms));
   };
   const steps = { ArrowUp: -DAY, ArrowDown: DAY, ArrowLeft: -7 * DAY, ArrowRight: 7 * DAY };
   const pointed = (event) => event.target.closest?.(".cell") && show(event.target.closest(".cell"));

@@ -4,19 +4,19 @@ const MODES = ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScal
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-function traces(bars) {
-  const x = expandRuns(bars.runs, bars.step);
+function traces(candles) {
+  const x = expandRuns(candles.runs, candles.step);
   const up = colour("up");
   const down = colour("down");
   return [
     {
-      type: "candlestick", x, open: bars.open, high: bars.high, low: bars.low, close: bars.close, name: "price",
+      type: "candlestick", x, open: candles.open, high: candles.high, low: candles.low, close: candles.close, name: "price",
       increasing: { line: { color: up, width: 1 }, fillcolor: up },
       decreasing: { line: { color: down, width: 1 }, fillcolor: down },
     },
     {
-      type: "bar", x, y: bars.volume, yaxis: "y2", name: "volume", hovertemplate: "%{y:,.6~g}<extra>volume</extra>",
-      marker: { color: bars.close.map((close, at) => (close >= bars.open[at] ? up : down)), line: { width: 0 } },
+      type: "bar", x, y: candles.volume, yaxis: "y2", name: "volume", hovertemplate: "%{y:,.6~g}<extra>volume</extra>",
+      marker: { color: candles.close.map((close, at) => (close >= candles.open[at] ? up : down)), line: { width: 0 } },
     },
   ];
 }
@@ -46,31 +46,31 @@ function layout() {
   };
 }
 
-/** What the chart shows, in words, for those who do not see it. */
-function summaryText(name, label, bars) {
-  const x = expandRuns(bars.runs, bars.step);
+/** Return what the chart shows, in words, for readers who cannot see it. */
+function summaryText(name, label, candles) {
+  const x = expandRuns(candles.runs, candles.step);
   const last = x.length - 1;
-  if (last < 0) return `${name}: no candle in this range.`;
+  if (last < 0) return `${name}: no candles in this time range.`;
   const show = (value) => value.toLocaleString("en", { maximumSignificantDigits: 9 });
   return (
     `${name}, ${label.toLowerCase()}: ${isoDay(x[0])} to ${isoDay(x[last])}, ` +
-    `opened at ${show(bars.open[0])}, closed at ${show(bars.close[last])}, ` +
-    `low ${show(Math.min(...bars.low))}, high ${show(Math.max(...bars.high))}, ` +
-    `volume ${show(bars.volume.reduce((sum, value) => sum + value, 0))}.`
+    `opened at ${show(candles.open[0])}, closed at ${show(candles.close[last])}, ` +
+    `low ${show(Math.min(...candles.low))}, high ${show(Math.max(...candles.high))}, ` +
+    `volume ${show(candles.volume.reduce((sum, value) => sum + value, 0))}.`
   );
 }
 
-/** Draw the bars of a range; Plotly keeps the element. */
+/** Draw the candles of a range; Plotly reuses the element. */
 function drawChart(instrument, range, label) {
   const target = document.getElementById("chart");
-  const told = document.getElementById("summary");
-  const bars = instrument[range];
-  if (!bars) {
+  const status = document.getElementById("summary");
+  const candles = instrument[range];
+  if (!candles) {
     Plotly.purge(target);
-    told.textContent = `${instrument.name}: left out to keep this page small; see perpetuals_ohlcv.`;
+    status.textContent = `${instrument.name}: omitted to keep this page small; see perpetuals_ohlcv.`;
     return Promise.resolve();
   }
-  told.textContent = summaryText(instrument.name, label, bars);
+  status.textContent = summaryText(instrument.name, label, candles);
   const config = { responsive: true, displaylogo: false, displayModeBar: !isNarrow(), modeBarButtons: [MODES] };
-  return Plotly.react(target, traces(bars), layout(), config);
+  return Plotly.react(target, traces(candles), layout(), config);
 }

@@ -1,4 +1,4 @@
-// The page: one choice of instrument and range; only what is chosen is drawn.
+// The page: draws the chosen instrument and range only.
 
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -30,10 +30,10 @@
       draw();
     });
   }
-  // colours are read when the chart is drawn
+  // the chart reads its colours when it is drawn, so draw it again
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
-  select.value = "0"; // a browser may bring back an older choice
+  select.value = "0"; // a browser may restore an earlier choice
   drawCalendar(chosen());
   draw();
 })();

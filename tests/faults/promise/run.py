@@ -29,7 +29,7 @@ from tests.faults.promise.stage import Stage
 from tests.faults.promise.zygote import Ended
 from tests.faults.test_foreign_settings import OF_DBT, OF_DLT
 
-BUSY = "expected to be the only"
+BUSY = "is using database"
 RATE = ("--requests-per-second", "10000")
 
 

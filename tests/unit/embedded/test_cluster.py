@@ -99,9 +99,7 @@ def test_roots_folders_are_reachable_for_the_servers_account(monkeypatch: pytest
 
 def test_without_a_cluster_a_connection_is_an_error_and_stopping_is_not(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "data", tmp_path / "cache")
-    with pytest.raises(
-        PerpsError, match=r"expected an embedded server in .*, got none; run `perps db start`"
-    ):
+    with pytest.raises(PerpsError, match="no embedded server in .*; run: perps db start"):
         cluster.database()
     with pytest.raises(PerpsError, match="got none"):
         cluster.create_database("demo")
@@ -120,13 +118,13 @@ def test_the_status_of_nothing_is_stopped_and_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"port": 1, "unknown": 2}'])
 def test_a_damaged_connection_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "connection.json").write_text(content)
-    with pytest.raises(PerpsError, match=r"expected the server's port and passwords in .*connection\.json"):
+    with pytest.raises(PerpsError, match=r"connection\.json does not hold the server's port and passwords"):
         Cluster(tmp_path, tmp_path / "cache").status()
 
 
 def test_an_unknown_role_and_an_impossible_database_name_are_refused(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, tmp_path / "cache")
-    with pytest.raises(PerpsError, match="expected a role among postgres, perps, perps_reader, got root"):
+    with pytest.raises(PerpsError, match="expected one of the roles postgres, perps, perps_reader, got root"):
         cluster.database("root")
     for name in ("", "x" * 64, 'a"b', "1st"):
         with pytest.raises(PerpsError, match="expected a database name"):

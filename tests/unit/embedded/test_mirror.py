@@ -98,7 +98,7 @@ def test_a_mirror_named_by_hand_wins_and_the_argument_wins_over_the_variable(
 
 @pytest.mark.parametrize("base", ["nonsense", "http://mirror.example/a b", "/srv/mirror"])
 def test_an_address_that_is_not_one_is_refused_by_name(base: str) -> None:
-    with pytest.raises(PerpsError, match=r"expected an address .* in PERPS_DEBIAN_MIRROR, got"):
+    with pytest.raises(PerpsError, match=r"expected a URL .* in PERPS_DEBIAN_MIRROR, got"):
         mirror_under(base)
 
 

@@ -190,7 +190,7 @@ def test_another_system_or_processor_is_named(
 
 
 def test_a_program_asked_for_before_the_install_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PerpsError, match="run `perps db start` first"):
+    with pytest.raises(PerpsError, match="run: perps db start"):
         Packages(tmp_path).program("psql")
 
 

@@ -272,5 +272,5 @@ def test_what_was_left_out_is_said():
     series = Series({"A": {}, "B": {}}, {"days": "All", "minutes": "Last 7 days (minutes)"}, 0)
     series.leave_out("B", "minutes")
     assert left_out_lines(series) == [
-        "Last 7 days (minutes): left out for the 1 least traded of 2, to keep this page small."
+        "Last 7 days (minutes): omitted for the 1 least traded of 2, to keep this page small."
     ]
