@@ -1,4 +1,4 @@
--- The latest candle of every instrument. Each instrument's index is read from its end; `distinct on` would read everything.
+-- The latest candle of every instrument. The query reads only the end of each instrument's index; `distinct on` would read all candles.
 with final as (
 
     select latest.*

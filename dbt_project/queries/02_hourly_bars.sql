@@ -1,4 +1,4 @@
--- Hourly bars of one instrument and day. `complete` says whether all sixty minutes are there.
+-- Hourly candles of one instrument and day. `complete` is true if all sixty minutes are present.
 select
     timestamp as hour,
     open,

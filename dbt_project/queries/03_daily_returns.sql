@@ -1,4 +1,4 @@
--- Daily returns, UTC days: from the bars that quality.ohlcv_days has already. A day that is not complete has no return.
+-- Daily returns of UTC days, from the daily candles in quality.ohlcv_days. An incomplete day has no return.
 with days as (
 
     select

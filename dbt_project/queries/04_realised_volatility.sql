@@ -1,4 +1,4 @@
--- Realised volatility of each day, from five-minute log returns, as a yearly percentage. Perpetuals trade on 365 days.
+-- Realised volatility of each day from five-minute log returns, as an annualised percentage. Perpetuals trade on 365 days a year.
 with closes as (
 
     select

@@ -1,7 +1,7 @@
--- Volume-weighted average price of each hour, from what Deribit said. `volume` is in the base coin and `cost` in the quote coin for
--- both kinds of perpetual (USD for inverse ones, such as BTC-PERPETUAL; USDC for linear ones), so one formula serves both. Block
--- trades count, so a price outside of [low, high] is no mistake. Raw keeps every version of a candle: the newest load wins. It goes
--- back as far as raw candles are kept.
+-- Volume-weighted average price of each hour, from the raw candles, which have `cost`. `volume` is in the base coin and `cost` in the
+-- quote coin for both kinds of perpetual (USD for inverse ones, such as BTC-PERPETUAL; USDC for linear ones), so one formula serves
+-- both. Block trades count, so a price outside [low, high] is not an error. The raw table keeps every version of a candle; the newest
+-- load wins.
 with versions as (
 
     select distinct on (timestamp)

@@ -1,4 +1,4 @@
--- Every gap of the last weeks, the longest first, and why it is there. No candle is read: the days know what they lack.
+-- Every gap of the last weeks with its reason, longest first. The query reads no candles, because quality.ohlcv_gaps reads daily rows.
 select
     instrument,
     gap_start,

@@ -1,4 +1,4 @@
--- Coverage of each instrument and month: candles against those expected since its first one. Read from quality.ohlcv_days.
+-- Coverage of each instrument and month: candles as a percentage of those expected since the first candle. Reads quality.ohlcv_days.
 select
     instrument,
     date_trunc('month', day::timestamp)::date as month,

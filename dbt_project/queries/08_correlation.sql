@@ -1,4 +1,4 @@
--- Correlation of the hourly log returns of two instruments, day by day. Hours that one of them lacks are left out.
+-- Correlation of the hourly log returns of two instruments for each day. Hours that are missing for one of them are left out.
 with closes as (
 
     select

@@ -1,4 +1,4 @@
--- Deribit's own days open at 08:00 UTC, when it settles. `complete` says whether every minute of the day is there.
+-- Daily candles that open at 08:00 UTC, Deribit's settlement. `complete` is true if every minute of the day is present.
 select
     timestamp as opens_at,
     open,

@@ -1,4 +1,4 @@
--- What each table takes on disk, indexes and compressed chunks included, and about how many rows it has.
+-- Size of each table on disk, including indexes and compressed chunks, and its approximate number of rows.
 with tables as (
 
     select
@@ -27,7 +27,7 @@ chunks as (
 
 in_chunks as (
 
-    -- a compressed chunk has the rows that it was compressed from: the statistics know nothing of them
+    -- for a compressed chunk, the number of rows before compression, which PostgreSQL's statistics do not have
     select
         oid,
         sum(coalesce(compressed.numrows_pre_compression, approximate_row_count(chunk)))::bigint as about_rows

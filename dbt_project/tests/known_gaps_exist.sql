@@ -30,7 +30,7 @@ checked as (
                         and gaps.gap_start >= known.gap_start
                         and gaps.gap_end <= known.gap_end
                 )
-                -- beyond the first or the last candle there is no gap around a rejected one
+                -- a rejected candle before the first or after the last candle lies in no gap
                 and not exists (
                     select from rejected
                     where rejected.instrument = known.instrument

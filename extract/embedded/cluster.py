@@ -236,7 +236,7 @@ class Cluster:
                 if refused or now - silent_since > ORPHAN_SECONDS or now - begin > RECOVERY_SECONDS:
                     raise EmbedError(
                         f"the server in {self.data} neither responds nor ends: {error}; "
-                        f"see {self._server.log}"
+                        f"see the server's log below {self.data}"
                     ) from None
             time.sleep(0.1)
         return False

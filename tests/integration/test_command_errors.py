@@ -52,7 +52,7 @@ def one_line(result) -> str:
         (("backfill", *RANGE), "expected --instruments"),
         (("backfill", *BTC, *RANGE, "--package-candles", "0"), "expected --package-candles of at least 1"),
         (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "expected a number above 0"),
-        (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http address"),
+        (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http URL"),
         (("backfill", *BTC, *RANGE, "--wait", "-1"), "expected --wait of at least 0 seconds"),
         (("dbt",), "expected dbt arguments after --"),
         (("db", "destroy"), "add --yes"),

@@ -123,7 +123,7 @@ def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tm
     project = DbtProject(built.connection, tmp_path / "work", copy)
     (folder / "closes.yml").write_text(described.replace(KEY, ""))
     refused = project.run("run", "--select", "closes").output
-    assert "expected a primary key among the constraints of closes in its .yml, got none" in refused
+    assert "model closes has no primary key in its .yml" in refused
     (folder / "closes.yml").write_text(described)
     project.build("--select", "closes")
     same = "select count(*) from closes natural join perpetuals_ohlcv"

@@ -230,9 +230,7 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     before = project.checksum()
     outcome = project.run("run")
     assert not outcome.success
-    assert (
-        "expected base_resolution 1D, which public.perpetuals_ohlcv was built with, got 1; " in outcome.output
-    )
+    assert "public.perpetuals_ohlcv was built with base_resolution 1D, got 1; " in outcome.output
     assert project.checksum() == before
 
     project.query("drop table perpetuals_ohlcv cascade")
@@ -265,7 +263,7 @@ def test_an_empty_run_is_refused_before_it_counts_loads_as_read(project: DbtProj
     project.land("10.5", candles(0, 5))
     outcome = project.run("run", "--empty")
     assert not outcome.success
-    assert "expected a command that reads rows, got --empty; " in outcome.output
+    assert "--empty cannot be used" in outcome.output
     project.build(*MODEL_AND_PARENTS)
     assert len(closes(project)) == 5
 
@@ -274,4 +272,4 @@ def test_a_database_without_raw_tables_is_named(project: DbtProject) -> None:
     project.drop_everything()
     outcome = project.run("run")
     assert not outcome.success
-    assert "expected the raw tables in schema deribit_raw of database" in outcome.output
+    assert "schema deribit_raw of database" in outcome.output

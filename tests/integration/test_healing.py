@@ -86,7 +86,7 @@ def test_what_is_gone_in_part_fails_the_next_build_which_names_what_heals_it(who
     found = project.run(*BUILD)
     assert not found.success
     assert FOUND[deed] in broken(found)
-    said = [line for line in found.output.splitlines() if line.startswith(FOUND[deed]) and "heals" in line]
+    said = [line for line in found.output.splitlines() if line.startswith(FOUND[deed]) and "to fix" in line]
     named = re.search(ADVICE, " ".join(said))
     assert named, said or found.output
     assert project.run("run-operation", named[1], "--args", named[2]).success

@@ -73,7 +73,7 @@ def test_a_view_that_must_change_waits_seconds_for_a_reader_and_names_it(built: 
         # others can go on reading: nobody queues behind the build
         assert built.query("select count(*) from quality.ohlcv_gaps") == [(1,)]
     assert not success
-    named = [line for line in said.splitlines() if "expected to change quality.ohlcv_gaps within 5 s" in line]
+    named = [line for line in said.splitlines() if "could not change quality.ohlcv_gaps within 5 s" in line]
     assert named, said
     assert f"session {reader} of " in named[0]
     assert "(DBeaver, idle in transaction)" in named[0]

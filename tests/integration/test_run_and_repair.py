@@ -238,7 +238,5 @@ def test_another_resolution_is_refused_before_anything_is_touched(gapped, perps,
     hourly = ("dbt", "--", "run", "--vars", '{base_resolution: "60"}')
     refused = perps(*hourly, database=database, env={"DBT_TARGET_PATH": str(home / "target-hourly")})
     assert refused.returncode == 1
-    assert (
-        "expected base_resolution 1, which public.perpetuals_ohlcv was built with, got 60" in refused.stdout
-    )
+    assert "public.perpetuals_ohlcv was built with base_resolution 1, got 60" in refused.stdout
     assert rows(database, view) == before

@@ -84,7 +84,7 @@ ANSWERS = (
     BadAnswer("a gzip bomb", wire(body=" " * 1_000_000, repeat=50, coding="gzip"), says="a reply of at most"),
     BadAnswer("gzip that is none", wire(coding="not-gzip"), says="DecodeError"),
     BadAnswer("a redirect", wire(status=302, location="http://u:pw@127.0.0.1:9/x?key=s3cret"),
-              says="http 302 to http://127.0.0.1:9/x, which is not followed", final=True),
+              says="to http://127.0.0.1:9/x, which is not followed", final=True),
     BadAnswer("an error of HTML and control characters", wire(
         status=400, body=json.dumps({"error": {"code": 10041, "message": NOISE}})),
               says="answered 10041: <script>"),

@@ -55,7 +55,7 @@ def refusal(url: str, **more: str) -> str:
     ],
 )
 def test_an_api_that_is_not_http_is_refused(url):
-    assert "expected an http address" in refusal(url)
+    assert "expected an http URL" in refusal(url)
     assert "\n" not in refusal(url)
 
 

@@ -52,7 +52,7 @@
 
 {% macro count_violations() -%}
     {%- set rules = ohlcv_rules().values() -%}
-    -- the filter says with the fewest comparisons that no rule is broken
+    -- the filter detects with the fewest comparisons that no rule is broken
     coalesce(
         sum(({{ rules | join(')::integer + (') }})::integer) filter (
             where not (open between low and high and close between low and high and low > 0 and volume >= 0)

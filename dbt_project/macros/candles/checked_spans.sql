@@ -1,5 +1,5 @@
-{#- What a build compares of a table that is too long to be read each time: the newest two days, and one of 97 parts of
-    all days, another one each minute. 97 has no divisor, so whatever the time between builds is, 97 of them see all. -#}
+{#- The days that a build compares, because reading a long table each time takes too long: the newest two days, and one of 97 parts of
+    all days, a different part each minute. 97 is prime, so 97 builds cover all days, whatever the time between builds. -#}
 {% macro checked_spans(relation, time='timestamp', anchor='00') -%}
     {%- if not execute or flags.WHICH not in ['build', 'test'] -%}
         {{ return([{'starts_at': '-infinity', 'ends_at': 'infinity'}]) }}
@@ -42,7 +42,7 @@
 {%- endmacro %}
 
 
-{#- Not one where with or: a compressed chunk would be read whole. -#}
+{#- Not one where clause with or, which would read compressed chunks in full. -#}
 {% macro rows_in(spans, relation, time='timestamp') -%}
     {% for span in spans -%}
     select * from {{ relation }}

@@ -3,7 +3,7 @@
 {%- endmacro %}
 
 
-{#- A double is good for 15 digits: what lies below them is what sums of trades leave behind. -#}
+{#- A double holds 15 digits exactly; digits after those are noise from summing trades. -#}
 {% macro is_inexact(column) -%}
     abs({{ column }} * 1e8::double precision - round({{ column }} * 1e8::double precision)) > abs({{ column }}) * 1e-7::double precision
 {%- endmacro %}
@@ -14,7 +14,7 @@
 {%- endmacro %}
 
 
-{#- Whether a candle of stg_inexact_candles is the one that perpetuals_ohlcv holds, but for the digits. -#}
+{#- Whether a candle of stg_inexact_candles is the one in perpetuals_ohlcv, apart from rounding. -#}
 {% macro is_told_as(told, candles) -%}
     {{ candles }}.instrument = {{ told }}.instrument
     and {{ candles }}.timestamp = {{ told }}.timestamp

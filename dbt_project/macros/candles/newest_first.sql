@@ -1,4 +1,4 @@
-{#- A load holds one version of a candle; should it hold two all the same, which one wins must not be chance. -#}
+{#- A load holds one version of a candle. Should it hold two, ordering by value makes the choice deterministic. -#}
 {% macro newest_first(columns) -%}
     {{ columns | join(', ') }},
     load_id::numeric desc,
@@ -10,7 +10,7 @@
 {%- endmacro %}
 
 
-{#- One number that sorts as (instrument, timestamp desc) does within an instrument, in half the time of two columns. -#}
+{#- Within an instrument this number sorts like (instrument, timestamp desc), in half the time of two columns. -#}
 {% macro index_order() -%}
     (hashtext(instrument) & 134217727) * 10000000000 - date_part('epoch', timestamp)::bigint
 {%- endmacro %}

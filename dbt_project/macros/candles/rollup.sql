@@ -20,7 +20,7 @@
 {%- endmacro %}
 
 
-{#- The coarsest model that a rollup can be made of: a finer rollup where the base resolution has one. -#}
+{#- The coarsest model that a rollup can be computed from: a finer rollup, if the base resolution has one. -#}
 {% macro rollup_source(minutes) -%}
     {%- set finer = all_rollups() | selectattr('minutes', 'lt', minutes) | list -%}
     {{ return(finer[-1] if finer else {'model': 'perpetuals_ohlcv', 'minutes': bucket_minutes()}) }}

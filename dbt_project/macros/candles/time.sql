@@ -17,14 +17,14 @@
 {%- endmacro %}
 
 
-{#- Deribit's clock is this server's, corrected by how far Deribit's was off when the newest answer landed. -#}
+{#- Deribit's clock is this server's clock plus the difference between the two when the newest load arrived. -#}
 {% macro exchange_clock() -%}
     select now() - coalesce(
         (
             select loads.loaded_at - max(fetches.fetched_at)
             from {{ ref('stg_fetches') }} as fetches
             inner join {{ ref('stg_loads') }} as loads on loads.load_number = fetches.load_number
-            -- of the table and not of its staging view: only so an index finds it
+            -- from the table and not from its staging view, so that an index can be used
             where fetches.load_number = (
                 select max(_dlt_load_id::numeric) from {{ source('deribit_raw', 'fetches') }}
                 where _dlt_load_id::numeric <= {{ read_to('ohlcv_candle_days') | indent(16) }}

@@ -69,8 +69,8 @@
 {%- endmacro %}
 
 
-{#- Creates the table where there is none; the key comes when the rows are in, because sorting once takes a third
-    of keeping it up row by row. Contract and comments are looked at when they have changed, and no other time. -#}
+{#- Creates a missing table without its key, which is added after the rows: sorting once takes a third of the time of maintaining the
+    key row by row. Columns and comments are checked only when the model has changed. -#}
 {% macro define_hypertable(table, mark, options) -%}
     {%- set definition = definition_of_model() -%}
     {%- if mark.is_new -%}
@@ -101,7 +101,7 @@
     {%- if found != wanted -%}
         {{ exceptions.raise_compiler_error(
             "expected " ~ relation_name(table) ~ " to have the columns of its contract (" ~ wanted | join(', ') ~ "), got "
-            ~ found | join(', ') ~ "; alter the table, or drop it: the next dbt build makes it anew from all loads"
+            ~ found | join(', ') ~ "; alter the table, or drop it: the next dbt build creates it again from all loads"
         ) }}
     {%- endif -%}
 {%- endmacro %}
@@ -136,7 +136,7 @@
     {%- set keys = model.constraints | selectattr('type', 'equalto', 'primary_key') | list -%}
     {%- if not keys -%}
         {{ exceptions.raise_compiler_error(
-            "expected a primary key among the constraints of " ~ model.name ~ " in its .yml, got none; for example "
+            "model " ~ model.name ~ " has no primary key in its .yml; add one, for example "
             ~ "constraints: [{type: primary_key, columns: [timestamp, instrument]}]"
         ) }}
     {%- endif -%}

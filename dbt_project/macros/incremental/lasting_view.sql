@@ -8,13 +8,13 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
     {%- call statement('defined', fetch_result=true) -%}
-        -- times in a view's text are spelled in the session's zone
+        -- PostgreSQL spells times in a view's text in the session's time zone
         set local time zone 'UTC';
         select exists (
             select from {{ bookkeeping('definitions') }}
             where relation = '{{ relation_name(view) }}'
                 and definition = '{{ definition }}'
-                -- what somebody replaced by hand is another view
+                -- somebody has replaced the view by hand
                 and stored = md5(pg_get_viewdef(to_regclass('{{ relation_name(view) }}')))
         ) as is_unchanged
     {%- endcall -%}
@@ -42,7 +42,7 @@
 {% endmaterialization %}
 
 
-{#- What makes a relation what it is besides its rows: SQL, columns and descriptions. -#}
+{#- The definition of a relation: SQL, columns and descriptions. -#}
 {% macro definition_of_model() -%}
     {%- set parts = [model.compiled_code, model.description] -%}
     {%- for column in model.columns.values() -%}
@@ -63,8 +63,8 @@
 {%- endmacro %}
 
 
-{#- Comments, and where given a view. It waits seconds for its lock: a reader who went for lunch in an open
-    transaction holds up nobody but this model, and is named. -#}
+{#- Writes the comments and, if given, a view. It waits only seconds for its lock, so that a forgotten open transaction holds up no
+    model but this one; the error names its session. -#}
 {% macro define(relation, definition, comments, view_sql=none) -%}
     do $define$
     declare
@@ -76,7 +76,7 @@
         begin
             execute $view$create or replace view {{ relation }} as ({{ view_sql }})$view$;
         exception when invalid_table_definition then
-            -- other columns; what stands on it would go with it, so a view of others' stops this
+            -- the columns changed, so the view must be dropped; without cascade, because another view may depend on it
             execute $view$drop view {{ relation }}$view$;
             execute $view$create view {{ relation }} as ({{ view_sql }})$view$;
         end;
@@ -101,14 +101,14 @@
         where locks.relation = to_regclass('{{ relation_name(relation) }}')
             and locks.granted
             and locks.pid <> pg_backend_pid();
-        raise exception 'expected to change {{ relation_name(relation) }} within 5 s, it is in use by %; end that, then run dbt build again',
+        raise exception 'could not change {{ relation_name(relation) }} within 5 s, because it is in use by %; end that session, then run dbt build again',
             coalesce(holders, 'others');
     end
     $define$
 {%- endmacro %}
 
 
-{#- dbt truncates a seed, which waits for every reader; the rows are few. -#}
+{#- Instead of truncate, which waits for every reader; the rows are few. -#}
 {% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) -%}
     {%- set sql = 'delete from ' ~ old_relation -%}
     {%- do run_query(sql) -%}

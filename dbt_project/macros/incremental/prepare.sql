@@ -1,4 +1,4 @@
-{#- dbt compiles it for dbt compile and dbt docs, too, which need no tables. -#}
+{#- dbt compile and dbt docs also run this, and need no tables. -#}
 {% macro prepare() -%}
     {%- if execute and flags.WHICH in ['build', 'run', 'test', 'seed', 'snapshot', 'retry'] -%}
         {{ expect_variables() }}
@@ -6,22 +6,22 @@
         {%- set found = run_query(what_is_there()).rows[0] -%}
         {%- if not found.has_extension -%}
             {{ exceptions.raise_compiler_error(
-                "expected the extension timescaledb in database " ~ target.dbname ~ ", got none; create extension timescaledb there"
+                "no TimescaleDB in database " ~ target.dbname ~ "; as a superuser run there: create extension timescaledb"
             ) }}
         {%- elif found.hidden_in -%}
             {{ exceptions.raise_compiler_error(
-                "expected the functions of timescaledb in the search path of " ~ target.user ~ ", got the extension in schema "
-                ~ found.hidden_in ~ "; alter role " ~ adapter.quote(target.user) ~ " in database " ~ adapter.quote(target.dbname)
+                "TimescaleDB is in schema " ~ found.hidden_in ~ ", outside the search_path of role " ~ target.user
+                ~ "; run: alter role " ~ adapter.quote(target.user) ~ " in database " ~ adapter.quote(target.dbname)
                 ~ " set search_path to " ~ found.search_path ~ ", " ~ found.hidden_in
             ) }}
         {%- elif found.missing_raw_tables -%}
             {{ exceptions.raise_compiler_error(
-                "expected the raw tables in schema deribit_raw of database " ~ target.dbname ~ ", got none named "
-                ~ found.missing_raw_tables ~ "; load candles first, for example with perps backfill"
+                "schema deribit_raw of database " ~ target.dbname ~ " lacks " ~ found.missing_raw_tables
+                ~ "; load candles first, for example with perps backfill"
             ) }}
         {%- elif not run_query(is_prepared()).columns[0].values()[0] -%}
             {{ exceptions.raise_compiler_error(
-                "expected deribit_raw.candles to be a hypertable, got a plain table, which a load that was killed has left; "
+                "deribit_raw.candles is not a hypertable yet, because its first load was killed; "
                 ~ "load candles first, for example with perps update"
             ) }}
         {%- elif found.has_bookkeeping -%}
@@ -33,7 +33,7 @@
 {%- endmacro %}
 
 
-{#- Views on what dlt has just made would keep the load from making it what it should be. -#}
+{#- Views on a table that dlt has just created would keep the load from turning it into a hypertable. -#}
 {% macro is_prepared() -%}
     select exists (
         select from timescaledb_information.hypertables
@@ -83,7 +83,7 @@
 
 {% macro create_bookkeeping(has_schema) -%}
     select pg_advisory_xact_lock(hashtext('{{ bookkeeping('watermarks') }}'));
-    {#- it needs the right to make schemas, even where there is one -#}
+    {#- "create schema if not exists" needs the privilege to create schemas even if the schema exists -#}
     {{ 'create schema if not exists ' ~ bookkeeping_schema() ~ ';' if not has_schema }}
     create table if not exists {{ bookkeeping('watermarks') }} (
         relation text primary key,
@@ -114,7 +114,7 @@
 {% macro expect_rows_wanted() -%}
     {%- if flags.EMPTY -%}
         {{ exceptions.raise_compiler_error(
-            "expected a command that reads rows, got --empty; leave it out, or loads would count as read that were not"
+            "--empty cannot be used, because loads would count as read without being read; remove it"
         ) }}
     {%- endif -%}
 {%- endmacro %}
@@ -128,8 +128,8 @@
     ).columns[0].values() -%}
     {%- if other | length > 0 -%}
         {{ exceptions.raise_compiler_error(
-            "expected base_resolution " ~ other[0] ~ ", which " ~ table ~ " was built with, got " ~ base_resolution()
-            ~ "; set the variable back, or use another target or database"
+            table ~ " was built with base_resolution " ~ other[0] ~ ", got " ~ base_resolution()
+            ~ "; set the variable to " ~ other[0] ~ ", or use another target or database"
         ) }}
     {%- endif -%}
 {%- endmacro %}

@@ -1,5 +1,5 @@
-{#- For a model's where: literal bounds of the range that is being built. Outside of a build it is everything, and
-    for dbt show the newest day. -#}
+{#- Condition for a model: literal bounds of the range that is being built. Outside of a build it is true, and for dbt show it is the
+    newest day. -#}
 {% macro in_range(time='timestamp', table=none) -%}
     {%- set range = model.get('range') -%}
     {%- if range -%}
@@ -28,9 +28,9 @@
 {%- endmacro %}
 
 
-{#- What loads in (read_after, read_to] touched, as ranges to build one after the other: at most one chunk
-    (of the Apache edition; shorter ones would read each raw chunk several times) and some hundred thousand candles
-    each, apart where days lie between. -#}
+{#- What loads in (read_after, read_to] touched, as ranges to build one after the other. Each range has at most one chunk (of the
+    Apache edition; shorter ones would read each raw chunk several times) and some hundred thousand candles; untouched days split
+    ranges. -#}
 {% macro touched_ranges(mark, options, in_raw=false) -%}
     {%- set origin = "timestamptz '1970-01-01 " ~ options.anchor ~ ":00+00'" -%}
     {%- set chunk = "interval '" ~ options.chunk_interval ~ "'" -%}
@@ -110,7 +110,7 @@
 
         ),
 
-        -- hours between two repairs are read, days are not
+        -- two ranges that are hours apart become one, ranges that are days apart do not
         islands as (
 
             select
@@ -133,7 +133,7 @@
         order by 1
     {%- endset -%}
     {%- set rows = run_query(query).rows -%}
-    {#- asked afterwards: a load that completes meanwhile deletes answers that were there a moment ago -#}
+    {#- checked afterwards, because a load that completes in the meantime may delete fetches -#}
     {%- if not in_raw and not has_all_fetches(mark) -%}
         {{ return(touched_ranges(mark, options, in_raw=true)) }}
     {%- endif -%}
@@ -145,7 +145,8 @@
 {%- endmacro %}
 
 
-{#- Full answers are deleted three days after (FETCHES_KEPT in extract/database/cleaning.py): an older mark cannot rely on fetches. -#}
+{#- Fetches without a missing candle are deleted after three days (FETCHES_KEPT in extract/database/cleaning.py): a model with an older
+    watermark cannot rely on fetches. -#}
 {% macro has_all_fetches(mark) -%}
     {%- set query -%}
         select not exists (

@@ -3,7 +3,7 @@
     {%- set unstored = range.instruments | reject('in', stored) | list -%}
     {%- for instruments, compare in [(unstored, false), (stored, true)] if instruments -%}
         {%- set part = {'starts_at': range.starts_at, 'ends_at': range.ends_at, 'instruments': instruments} -%}
-        {#- in_range() reads it while the model's own text is rendered: the model is a function of its range -#}
+        {#- in_range() reads this range while the model's SQL is rendered -#}
         {%- do model.update({'range': part}) -%}
         {%- set rows = render(model.raw_code) -%}
         {%- do model.update({'range': none}) -%}
@@ -37,8 +37,8 @@
 {%- endmacro %}
 
 
-{#- The anti-join keeps rows that do not differ from being touched at all; on conflict is for a row that another
-    session wrote meanwhile. -#}
+{#- The anti-join leaves rows that do not differ untouched; on conflict handles a row that another session has written in the
+    meantime. -#}
 {% macro upsert(table, rows, range, options) -%}
     {%- set key = primary_key() -%}
     {%- set columns = model.columns.keys() | list -%}

@@ -1,11 +1,11 @@
-{#- Whoever builds a relation holds its mark: two builds of one table queue here. -#}
+{#- A build of a relation locks its row, so that two builds of one table wait for each other here. -#}
 {% macro lock_watermark(table) -%}
     {%- call statement('mark', fetch_result=true) -%}
         set local jit = off;
         set local work_mem = '64MB';
-        -- what has just been written has no statistics, and a loop over all of it for each row would never end
+        -- new rows have no statistics yet, and the planner might choose a nested loop over all of them that takes for ever
         set local enable_nestloop = off;
-        -- a late candle may change a batch of any year: each holds thousands of candles, and the limit counts them all
+        -- a late candle may change a compressed batch of any year, and the limit counts all its thousands of candles
         set local timescaledb.max_tuples_decompressed_per_dml_transaction = 0;
         insert into {{ bookkeeping('watermarks') }} values (
             '{{ relation_name(table) }}', '{{ base_resolution() }}', 0, 0, now(), false
@@ -70,8 +70,8 @@
 {%- endmacro %}
 
 
-{#- Names of the relations with a mark that a node depends on, through views, or that depend on it: direction is
-    depends_on or followers, the second with everything further down. -#}
+{#- Names of the relations with a watermark that a node depends on, through views (direction depends_on), or of all that depend on it,
+    directly or not (direction followers). -#}
 {% macro watermarked(node, direction) -%}
     {%- set found = [] -%}
     {%- set near = node.depends_on.nodes if direction == 'depends_on' else graph.nodes.values()
@@ -111,7 +111,7 @@
 {%- endmacro %}
 
 
-{#- For SQL of models and tests: up to which load a model has read; 0 when it has read none. -#}
+{#- For the SQL of models and tests: the newest load that a model has read; 0 if it has read none. -#}
 {% macro read_to(model_name, column='read_to') -%}
     coalesce((
         select {{ column }} from {{ bookkeeping('watermarks') }}
@@ -133,18 +133,18 @@
     {%- set named = nodes | selectattr('name', 'equalto', model) | selectattr('config.materialized', 'equalto', 'hypertable') | list -%}
     {%- if named | length == 0 -%}
         {{ exceptions.raise_compiler_error(
-            "expected a model that reads loads, got '" ~ model ~ "'; name one of "
+            "expected the name of a model that reads loads, got '" ~ model ~ "'; name one of "
             ~ nodes | selectattr('config.materialized', 'equalto', 'hypertable') | map(attribute='name') | sort | join(', ')
         ) }}
     {%- endif -%}
     {%- set relations = [named[0].schema ~ '.' ~ named[0].alias] + watermarked(named[0], 'followers') -%}
-    {#- outside of models dbt begins nothing, and a session may or may not be in a transaction -#}
+    {#- outside of models dbt begins no transaction, and the session may or may not be in one -#}
     {%- do run_query('begin; ' ~ start_again(relations) ~ '; commit') -%}
     {{ log(relations | join(', ') ~ ' will read all loads again in the next dbt build', info=true) }}
 {%- endmacro %}
 
 
-{#- For tests of models on models: whether a model has not read all that has changed another one. -#}
+{#- For tests that compare two models: whether a model has not yet read all loads that changed another one. -#}
 {% macro is_behind(follower, upstream='perpetuals_ohlcv') -%}
     {{ read_to(follower) }} < {{ read_to(upstream, 'changed_to') }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{#- Run-operation: settings of hypertables as the variables want them, then old chunks compressed, in order of time. -#}
+{#- Run-operation: applies the variables to the hypertables, then compresses old chunks, oldest first. -#}
 {% macro upkeep() -%}
     {%- set hypertables = kept_hypertables() -%}
     {%- if hypertables -%}
@@ -9,7 +9,7 @@
         {%- if has_columnstore() and compressed -%}
             {%- do set_compression() -%}
             {{ log('compressing ' ~ run_query(chunks_to_compress(compressed)).rows | length ~ ' chunks', info=true) }}
-            {#- each chunk has a transaction of its own, so dbt's must have ended; psycopg2 begins none after a commit in SQL -#}
+            {#- each chunk has its own transaction, so dbt's must have ended; after a commit in SQL, psycopg2 begins no new one -#}
             {%- do run_query('begin; commit') -%}
             {%- do run_query(compress_in_order(compressed)) -%}
         {%- endif -%}
@@ -17,7 +17,7 @@
 {%- endmacro %}
 
 
-{#- Whether chunks are to be compressed, and can be: TimescaleDB's Apache edition has no columnstore. -#}
+{#- Whether to compress chunks: the variable says so, and the server can; TimescaleDB's Apache edition has no columnstore. -#}
 {% macro has_columnstore() -%}
     {{ return(
         execute
@@ -33,7 +33,7 @@
 {%- endmacro %}
 
 
-{#- Raw belongs to every target, so only the one of schema public looks after it. -#}
+{#- All targets share the raw tables, so only target public maintains them. -#}
 {% macro kept_hypertables() -%}
     {%- set found = [] -%}
     {%- if target.schema == 'public' -%}
@@ -53,8 +53,8 @@
 {%- endmacro %}
 
 
-{#- Statements, in order, for what the server has otherwise. Where there is no columnstore its policies go, and what is
-    compressed stays so. -#}
+{#- Statements, in order, for settings that differ on the server. Without a columnstore its policies are removed, and compressed chunks
+    stay compressed. -#}
 {% macro changes_wanted(hypertables) -%}
     {%- set wanted = has_columnstore() -%}
     with wanted (name, chunk, is_compressed, segment_by, order_by) as (
@@ -88,7 +88,7 @@
 
     )
 
-    -- of a table all or nothing: a policy cannot be added to one whose columnstore had to wait
+    -- all changes of a table or none: a policy cannot be added before the columnstore is enabled
     select string_agg(changes.statement, '; ' order by changes.position) as statement
     from found
     cross join lateral (
@@ -111,7 +111,7 @@
 {%- endmacro %}
 
 
-{#- Some changes take the whole table. A load inside a COPY is not waited for, and nobody waits long behind this. -#}
+{#- Some changes lock the whole table. This does not wait for a load inside a COPY, and no other session waits long for this. -#}
 {% macro make_change(statement) -%}
     {%- set query -%}
         do $make$
@@ -131,22 +131,22 @@
 {%- endmacro %}
 
 
-{#- Of this role, which the policies run as, in this database: a right that every role has. -#}
+{#- Settings of this role, as which the policies run, in this database; every role may change its own. -#}
 {% macro set_compression() -%}
     {%- set settings -%}
         select
             name,
-            -- TimescaleDB before 2.26 holds 1000 in a batch at most
+            -- TimescaleDB before 2.26 allows at most 1000 rows in a batch
             case when vartype = 'integer' then least(max_val::integer, {{ var('columnstore_batch') | int }})::text else 'off' end as wanted
         from pg_settings
-        -- by default the two columns of an index together have a bloom filter, which no query of candles can use, and a
-        -- chunk that has one is merged with none
+        -- by default an index on two columns gets a bloom filter, which no query of candles can use, and chunks with and
+        -- without one are not merged
         where name in ('timescaledb.compression_batch_size_limit', 'timescaledb.enable_sparse_index_bloom')
     {%- endset -%}
     {%- for setting in run_query('select * from (' ~ settings ~ ') as settings where wanted <> current_setting(name)').rows -%}
         {%- set value = setting.name ~ " = '" ~ setting.wanted ~ "'" -%}
         {%- do run_query('alter role current_user in database ' ~ adapter.quote(target.dbname) ~ ' set ' ~ value ~ '; set ' ~ value) -%}
-        {{ log(value ~ ' from now on', info=true) }}
+        {{ log('set ' ~ value, info=true) }}
     {%- endfor -%}
 {%- endmacro %}
 
@@ -166,7 +166,7 @@
 
     select chunk
     from old_chunks
-    -- 1 is a compressed chunk, with more in it where rows came later; 4 one that must not be touched
+    -- bit 1: the chunk is compressed, further bits: rows were added later; bit 4: the chunk is frozen
     where _timescaledb_functions.chunk_status(chunk) <> 1
         and _timescaledb_functions.chunk_status(chunk) & 4 = 0
     order by hypertable_name, range_start
@@ -187,7 +187,7 @@
             exception when others then
                 raise warning 'could not compress %: %', waiting, sqlerrm;
             end;
-            -- a reader waits for one chunk, not for all
+            -- commit after each chunk, so that a reader waits for one chunk and not for all
             commit;
         end loop;
     end

@@ -21,7 +21,7 @@ newest as (
 
 ),
 
--- the row that says when a delisted one ended says no more
+-- without the row of a delisted perpetual that has only ended_at
 listed as (
 
     select distinct on (instrument) *

@@ -17,7 +17,7 @@ with candles as (
 
 ),
 
--- in the order of the second index, which is then made in half the time
+-- sorted like the second index, which halves the time to create that index
 final as (
 
     select distinct on ({{ index_order() }}, instrument, timestamp)

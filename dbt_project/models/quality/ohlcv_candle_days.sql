@@ -35,7 +35,7 @@ counted as (
 
 ),
 
--- a day without holes, long runs of fills or fills at its ends has nothing to detail
+-- only days with missing candles, long runs of fills, or fills at their ends need details
 odd_days as (
 
     select

@@ -17,7 +17,7 @@ lifetimes as (
 
 ),
 
--- buckets are counted from the first candle on: a day has those that open in it
+-- buckets are counted from the first candle; a day has the buckets that open in it
 calendar as (
 
     select

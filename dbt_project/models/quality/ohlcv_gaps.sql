@@ -5,7 +5,7 @@ with runs as (
 
 ),
 
--- an answer with a candle for each bucket says nothing of a hole, and that is nearly every answer
+-- without fetches that have a candle for each bucket, which are nearly all: they cannot explain a gap
 answers as (
 
     select
@@ -16,7 +16,7 @@ answers as (
     from {{ ref('stg_fetches') }}
     where resolution = '{{ base_resolution() }}'
         and rows * {{ bucket }} < window_end - window_start
-        -- what the days have not read yet may bring the candles
+        -- loads that the days have not read yet may have the missing candles
         and load_number <= {{ read_to('ohlcv_candle_days') | indent(8) }}
     group by 1, 2, 3
 

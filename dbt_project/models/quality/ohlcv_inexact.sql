@@ -39,7 +39,7 @@ compared as (
 
 ),
 
--- a day whose inexact candles were all replaced keeps its row, with a count of 0
+-- a day keeps its row, with a count of 0, when all its inexact candles have been replaced
 final as (
 
     select distinct on (instrument, day)

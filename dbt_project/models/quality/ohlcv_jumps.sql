@@ -20,7 +20,7 @@ around as (
         lag(candle_days.close, 1, candle_days.open) over by_day as previous_close,
         greatest(
             avg(moves.typical) over (by_day rows between 7 preceding and 7 following exclude current row),
-            -- of a few candles one spike would be the median
+            -- with only a few candles, a single spike would be the median
             case when candle_days.candles >= 24 then moves.typical end
         ) as typical_around
     from moves
@@ -40,7 +40,7 @@ limits as (
 
 ),
 
--- the first candle of a day may also have gone from the last close of the day before
+-- the first candle of a day may also have moved from the last close of the day before
 odd_days as (
 
     select * from limits
@@ -65,7 +65,7 @@ candles as (
         where instrument = odd_days.instrument
             and timestamp >= {{ day_open('odd_days.day') }}
             and timestamp < {{ day_open('(odd_days.day + 1)') }}
-        -- keeps it a loop over days; a join would decompress every candle
+        -- keeps the plan a loop over days; a join would decompress every candle
         offset 0
     ) as candles
 

@@ -11,7 +11,7 @@ known_gaps as (
 
 ),
 
--- inside of a day, and from a day's last candle to the first one of the next day that has any
+-- runs inside a day, and runs from a day's last candle to the first candle of the next day that has one
 merged as (
 
     select

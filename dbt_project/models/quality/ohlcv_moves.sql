@@ -10,7 +10,7 @@ with candles as (
 
 ),
 
--- a day knows nothing of its neighbours: the first candle starts from its own open
+-- each day is computed on its own, so its first candle is measured from its own open
 followed as (
 
     select
@@ -27,7 +27,7 @@ moved as (
         day,
         {{ move_percent('previous_close') | indent(8) }} as move
     from followed
-    -- keeps it computed once for both aggregates
+    -- offset 0 makes PostgreSQL compute the move once for both aggregates
     offset 0
 
 ),

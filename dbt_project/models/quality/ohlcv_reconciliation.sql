@@ -2,7 +2,7 @@
 
 with resolutions as (
 
-    -- 180 and 360 are left out: when their buckets open is not known
+    -- without 180 and 360: it is not known when their buckets open
     select
         resolution,
         minutes,
@@ -25,7 +25,7 @@ bars as (
 
 ),
 
--- an answer without a bar for a bucket says that Deribit had none
+-- a fetch without a candle for a bucket shows that Deribit had none
 asked as (
 
     select distinct
@@ -70,7 +70,7 @@ told as (
 
 ),
 
--- prices as Deribit told them: two that the table rounds to one are not equal
+-- prices with all the decimals that Deribit sent: two prices that the table rounds to the same value are not equal
 candles as (
 
     select
@@ -89,7 +89,7 @@ candles as (
 
 ),
 
--- each resolution that was asked for adds the candles up once, whatever the number of its buckets
+-- adds the candles up once for each fetched resolution, whatever the number of buckets
 added_up as (
 
     select
@@ -131,7 +131,7 @@ compared as (
         bars.low as exchange_low,
         bars.close as exchange_close,
         bars.volume as exchange_volume,
-        -- whether fills count in Deribit's own bars is not known: either answer is taken
+        -- it is not known whether Deribit's own candles include fills, so both are accepted
         concat_ws(
             ',',
             case when bars.open not in (minutes.open, coalesce(minutes.traded_open, minutes.open)) then 'open' end,

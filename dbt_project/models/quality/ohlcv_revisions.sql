@@ -56,7 +56,7 @@ final as (
         (select loads.loaded_at from loads where loads.load_number = compared.load_id::numeric) as revised_at
     from compared
     where compared.previous_load is not null
-        -- another cost, or digits beyond the eighth decimal, make another version in raw, and no other candle
+        -- a version in raw that differs only in cost, or beyond the eighth decimal, is no revision of the candle
         and (compared.open, compared.high, compared.low, compared.close, compared.volume)
         is distinct from
         (compared.old_open, compared.old_high, compared.old_low, compared.old_close, compared.old_volume)

@@ -17,7 +17,7 @@ candles as (
         where instrument = days.instrument
             and timestamp >= {{ day_open('days.day') }}
             and timestamp < {{ day_open('(days.day + 1)') }}
-        -- keeps it a loop over days; a join would decompress every candle
+        -- keeps the plan a loop over days; a join would decompress every candle
         offset 0
     ) as candles
 

@@ -27,7 +27,7 @@ final as (
         candles.cost,
         candles.reason,
         candles.load_id,
-        -- looked up row by row: there are few rows, and a load a minute for years
+        -- looked up row by row, because there are few rejected candles but very many loads
         (
             select loads.loaded_at from loads
             where loads.load_number = candles.load_id::numeric

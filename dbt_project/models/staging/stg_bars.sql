@@ -14,7 +14,7 @@ final as (
         {{ as_told('high') }} as high,
         {{ as_told('low') }} as low,
         {{ as_told('close') }} as close,
-        -- a day's volume of a small coin does not fit numeric(18,8)
+        -- a day's volume of a small coin may not fit numeric(18,8)
         volume::text::numeric(38, 8) as volume,
         _dlt_load_id::text as load_id
     from candles

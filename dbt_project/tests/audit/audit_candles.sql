@@ -1,4 +1,4 @@
-{#- perpetuals_ohlcv is exactly the newest usable version of every candle in the raw tables. -#}
+{#- perpetuals_ohlcv has exactly the newest usable version of every candle in the raw tables. -#}
 with loads as (
 
     select load_id from {{ ref('stg_loads') }}
@@ -50,7 +50,7 @@ compared as (
 final as (
 
     select * from compared
-    -- a load that completed during the last build is read again by the next
+    -- the next build reads loads that completed during the last build
     where not exists (
         select from {{ ref('stg_fetches') }} as fetches
         where fetches.instrument = compared.instrument

@@ -1,4 +1,4 @@
-{#- ohlcv_coverage, computed again from perpetuals_ohlcv. -#}
+{#- ohlcv_coverage equals the coverage recomputed from perpetuals_ohlcv. -#}
 with recomputed as (
 
     {{ coverage_sql(ref('perpetuals_ohlcv')) }}

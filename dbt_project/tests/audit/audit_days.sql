@@ -1,4 +1,4 @@
-{#- Every day of ohlcv_days, counted again from perpetuals_ohlcv. -#}
+{#- Every day of ohlcv_days equals the day recomputed from perpetuals_ohlcv. -#}
 with candles as (
 
     select * from {{ ref('perpetuals_ohlcv') }}
@@ -36,7 +36,7 @@ edges as (
 
 ),
 
--- buckets are numbered from the first candle on: a day has those after the last one before it
+-- buckets are numbered from the first candle; a day has the buckets after the last bucket of the day before
 buckets as (
 
     select

@@ -1,4 +1,4 @@
-{#- The long runs of fills, found again in perpetuals_ohlcv. -#}
+{#- ohlcv_fill_runs has exactly the long runs of fills in perpetuals_ohlcv. -#}
 with candles as (
 
     select

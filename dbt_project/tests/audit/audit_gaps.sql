@@ -1,4 +1,4 @@
-{#- The gaps of ohlcv_gaps are those between neighbouring candles of perpetuals_ohlcv. -#}
+{#- ohlcv_gaps has exactly the gaps between neighbouring candles of perpetuals_ohlcv. -#}
 with recomputed as (
 
     {{ gaps_sql(ref('perpetuals_ohlcv')) }}

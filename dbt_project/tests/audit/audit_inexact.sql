@@ -1,4 +1,4 @@
-{#- ohlcv_inexact counts every value of perpetuals_ohlcv that is not what Deribit told. -#}
+{#- ohlcv_inexact counts every value of perpetuals_ohlcv that differs from what Deribit sent. -#}
 with recomputed as (
 
     select

@@ -1,4 +1,4 @@
-{#- ohlcv_moves, measured again from every candle. -#}
+{#- ohlcv_moves equals the moves recomputed from every candle. -#}
 with followed as (
 
     select

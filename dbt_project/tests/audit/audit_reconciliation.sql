@@ -1,4 +1,4 @@
-{#- Every bucket of ohlcv_reconciliation, added up again and compared with exchange_bars again. -#}
+{#- Every bucket of ohlcv_reconciliation equals the bucket recomputed from perpetuals_ohlcv and exchange_bars. -#}
 with reconciliation as (
 
     select
@@ -27,7 +27,7 @@ resolutions as (
 
 ),
 
--- each resolution adds the candles up once: joined to each bucket, their number would be multiplied by that of the bars
+-- adds the candles up once for each resolution: a join to each bucket would read them once for each bucket
 recomputed as (
 
     select

@@ -1,4 +1,4 @@
-{#- ohlcv_revisions, found again in all raw candles. -#}
+{#- ohlcv_revisions has exactly the revisions in all raw candles. -#}
 with loads as (
 
     select load_id from {{ ref('stg_loads') }}
@@ -12,7 +12,7 @@ spans as (
 
 ),
 
--- from the first to the last candle of a month that two loads brought
+-- from the first to the last candle of a month that two loads have
 repeated as (
 
     select

@@ -1,4 +1,4 @@
-{#- Every bucket of every rollup, made again from perpetuals_ohlcv. -#}
+{#- Every bucket of every rollup equals the bucket recomputed from perpetuals_ohlcv. -#}
 {%- set rollups = all_rollups() -%}
 {%- set finest = rollups | first -%}
 with spans as (
@@ -7,7 +7,7 @@ with spans as (
 
 ),
 
--- the candles are read once: buckets of the finest rollup make up those of all others
+-- reads the candles once: the buckets of all other rollups are computed from those of the finest
 {% for rollup in rollups -%}
 {%- set name = rollup.model | replace('perpetuals_ohlcv', 'rollup') -%}
 {{ name }} as (

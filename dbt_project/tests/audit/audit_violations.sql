@@ -1,4 +1,4 @@
-{#- Every candle of perpetuals_ohlcv against every rule. -#}
+{#- ohlcv_violations has exactly the violations found by checking every candle of perpetuals_ohlcv. -#}
 with recomputed as (
 
     {{ violations_sql(ref('perpetuals_ohlcv')) }}

@@ -5,7 +5,7 @@
 
 with rollup as (
 
-    -- older ones are compared with their candles by perps audit
+    -- perps audit compares older buckets with their candles
     select * from {{ model }}
     where timestamp > (select max(timestamp) - interval '7 days' from {{ model }})
 
