@@ -82,16 +82,30 @@ def read_settings(
     Raises:
         UsageError: a variable or flag cannot be used.
     """
-    rate = getattr(flags, "requests_per_second", None)
-    api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
-    check_api_url(api_url, allow_http=environment.get("DERIBIT_ALLOW_HTTP") == "1")
+    api_url, rate = read_api(
+        getattr(flags, "api_url", None), getattr(flags, "requests_per_second", None), environment
+    )
     return Settings(
-        api_url=api_url.rstrip("/"),
-        requests_per_second=_rate(environment.get("DERIBIT_REQUESTS_PER_SECOND") if rate is None else rate),
+        api_url=api_url,
+        requests_per_second=rate,
         home=Path(environment.get("PERPS_HOME") or default_data(environment).parent).absolute(),
         cache=Path(environment.get("PERPS_CACHE") or default_cache(environment)).absolute(),
         server=_server(environment),
     )
+
+
+def read_api(
+    api_url: str | None, requests_per_second: float | None, environment: Mapping[str, str] = os.environ
+) -> tuple[str, float]:
+    """Return the base address of the API and the budget of all requests; what is not given, as variables say.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    url = api_url or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
+    check_api_url(url, allow_http=environment.get("DERIBIT_ALLOW_HTTP") == "1")
+    variable = environment.get("DERIBIT_REQUESTS_PER_SECOND")
+    return url.rstrip("/"), _rate(variable if requests_per_second is None else requests_per_second)
 
 
 def _rate(given: str | float | None) -> float:

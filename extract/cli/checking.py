@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coarser, read_buckets
 from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.cli.loading import loading
-from extract.cli.shared import client, database, split_names, waiting
+from extract.cli.shared import client, database, waiting
+from extract.core.names import split_names
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time, parse_range

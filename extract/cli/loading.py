@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from extract.cli.shared import candles_within, client, database, split_names, waiting
+import pyarrow as pa
+
+from extract.cli.shared import candles_within, client, database, waiting
+from extract.core.names import split_names
 from extract.core.resolution import parse_resolution
 from extract.core.times import format_time, parse_range
 from extract.database.watchdog import watched
@@ -19,29 +23,52 @@ from extract.load.progress import shown_progress
 from extract.load.result import LoadResult
 from extract.settings import Settings
 
+M_ARENA_MAX, ARENAS = -8, 2
+"""glibc's option, see mallopt(3), and how many arenas the threads share."""
+
+
+def share_memory() -> None:
+    """Have all threads use the same memory, so that what one has freed another takes.
+
+    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
+    396 MB after 4 million; with two it is 313.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
 
 def backfill(args: argparse.Namespace, settings: Settings) -> int:
     """Load an explicit range."""
+    print_result(load_range(args, settings))
+    return 0
+
+
+def load_range(args: argparse.Namespace, settings: Settings) -> LoadResult:
+    """Load an explicit range; return what that did."""
     names = split_names(args.instruments)
     if not names:
         raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
     resolution, time_range = parse_resolution(args.resolution), parse_range(args.start, args.end)
     with loading(args, settings) as loader:
-        result = loader.backfill(names, resolution, time_range)
-    print_result(result)
-    return 0
+        return loader.backfill(names, resolution, time_range)
 
 
 def update(
     args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
 ) -> int:
     """Load what is new; `landed` is told of every complete load. See `Loader`."""
+    print_result(load_new(args, settings, landed))
+    return 0
+
+
+def load_new(
+    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
+) -> LoadResult:
+    """Load what is new; return what that did."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
     with loading(args, settings) as unheard:
-        loader = replace(unheard, landed=landed)
-        result = loader.update(names, resolution)
-    print_result(result)
-    return 0
+        return replace(unheard, landed=landed).update(names, resolution)
 
 
 @contextmanager
@@ -55,6 +82,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
     wait_s = waiting(args)
+    share_memory()
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)

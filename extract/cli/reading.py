@@ -12,7 +12,7 @@ from extract.errors import UsageError
 from extract.report.evidence import Evidence, write_report
 from extract.report.findings import KINDS
 from extract.settings import Settings
-from extract.transform.runner import run_dbt
+from extract.transform.runner import BuildResult, base_variables, open_dbt, run_dbt
 
 
 def report(args: argparse.Namespace, settings: Settings) -> int:
@@ -39,6 +39,15 @@ def dbt(args: argparse.Namespace, settings: Settings) -> int:
     wait_s, reached = waiting(args), database(settings)
     with watched(reached):
         return 0 if run_dbt(arguments, reached, settings.dbt, wait_s) else 1
+
+
+def build(args: argparse.Namespace, settings: Settings) -> BuildResult:
+    """Build and test the models; return what came of it."""
+    arguments = ["build", "--exclude-resource-type", "unit_test", *base_variables(args.resolution)]
+    arguments += ["--select", *args.select] if args.select else []
+    wait_s, reached = waiting(args), database(settings)
+    with watched(reached), open_dbt(reached, settings.dbt, wait_s) as dbt:
+        return dbt.result(arguments)
 
 
 def print_report(evidence: Evidence) -> None:

@@ -24,11 +24,6 @@ def database(settings: Settings) -> Database:
     return settings.server or started
 
 
-def split_names(given: list[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order."""
-    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
-
-
 def candles_within(least: int, most: int, given: int, flag: str) -> int:
     """Return a flag's number of candles.
 
