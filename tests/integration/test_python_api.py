@@ -1,4 +1,4 @@
-"""`backfill`, `update` and `build` in a user's program: what they return, and that they leave it as it was."""
+"""`backfill`, `update` and `build` in a program: what they return, and that they change nothing in it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def program(
 
 def said(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=240)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (0, ""), out + err
     return out
 
 
@@ -125,11 +125,12 @@ def error(call, kind):
     try:
         call()
     except kind as error:
-        assert type(error) is kind
+        assert isinstance(error, kind)
         return error
 
 incomplete = error(lambda: backfill("{BTC}", start="2024-01-16"), IncompleteError)
-print(incomplete.result.candles["{BTC}"] > 0, len(incomplete.result.failed), incomplete.result.failed[0].error)
+(failed,) = incomplete.result.failed
+print(incomplete.result.candles["{BTC}"] > 0, failed.error)
 print(error(lambda: backfill("{BTC}", resolution="7"), UsageError))
 print(error(lambda: update(database="mysql://x/y"), UsageError))
 print(error(lambda: update(database="postgresql://nobody:x@127.0.0.1:1/none"), PerpsError))
@@ -141,7 +142,7 @@ print(built.success, built.failed)
     ).splitlines()
     assert (
         told[0]
-        == "True 1 expected a json answer, got http 400 with a body that is not json; check DERIBIT_API_URL"
+        == "True expected a json answer, got http 400 with a body that is not json; check DERIBIT_API_URL"
     )
     assert told[1].startswith("expected a resolution of 1, 3")
     assert told[2].startswith("expected database as postgresql://user:password@host:port/name, got something")
@@ -171,7 +172,7 @@ print(update("{BTC}", "1D", database="{database.url()}", api_url=os.environ.pop(
 def test_a_program_that_ends_takes_its_command_with_it_and_the_next_run_completes(
     program, database, exchange, number
 ):
-    control(exchange.base_url, "faults", [{"kind": "delay", "seconds": 0.3}])
+    control(exchange.base_url, "faults", [{"kind": "hang", "seconds": 0.3}])
     lines = f"""
 from extract import backfill
 try:
