@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from extract import simulator
+from extract.cli.loading import share_memory
 from extract.core.resolution import DAY_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
@@ -45,6 +46,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     Raises:
         PerpsError: a step failed.
     """
+    share_memory()
     server = settings.cluster
     server.start()
     server.drop_database(DATABASE)
