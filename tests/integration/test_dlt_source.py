@@ -187,9 +187,10 @@ def test_a_history_begins_with_the_first_candle_and_ends_with_the_last_of_a_deli
     assert told == [(BTC, False), (ETH, True)]
 
 
-def test_all_is_every_listed_perpetual(pipeline):
+@pytest.mark.parametrize("parallel", [False, True])
+def test_all_is_every_listed_perpetual_in_one_thread_of_dlt_or_in_several(pipeline, parallel):
     source = deribit_perpetuals("all", start="2024-01-30T23:00")
-    pipeline.run(source)
+    pipeline.run(source.parallelize() if parallel else source)
     with pipeline.sql_client() as client:
         counted = client.execute_sql("select instrument, count(*) from candles group by 1 order by 1")
     assert len(counted) == len(source.resources) - 1 > 2
