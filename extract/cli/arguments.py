@@ -6,6 +6,7 @@ import argparse
 from typing import TypeAlias
 
 from extract import __version__
+from extract.cli import export
 from extract.core.resolution import RESOLUTIONS
 from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 
@@ -228,6 +229,10 @@ def _add_reading(subparsers: Subparsers) -> None:
         "write the report: an HTML page, and its data as CSV and text files",
     )
     _out_flag(report)
+    exported = _command(subparsers, "export", "export:run", export.TEXT)
+    _instruments_flag(exported, "one in the table", "the default")
+    _times_flags(exported, "the first candle of the table", "its last")
+    export.add_arguments(exported)
     instruments = _command(subparsers, "instruments", "reading:instruments", "list Deribit's perpetuals")
     _api_flags(instruments)
     dbt = _command(

@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import ModuleType
+from typing import cast
 
 from extract.cli.arguments import build_parser
 from extract.cli.ending import SAID, endable, exit_code
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
+    _do_without_extras()
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
@@ -43,6 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error)
+
+
+def _do_without_extras() -> None:
+    """Hide packages that no command uses, but that pyarrow and ADBC import where they are installed.
+
+    They take two seconds, and polars puts its own handler of SIGINT before Python's: a main thread that waits
+    for another one would then sleep on.
+    """
+    for package in ("pandas", "polars"):
+        sys.modules.setdefault(package, cast("ModuleType", None))
 
 
 def _fail(error: BaseException) -> int:
