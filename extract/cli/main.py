@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
-    _do_without_extras()
+    _do_without_polars()
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
@@ -48,14 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error)
 
 
-def _do_without_extras() -> None:
-    """Hide packages that no command uses, but that pyarrow and ADBC import where they are installed.
+def _do_without_polars() -> None:
+    """Hide what no command uses, but ADBC imports where it is installed.
 
-    They take two seconds, and polars puts its own handler of SIGINT before Python's: a main thread that waits
-    for another one would then sleep on.
+    It puts a handler of its own before Python's, with which SIGINT wakes no main thread which waits.
     """
-    for package in ("pandas", "polars"):
-        sys.modules.setdefault(package, cast("ModuleType", None))
+    sys.modules.setdefault("polars", cast("ModuleType", None))
 
 
 def _fail(error: BaseException) -> int:

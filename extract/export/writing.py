@@ -61,7 +61,7 @@ def write_candles(database: Connection, selection: Selection, out: str) -> int:
             return write(database, selection, path)
     except OSError as error:
         raise PerpsError(
-            f"expected to write candles to {out}, got {os.strerror(error.errno or 0)}; choose another --out"
+            f"expected to write candles to {out}, got {error.strerror or error}; choose another --out"
         ) from None
 
 

@@ -76,8 +76,8 @@ def from_pandas(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
 
 def by_pandas(path: Path) -> list[tuple[Any, ...]]:
     if path.suffix == ".csv":
-        types = {name: pd.ArrowDtype(pa.decimal128(18, 8)) for name in VALUES}
-        return from_pandas(pd.read_csv(path, parse_dates=["timestamp"], dtype=types))
+        exact = dict.fromkeys(VALUES, Decimal)
+        return from_pandas(pd.read_csv(path, parse_dates=["timestamp"], converters=exact))
     return from_pandas(pd.read_parquet(path)[list(NAMES)])
 
 
