@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -291,16 +291,15 @@ class Relay:
                 threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket, counts: bool) -> None:
-        try:
+        with suppress(OSError):  # a side that was killed
             while data := one.recv(65536):
                 self.left -= len(data) if counts else 0
                 if self.left < 0:
                     self.stalled.set()
                     self.go_on.wait()
                 other.sendall(data)
-        except OSError:
-            pass
-        other.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
