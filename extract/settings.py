@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.urls import check_api_url
 from extract.embedded.cluster import Cluster, default_cache, default_data
 from extract.errors import UsageError
@@ -40,7 +40,7 @@ class Settings:
     requests_per_second: float
     home: Path
     cache: Path
-    server: Connection | None
+    server: Database | None
     project: Path = PROJECT
 
     @property
@@ -58,7 +58,7 @@ class Settings:
         """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
         return self.server is None or self.cluster.is_reached_by(self.server)
 
-    def database(self) -> Connection:
+    def database(self) -> Database:
         """Return the database to use; starts the embedded server where that is meant."""
         if self.server and not self.embeds:
             return self.server
@@ -113,7 +113,7 @@ def _rate(given: str | float | None) -> float:
     return rate
 
 
-def _server(environment: Mapping[str, str]) -> Connection | None:
+def _server(environment: Mapping[str, str]) -> Database | None:
     if not environment.get("PGHOST"):
         return None
     if environment["PGHOST"].startswith("/"):
@@ -124,7 +124,7 @@ def _server(environment: Mapping[str, str]) -> Connection | None:
     port = environment.get("PGPORT") or "5432"
     if not port.isdigit():
         raise UsageError(f"expected a port number in PGPORT, got {port!r}")
-    return Connection(
+    return Database(
         host=environment["PGHOST"],
         port=int(port),
         dbname=environment.get("PGDATABASE") or user,

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster, EmbedError
 from extract.settings import read_settings
-from tests.warm import WarmPerps
+from tests.support.warm import WarmPerps
 
 # a busy machine makes drawing examples slow; that says nothing about the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,18 +83,18 @@ def server(home: Path, cache: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def database(server: Cluster) -> Iterator[Connection]:
+def database(server: Cluster) -> Iterator[Database]:
     """A fresh database with TimescaleDB, owned by the application role."""
     yield from fresh_database(server, "test")
 
 
 @pytest.fixture(scope="module")
-def module_database(server: Cluster) -> Iterator[Connection]:
+def module_database(server: Cluster) -> Iterator[Database]:
     """A fresh database that the tests of one module share."""
     yield from fresh_database(server, "module")
 
 
-def fresh_database(server: Cluster, name: str) -> Iterator[Connection]:
+def fresh_database(server: Cluster, name: str) -> Iterator[Database]:
     """Yield a database that is gone afterwards; for a new name dbt would parse the whole project anew."""
     yield server.create_database(name)
     server.drop_database(name)
@@ -118,14 +118,14 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 def perps(environment: dict[str, str]) -> Iterator[Perps]:
     """`perps(*arguments, database=..., api=..., env=...)`: run the command as a person does.
 
-    Commands that load, build or look share one process, see `tests.warm`; with `alone`, and all others, run
-    in a process of their own.
+    Commands that load, build or look share one process, see `tests.support.warm`; with `alone`, and all
+    others, run in a process of their own.
     """
     started: list[WarmPerps] = []
 
     def run(
         *arguments: str,
-        database: Connection | None = None,
+        database: Database | None = None,
         api: str | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
@@ -157,7 +157,7 @@ def perps_command(*arguments: str) -> list[str]:
 
 def perps_environment(
     environment: Mapping[str, str],
-    database: Connection | None = None,
+    database: Database | None = None,
     api: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> dict[str, str]:

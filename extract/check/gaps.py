@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from extract.core.ranges import TimeRange
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.transform.runner import expecting_models
 
 ASK_AGAIN_AFTER_MS = DAY_MS
@@ -72,7 +72,7 @@ select
 
 @dataclass(frozen=True)
 class Gap:
-    """A hole in perpetuals_ohlcv.
+    """A run of missing candles in perpetuals_ohlcv.
 
     Attributes:
         instrument: whose candles are missing.
@@ -97,7 +97,7 @@ class Gap:
             return 0
         return self.asked_ms + ASK_AGAIN_AFTER_MS
 
-    def hole(self, resolution: Resolution) -> TimeRange:
+    def time_range(self, resolution: Resolution) -> TimeRange:
         """Return the missing bucket opens, end exclusive."""
         return self.last_ms + resolution.step_ms, self.next_ms
 
@@ -122,7 +122,7 @@ class Found:
     unusable: int
 
 
-def read_gaps(database: Connection, resolution: Resolution) -> list[Gap]:
+def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
     """Return every gap of the table that is not a known one, by instrument and time.
 
     Raises:
@@ -147,7 +147,7 @@ def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
     return due, resting
 
 
-def count_found(database: Connection, gaps: Sequence[Gap], resolution: Resolution) -> list[Found]:
+def count_found(database: Database, gaps: Sequence[Gap], resolution: Resolution) -> list[Found]:
     """Return for each gap which candles inside it the raw tables hold by now."""
     counts = []
     with expecting_models(), database.reading() as cursor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from extract.core.ranges import TimeRange
 from extract.core.resolution import RESOLUTIONS, Resolution, parse_resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import UsageError
 from extract.transform.runner import expecting_models
 
@@ -84,20 +84,20 @@ def parse_coarser(text: str, base: Resolution) -> Resolution:
 
 
 def bars_to_ask(
-    histories: Mapping[str, TimeRange], wanted: TimeRange, resolution: Resolution
+    histories: Mapping[str, TimeRange], time_range: TimeRange, resolution: Resolution
 ) -> dict[str, TimeRange]:
     """Return per instrument the bucket opens to ask for: the part of the wanted range that the table has.
 
     Args:
         histories: per instrument, the table's bucket opens [start, end), UTC ms.
-        wanted: start inclusive, end exclusive, UTC ms.
+        time_range: start inclusive, end exclusive, UTC ms.
         resolution: of Deribit's candles; the one that holds the table's first candle is asked for too.
 
     Raises:
         UsageError: the table has nothing of the range.
     """
     bounds = {
-        name: (max(wanted[0], resolution.floor(first)), min(wanted[1], end))
+        name: (max(time_range[0], resolution.floor(first)), min(time_range[1], end))
         for name, (first, end) in histories.items()
     }
     asked = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
@@ -119,7 +119,7 @@ def count_buckets(buckets: Sequence[Bucket]) -> str:
 
 
 def read_buckets(
-    database: Connection, asked: Mapping[str, TimeRange], resolution: Resolution
+    database: Database, asked: Mapping[str, TimeRange], resolution: Resolution
 ) -> dict[str, list[Bucket]]:
     """Return per instrument what dbt compared in a range, by time.
 

@@ -15,12 +15,13 @@ from psycopg2.extensions import connection as PgConnection
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection
+from extract.database.database import Database
+from extract.deribit.candles import bucket_opens
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
 from extract.load.compare import differences, read_newest
-from extract.load.fetch import Answer, Prefetcher, answer
-from extract.load.plan import Cursor, Window, plan_history
+from extract.load.fetch import Prefetcher, WindowResult, fetch_window
+from extract.load.plan import Series, Window, plan_history
 from extract.load.result import describe
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -88,7 +89,7 @@ class Checked:
         window: what was compared.
         candles: how many there are on either side.
         differences: by time.
-        landed: ticks that the raw tables have as Deribit says them: the table alone is wrong. UTC ms.
+        landed: bucket opens that the raw tables have as Deribit says them: the table alone is wrong. UTC ms.
     """
 
     window: Window
@@ -121,12 +122,12 @@ def cut_histories(histories: Mapping[str, TimeRange], resolution: Resolution, no
     return [
         window
         for name, history in sorted(histories.items())
-        for window in plan_history(name, resolution, Cursor(), now_ms, history)
+        for window in plan_history(Series(name, resolution, history[0], now_ms), history)
     ]
 
 
 def check_windows(
-    client: DeribitClient, database: Connection, windows: Sequence[Window], listed: Mapping[str, int]
+    client: DeribitClient, database: Database, windows: Sequence[Window], listed: Mapping[str, int]
 ) -> Iterator[Checked]:
     """Ask for windows and compare each with the table.
 
@@ -140,22 +141,22 @@ def check_windows(
         PerpsError: a window had no usable answer.
     """
 
-    def fetch(window: Window) -> Answer:
-        return answer(client, window, listed.get(window.instrument, window.start_ms))
+    def fetch(window: Window) -> WindowResult:
+        return fetch_window(client, window, listed.get(window.instrument, window.start_ms))
 
     with Prefetcher(fetch, windows, stop=client.stop) as prefetcher, database.reading() as cursor:
         cursor.execute(KNOWN)
         entries = cursor.fetchall()
         for window in windows:
-            (answered,) = prefetcher.take(1)
-            if answered.error is not None:
+            (result,) = prefetcher.take(1)
+            if result.error is not None:
                 raise PerpsError(
-                    f"expected an answer for {describe(window)}, got: {answered.error}; "
+                    f"expected an answer for {describe(window)}, got: {result.error}; "
                     "run the same command again"
                 )
             cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
             stored = {at: tuple(values) for at, *values in cursor.fetchall()}
-            replied = read_candles(answered.candles)
+            replied = read_candles(result.candles)
             known = _read_raw(cursor.connection, window)
             raw = read_candles(known) if known else {}
             settled = [(start, end) for name, start, end in entries if name == window.instrument]
@@ -166,7 +167,7 @@ def check_windows(
                 or difference.at_ms in stored
                 or not any(start < difference.at_ms < end for start, end in settled)
             ]
-            landed = _landed(answered, known) if found else frozenset()
+            landed = _landed(result, known) if found else frozenset()
             yield Checked(window, len(stored.keys() | replied.keys()), found, landed)
 
 
@@ -175,18 +176,18 @@ def _read_raw(opened: PgConnection, window: Window) -> pa.Table | None:
     return read_newest(opened, window.resolution, span).get(window.instrument)
 
 
-def _landed(answered: Answer, known: pa.Table | None) -> frozenset[int]:
-    """Return the ticks of an answer's candles that a load would not land, because nothing of them is new."""
-    new, changed = differences(answered.candles, known)
-    ticks = answered.candles["timestamp"].cast(pa.int64()).to_numpy()
-    return frozenset(ticks[~(new | changed)].tolist())
+def _landed(result: WindowResult, known: pa.Table | None) -> frozenset[int]:
+    """Return the bucket opens of those candles that a load would not land, because nothing is new."""
+    new, changed = differences(result.candles, known)
+    opens = bucket_opens(result.candles)
+    return frozenset(opens[~(new | changed)].tolist())
 
 
 def read_candles(table: pa.Table) -> dict[int, Replied]:
-    """Return an answer's candles by bucket open, UTC ms: open, high, low, close, volume."""
-    ticks = table["timestamp"].cast(pa.int64()).to_pylist()
+    """Return a table's candles by bucket open, UTC ms: open, high, low, close, volume."""
+    opens = bucket_opens(table).tolist()
     values = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
-    return dict(zip(ticks, values, strict=True))
+    return dict(zip(opens, values, strict=True))
 
 
 def compare(

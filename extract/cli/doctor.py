@@ -6,9 +6,10 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable
 
+from extract.cli import flags
 from extract.doctor.api import Api, asking
 from extract.doctor.contract import DIFFERS, UNKNOWN, examine
-from extract.doctor.database import Database
+from extract.doctor.database import DatabaseChecks
 from extract.doctor.facts import FACTS
 from extract.doctor.lines import OK, WRONG, Line, attempt, in_turn
 from extract.doctor.machine import machine_checks
@@ -16,7 +17,17 @@ from extract.errors import PerpsError
 from extract.settings import Settings
 
 
-def doctor(args: argparse.Namespace, settings: Settings) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps doctor`."""
+    parser.add_argument(
+        "--exchange",
+        action="store_true",
+        help="check that the Deribit API still behaves as this code expects",
+    )
+    flags.api(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Look at this place, or at the exchange; change nothing.
 
     Raises:
@@ -28,7 +39,7 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
 def place(settings: Settings) -> int:
     """Print a line for each check of this machine, the API and the database."""
     api = Api(settings)
-    database = Database(settings, api)
+    database = DatabaseChecks(settings, api)
     wrong = _printed(attempt(*check) for check in machine_checks(settings).items())
     wrong += _printed(in_turn(api.checks, "api", "check the network, the proxy and DERIBIT_API_URL"))
     wrong += _printed(in_turn(database.checks, "database", "check the PG variables and the network"))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import time
 
+from extract.cli import flags
+from extract.cli.shared import database, split_names
+from extract.core.times import parse_range
+from extract.database.watchdog import watched
+from extract.export.selection import select
+from extract.export.writing import write_candles
 from extract.settings import Settings
-
-TEXT = "write candles of the table to Parquet or CSV"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what only this command takes."""
+    """Say what can be typed after `perps export`."""
+    flags.instruments(parser, "one in the table", "the default")
+    flags.times(parser, "the first candle of the table", "its last")
     parser.add_argument(
         "--resolution",
         default="1",
@@ -29,18 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Write the candles; say how many, and how fast."""
-    # Arrow takes half a second to import, which other commands need not pay
-    from extract.cli.shared import database, split_names  # noqa: PLC0415
-    from extract.core.times import parse_range  # noqa: PLC0415
-    from extract.database.watchdog import watched  # noqa: PLC0415
-    from extract.export.selection import select  # noqa: PLC0415
-    from extract.export.writing import write_candles  # noqa: PLC0415
-
-    within = parse_range(args.start, args.end)
+    time_range = parse_range(args.start, args.end)
     names = split_names(args.instruments) or ["all"]
-    reached, began = database(settings), time.monotonic()
-    with watched(reached):
-        rows = write_candles(reached, select(reached, names, within, args.resolution), args.out)
+    source, began = database(settings), time.monotonic()
+    with watched(source):
+        rows = write_candles(source, select(source, names, time_range, args.resolution), args.out)
     seconds = time.monotonic() - began
     print(f"{rows:,} candles in {seconds:.1f} s, {rows / seconds:,.0f} a second")
     print(args.out)

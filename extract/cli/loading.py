@@ -1,47 +1,20 @@
-"""Commands that load candles: backfill and update."""
+"""What commands that load have in common: their loader, and what they say in the end."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
-from extract.cli.shared import candles_within, client, database, split_names, waiting
-from extract.core.resolution import parse_resolution
-from extract.core.times import format_time, parse_range
+from extract.cli.shared import candles_within, client, database, waiting
+from extract.core.times import format_time
 from extract.database.watchdog import watched
-from extract.errors import UsageError
 from extract.load.loader import Loader
 from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
 from extract.load.progress import shown_progress
-from extract.load.result import Outcome
+from extract.load.result import LoadResult
 from extract.settings import Settings
-
-
-def backfill(args: argparse.Namespace, settings: Settings) -> int:
-    """Load an explicit range."""
-    names = split_names(args.instruments)
-    if not names:
-        raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
-    resolution, wanted = parse_resolution(args.resolution), parse_range(args.start, args.end)
-    with loading(args, settings) as loader:
-        outcome = loader.backfill(names, resolution, wanted)
-    print_outcome(outcome)
-    return 0
-
-
-def update(
-    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
-) -> int:
-    """Load what is new; `landed` is told of every complete load. See `Loader`."""
-    names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    with loading(args, settings) as unheard:
-        loader = replace(unheard, landed=landed)
-        outcome = loader.update(names, resolution)
-    print_outcome(outcome)
-    return 0
 
 
 @contextmanager
@@ -60,17 +33,15 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)
 
 
-def print_outcome(outcome: Outcome) -> None:
+def print_result(result: LoadResult) -> None:
     """Say what was landed."""
-    for name, candles in outcome.candles.items():
+    for name, candles in result.candles.items():
         print(f"{name}: {candles:,} candles landed")
-    for name, why in outcome.nothing.items():
+    for name, why in result.nothing.items():
         print(f"{name}: nothing in this range, {why}", file=sys.stderr)
-    for name, ended_ms in outcome.delisted.items():
+    for name, ended_ms in result.delisted.items():
         last = f"its last candle with volume ends at {format_time(ended_ms)}"
         print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
-    for name in outcome.unlisted:
+    for name in result.unlisted:
         print(f"{name}: no longer listed by deribit, left as it is", file=sys.stderr)
-    print(
-        f"{sum(outcome.candles.values()):,} candles in {outcome.requests} requests; next: perps dbt -- build"
-    )
+    print(f"{sum(result.candles.values()):,} candles in {result.requests} requests; next: perps dbt -- build")

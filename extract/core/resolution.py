@@ -45,13 +45,13 @@ class Resolution:
         """Return the first bucket open at or after `at_ms`, by whichever anchor comes first."""
         return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
-    def count_off_grid(self, ticks_ms: npt.NDArray[np.int64]) -> int:
-        """Return at how many of the ticks no bucket of this resolution can open."""
+    def count_off_grid(self, times_ms: npt.NDArray[np.int64]) -> int:
+        """Return at how many of the times no bucket of this resolution can open."""
         opens = {anchor % self.step_ms for anchor in self.anchors_ms}
-        return len(ticks_ms) - int(sum((ticks_ms % self.step_ms == rest).sum() for rest in opens))
+        return len(times_ms) - int(sum((times_ms % self.step_ms == rest).sum() for rest in opens))
 
     def closed_end(self, now_ms: int) -> int:
-        """Return the exclusive bound of closed buckets: a tick below it had its whole bucket before `now_ms`.
+        """Return the exclusive bound of closed buckets: one that opens below it ended by `now_ms`.
 
         `now_ms` must be the server's clock: the local one may run ahead and admit the forming candle.
         """

@@ -12,7 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.database.connection import one_row
+from extract.database.database import one_row
 from extract.database.raw_tables import DATASET, exists
 from extract.errors import PerpsError
 

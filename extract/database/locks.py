@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.core.advice import AGAIN
-from extract.database.connection import Connection, DatabaseError, one_row
+from extract.database.database import Database, DatabaseError, one_row
 from extract.errors import PerpsError
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class BusyError(PerpsError):
 
 
 @contextmanager
-def run_lock(database: Connection, lock: tuple[int, int] = LOCK, wait_s: float = 0) -> Iterator[PgConnection]:
+def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0) -> Iterator[PgConnection]:
     """Hold one of the database's locks, on a connection of its own that ends with it.
 
     Args:
@@ -129,7 +129,7 @@ def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
             raise DatabaseError(POOLED.format(dbname=opened.info.dbname))
 
 
-def expect_own_session(database: Connection, opened: PgConnection) -> None:
+def expect_own_session(database: Database, opened: PgConnection) -> None:
     """Make sure that no pooler gives a connection another session for each transaction.
 
     Such a one tells a process id that is not the session's, and gives a session that is idle to the next

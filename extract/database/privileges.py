@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 
-from extract.database.connection import DatabaseError, one_row
+from extract.database.database import DatabaseError, one_row
 
 SCHEMAS = ("deribit_raw", "staging", "quality", "test_failures")
 """Made by dlt and dbt: whoever has them all with the right to create in them need not create schemas."""

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as PgCursor
 
 from extract.core.ranges import TimeRange
 from extract.core.times import format_time
-from extract.database.connection import one_row
+from extract.database.database import one_row
 from extract.errors import PerpsError
 
 log = logging.getLogger(__name__)
@@ -125,13 +125,13 @@ def summarize(opened: PgConnection) -> None:
         log.warning("could not summarize the index of the raw candles", exc_info=True)
 
 
-def candles_in_load(opened: PgConnection, load_id: str, within: TimeRange) -> int:
+def candles_in_load(opened: PgConnection, load_id: str, time_range: TimeRange) -> int:
     """Return how many raw candles a load has in the database.
 
     Args:
         opened: a connection to the database.
         load_id: which load.
-        within: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
+        time_range: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
     """
     with opened.cursor() as cursor:
         if not exists(cursor, "candles"):
@@ -142,7 +142,7 @@ def candles_in_load(opened: PgConnection, load_id: str, within: TimeRange) -> in
                 "select count(*) from {}.candles where _dlt_load_id = %s"
                 ' and "timestamp" between to_timestamp(%s / 1000.0) and to_timestamp(%s / 1000.0)'
             ).format(sql.Identifier(DATASET)),
-            [load_id, *within],
+            [load_id, *time_range],
         )
         return int(found[0])
 

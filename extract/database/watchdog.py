@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from extract.core.advice import AGAIN
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ PATIENCE_S = 300.0
 
 
 @contextmanager
-def watched(database: Connection) -> Iterator[None]:
+def watched(database: Database) -> Iterator[None]:
     """End this process with one line and exit code 1 if the database falls silent inside the block.
 
     Nothing less ends a thread that waits inside libpq, and a run may be killed anywhere.
@@ -41,7 +41,7 @@ def watched(database: Connection) -> Iterator[None]:
         over.set()
 
 
-def _watch(database: Connection, over: threading.Event) -> None:
+def _watch(database: Database, over: threading.Event) -> None:
     answered = time.monotonic()
     while not over.wait(EVERY_S):
         if answers(database):
@@ -50,7 +50,7 @@ def _watch(database: Connection, over: threading.Event) -> None:
             _give_up(database)
 
 
-def answers(database: Connection) -> bool:
+def answers(database: Database) -> bool:
     """Tell whether the database answers a new connection, be it with a refusal of its own."""
     try:
         database.connect().close()
@@ -59,7 +59,7 @@ def answers(database: Connection) -> bool:
     return True
 
 
-def _give_up(database: Connection) -> None:
+def _give_up(database: Database) -> None:
     silent = (
         f"expected the database at {database.host}:{database.port}/{database.dbname} to answer, got nothing "
         f"for {PATIENCE_S:.0f} s; {AGAIN}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from extract.core.times import is_plausible
-from extract.deribit.decoding import read_json
 from extract.deribit.errors import (
     PERMANENT_CODES,
     RATE_CODES,
@@ -31,12 +31,12 @@ class Reply:
     Attributes:
         result: the JSON-RPC result.
         server_ms: the server's clock when it answered, UTC ms (from `usOut`), None where it did not say.
-        source: `live`, `testnet` or `simulator`: who answered.
+        origin: `live`, `testnet` or `simulator`: who answered.
     """
 
     result: Any
     server_ms: int | None
-    source: str
+    origin: str
 
 
 def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
@@ -53,13 +53,13 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
         PermanentError: it is not.
     """
     retry_after = _retry_after(headers.get("Retry-After"))
-    envelope = read_json(body)
+    envelope = _read_json(body)
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         raise _api_error(status, envelope["error"], retry_after)
     if status == 200 and isinstance(envelope, dict) and "result" in envelope:
         us_out = envelope.get("usOut")
         server_ms = us_out // 1000 if type(us_out) is int and is_plausible(us_out // 1000) else None
-        return Reply(envelope["result"], server_ms, _source(headers, envelope, host))
+        return Reply(envelope["result"], server_ms, _origin(headers, envelope, host))
     if status in REDIRECTS:
         raise PermanentError(
             f"expected an answer, got http {status} to {_target(headers)}, which is not followed; "
@@ -94,6 +94,14 @@ def check_time(reply: Reply) -> Reply:
     return reply
 
 
+def _read_json(body: bytes) -> Any:
+    """Return the decoded body, None when it is not JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _target(headers: Any) -> str:
     """Return where a redirect leads, without user, password and query, which may be secret."""
     try:
@@ -118,7 +126,7 @@ def _api_error(
     return PermanentError(text)
 
 
-def _source(headers: Any, envelope: dict[str, Any], host: str) -> str:
+def _origin(headers: Any, envelope: dict[str, Any], host: str) -> str:
     if headers.get("X-Perps-Simulator"):
         return "simulator"
     if envelope.get("testnet") is True or host.startswith("test."):

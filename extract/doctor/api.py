@@ -26,12 +26,12 @@ class Api:
 
     Attributes:
         settings: names the address and the budget.
-        source: who answers, see `Reply`; None as long as nobody has.
+        origin: who answers, see `Reply`; None as long as nobody has.
         ahead_s: by how many seconds the API's clock is ahead of this machine's.
     """
 
     settings: Settings
-    source: str | None = None
+    origin: str | None = None
     ahead_s: float = 0.0
 
     @property
@@ -66,9 +66,9 @@ class Api:
         asked, began = time.time(), time.monotonic()
         reply = client.server_time()
         took = time.monotonic() - began
-        self.source, self.ahead_s = reply.source, reply.result / 1000 - asked - took / 2
-        found = f"{self.settings.api_url} answers as {reply.source} in {took * 1000:.0f} ms"
-        if reply.source == "testnet":
+        self.origin, self.ahead_s = reply.origin, reply.result / 1000 - asked - took / 2
+        found = f"{self.settings.api_url} answers as {reply.origin} in {took * 1000:.0f} ms"
+        if reply.origin == "testnet":
             return Line(LOOK, "api", found, "its candles are not the market's: unset DERIBIT_API_URL")
         return Line(OK, "api", found)
 

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as PgConnection
 
 from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
-from extract.database.connection import Connection, DatabaseError, one_row
+from extract.database.database import Database, DatabaseError, one_row
 from extract.database.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
 from extract.database.privileges import Given, lack, missing, read_given, steps
 from extract.database.raw_tables import check_clock, exists
@@ -19,9 +19,9 @@ from extract.doctor.api import APART_S, Api
 from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
 from extract.doctor.machine import free_disk
 from extract.errors import PerpsError
-from extract.load.selection import check_source
+from extract.load.selection import check_origin
 from extract.settings import Settings
-from extract.transform.models import RESOLUTION, SOURCE
+from extract.transform.models import ORIGIN, RESOLUTION
 from extract.transform.runner import expecting_models
 
 OLD_S = 3600
@@ -41,18 +41,18 @@ NEWEST = 'select (extract(epoch from max("timestamp")) * 1000)::bigint from publ
 
 
 @dataclass
-class Database:
+class DatabaseChecks:
     """The checks, and what they share.
 
     Attributes:
         settings: name the server.
         api: the checks of the API, which are over.
-        reached, opened: set by the first check.
+        database, opened: set by the first check.
     """
 
     settings: Settings
     api: Api
-    reached: Connection = field(init=False)
+    database: Database = field(init=False)
     opened: PgConnection = field(init=False)
 
     @property
@@ -80,11 +80,11 @@ class Database:
         if to is None or self.settings.embeds:
             embedded = self._embedded()
             to = to or embedded
-        self.reached = to
+        self.database = to
         self.opened = to.connect()
         return Line(OK, "database", f"{to.host}:{to.port}/{to.dbname} as {to.user}, {where}")
 
-    def _embedded(self) -> Connection:
+    def _embedded(self) -> Database:
         server = self.settings.cluster
         status = server.status()
         if not status.running:
@@ -92,7 +92,7 @@ class Database:
             raise LookError(
                 f"the embedded server {state} and no PGHOST names another; start it: perps db start"
             )
-        return server.connection()
+        return server.database()
 
     def extension(self) -> Line:
         """Say which server and edition it is; without the extension, all that an administrator must do."""
@@ -116,7 +116,7 @@ class Database:
     def pooler(self) -> Line:
         """Say whether a session is this connection's own. No other check is under way meanwhile."""
         try:
-            expect_own_session(self.reached, self.opened)
+            expect_own_session(self.database, self.opened)
         except DatabaseError as error:
             return Line(WRONG, "pooler", str(error))
         return Line(OK, "pooler", "none that shares a session between clients")
@@ -141,7 +141,7 @@ class Database:
     def disk(self) -> Line:
         """Say what is free for tables where that can be seen, and how large the database is."""
         with self.opened.cursor() as cursor:
-            size = f"{one_row(cursor, SIZE)[0] / 1e9:,.2f} GB in database {self.reached.dbname}"
+            size = f"{one_row(cursor, SIZE)[0] / 1e9:,.2f} GB in database {self.database.dbname}"
         if self.settings.server:
             return Line(OK, "disk of tables", f"{size}; what is free on that server cannot be seen from here")
         return free_disk("disk of tables", self.settings.server_data, f", {size}")
@@ -150,16 +150,16 @@ class Database:
         """Say how old the newest candle is, by the API's clock as far as it is known."""
         try:
             with expecting_models(), self.opened.cursor() as cursor:
-                (source,) = one_row(cursor, SOURCE)
+                (origin,) = one_row(cursor, ORIGIN)
                 resolution = parse_resolution(one_row(cursor, RESOLUTION)[0] or "1")
                 (newest_ms,) = one_row(cursor, NEWEST)
         except PerpsError:
             return Line(LOOK, "newest candle", "no tables of candles yet", FIRST)
         if newest_ms is None:
             return Line(LOOK, "newest candle", "no candle in perpetuals_ohlcv", FIRST)
-        if self.api.source:
+        if self.api.origin:
             try:
-                check_source(source, self.api.source)
+                check_origin(origin, self.api.origin)
             except PerpsError as error:
                 return Line(WRONG, "newest candle", str(error))
         age_s = time.time() + self.api.ahead_s - (newest_ms + resolution.step_ms) / 1000

@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg2 import sql
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.embedded import roles
 from extract.embedded.cluster import Cluster
 from extract.embedded.errors import EmbedError
@@ -84,7 +84,7 @@ def restore(cluster: Cluster, name: str, file: Path) -> None:
         file.open("rb").close()
     except OSError as error:
         raise UsageError(f"expected a file of `perps db backup`, got {file}: {error.strerror}") from None
-    server = cluster.connection(roles.SUPERUSER, "postgres")
+    server = cluster.database(roles.SUPERUSER, "postgres")
     with locked(cluster.data / ".restore"):
         expect_room(server, name)
         expect_version(cluster, file)
@@ -98,7 +98,7 @@ def restore(cluster: Cluster, name: str, file: Path) -> None:
             roles.remove_database(server, unfinished)
 
 
-def expect_room(server: Connection, name: str) -> None:
+def expect_room(server: Database, name: str) -> None:
     """Make sure that there is no database `name`, or one without tables.
 
     Raises:
@@ -157,7 +157,7 @@ def _fill(cluster: Cluster, name: str, file: Path) -> None:
         cursor.execute("analyze")  # a dump has no statistics
 
 
-def _rename(server: Connection, unfinished: str, name: str) -> None:
+def _rename(server: Database, unfinished: str, name: str) -> None:
     """Give the restored database its name. TimescaleDB's scheduler is in it, and comes back when ended."""
     expect_room(server, name)
     roles.remove_database(server, name)
@@ -183,13 +183,13 @@ def _end_sessions(cursor: PgCursor, name: str) -> int:
 
 @contextmanager
 def _session(cluster: Cluster, name: str) -> Iterator[PgCursor]:
-    with cluster.connection(roles.SUPERUSER, name).reading() as cursor:
+    with cluster.database(roles.SUPERUSER, name).reading() as cursor:
         yield cursor
 
 
 def _program(cluster: Cluster, program: str, name: str, *words: str | Path) -> None:
     """Run one of PostgreSQL's programs as the superuser, who alone may write TimescaleDB's catalogue."""
-    reached = cluster.connection(roles.SUPERUSER, name)
+    reached = cluster.database(roles.SUPERUSER, name)
     run([cluster.program(program), "--dbname", name, *words], variables=reached.env())
 
 

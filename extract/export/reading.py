@@ -16,7 +16,7 @@ import pyarrow as pa
 from extract.core.advice import advice
 from extract.core.messages import one_line
 from extract.core.times import parse_range
-from extract.database.connection import PATIENCE, Connection
+from extract.database.database import PATIENCE, Database
 from extract.errors import PerpsError, UsageError
 from extract.export.selection import Part, Selection, select
 from extract.settings import read_settings
@@ -99,9 +99,9 @@ def read_candles(
     """
     _expect_package(return_type)
     names = [instruments] if isinstance(instruments, str) else list(instruments)
-    within = parse_range(_text(start), _text(end), ("start", "end"))
+    time_range = parse_range(_text(start), _text(end), ("start", "end"))
     database = read_settings().database()
-    selection = select(database, names, within, resolution)
+    selection = select(database, names, time_range, resolution)
     with one_line_errors(), snapshot(database) as cursor:
         tables = [read_part(cursor, selection, part) for part in selection.parts()]
     table = pa.concat_tables([selection.schema.empty_table(), *tables])
@@ -115,7 +115,7 @@ def read_candles(
 
 
 @contextmanager
-def snapshot(database: Connection) -> Iterator[adbc.Cursor]:
+def snapshot(database: Database) -> Iterator[adbc.Cursor]:
     """Yield a cursor that sees the database as it is now, whatever a build does meanwhile."""
     with adbc.connect(database.url(PATIENCE)) as opened, opened.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")

@@ -11,7 +11,7 @@ from psycopg2.extensions import QuotedString
 
 from extract.core.ranges import TimeRange
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import UsageError
 from extract.transform.models import pick, read_resolution
 from extract.transform.runner import expecting_models
@@ -116,13 +116,15 @@ class Selection:
                 yield Part(name, start, end)
 
 
-def select(database: Connection, instruments: Sequence[str], within: TimeRange, resolution: str) -> Selection:
+def select(
+    database: Database, instruments: Sequence[str], time_range: TimeRange, resolution: str
+) -> Selection:
     """Return what there is to read.
 
     Args:
         database: with the models built.
         instruments: names, or `all`.
-        within: [start, end), UTC ms.
+        time_range: [start, end), UTC ms.
         resolution: that of the table, or one of `ROLLUPS`.
 
     Raises:
@@ -143,7 +145,7 @@ def select(database: Connection, instruments: Sequence[str], within: TimeRange, 
         is_rollup, step_ms = resolution != base.name, known[resolution]
         cursor.execute(HISTORIES.format(table=_table(resolution, is_rollup)))
         histories = {name: (first, last + step_ms) for name, first, last in cursor.fetchall()}
-    return Selection(resolution, step_ms, is_rollup, *within, pick(histories, instruments))
+    return Selection(resolution, step_ms, is_rollup, *time_range, pick(histories, instruments))
 
 
 def month_of(at_ms: int) -> str:

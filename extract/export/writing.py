@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extract.core.times import format_time
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import PerpsError, UsageError
 from extract.export.reading import ahead, one_line_errors, read_part, snapshot
 from extract.export.selection import Part, Selection, month_of
@@ -31,7 +31,7 @@ PARQUET: dict[str, Any] = {
 }
 
 
-def write_candles(database: Connection, selection: Selection, out: str) -> int:
+def write_candles(database: Database, selection: Selection, out: str) -> int:
     """Write candles, sorted by instrument and time; return how many.
 
     A file is replaced as a whole at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`;
@@ -47,7 +47,7 @@ def write_candles(database: Connection, selection: Selection, out: str) -> int:
         PerpsError: there is no candle, or something cannot be read or written.
     """
     path = Path(out)
-    write: Callable[[Connection, Selection, Path], int]
+    write: Callable[[Database, Selection, Path], int]
     if path.is_dir() or out.endswith(os.sep) or not path.suffix:
         write = _write_folder
     elif path.suffix in (".csv", ".parquet"):
@@ -65,7 +65,7 @@ def write_candles(database: Connection, selection: Selection, out: str) -> int:
         ) from None
 
 
-def _write_parquet(database: Connection, selection: Selection, path: Path) -> int:
+def _write_parquet(database: Database, selection: Selection, path: Path) -> int:
     rows = 0
     with _tables(database, selection, selection.parts()) as tables, _replacing(path, path.parent) as written:
         with written.open("wb") as file, pq.ParquetWriter(file, selection.schema, **PARQUET) as writer:
@@ -76,7 +76,7 @@ def _write_parquet(database: Connection, selection: Selection, path: Path) -> in
     return rows
 
 
-def _write_csv(database: Connection, selection: Selection, path: Path) -> int:
+def _write_csv(database: Database, selection: Selection, path: Path) -> int:
     rows = 0
     with _lines(database, selection) as lines, _replacing(path, path.parent) as written:
         with written.open("wb") as file:
@@ -88,7 +88,7 @@ def _write_csv(database: Connection, selection: Selection, path: Path) -> int:
     return rows
 
 
-def _write_folder(database: Connection, selection: Selection, folder: Path) -> int:
+def _write_folder(database: Database, selection: Selection, folder: Path) -> int:
     """Write a file for each instrument and month, without the instrument: readers take it from the folder.
 
     With both, pandas finds the two of different types.
@@ -110,15 +110,13 @@ def _write_folder(database: Connection, selection: Selection, folder: Path) -> i
 
 
 @contextmanager
-def _tables(
-    database: Connection, selection: Selection, parts: Iterable[Part]
-) -> Iterator[Iterator[pa.Table]]:
+def _tables(database: Database, selection: Selection, parts: Iterable[Part]) -> Iterator[Iterator[pa.Table]]:
     with snapshot(database) as cursor, ahead(partial(read_part, cursor, selection), parts) as tables:
         yield tables
 
 
 @contextmanager
-def _lines(database: Connection, selection: Selection) -> Iterator[Iterator[tuple[bytes, int]]]:
+def _lines(database: Database, selection: Selection) -> Iterator[Iterator[tuple[bytes, int]]]:
     """Yield the lines of each part as PostgreSQL spells them, and how many.
 
     By way of Arrow they would take twice as long.

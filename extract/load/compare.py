@@ -22,8 +22,8 @@ from pyarrow import csv
 from extract.core.ranges import TimeRange, intersect, merge
 from extract.core.resolution import DAY_MS, Resolution
 from extract.database.raw_tables import exists
-from extract.deribit.candles import SCHEMA, VALUES
-from extract.load.fetch import Answer
+from extract.deribit.candles import SCHEMA, VALUES, bucket_opens
+from extract.load.fetch import WindowResult
 
 Mask = npt.NDArray[np.bool_]
 
@@ -52,25 +52,25 @@ where resolution = %(resolution)s
 
 
 def mark(
-    answers: Sequence[Answer], landed: Mapping[str, Sequence[TimeRange]], opened: PgConnection
-) -> list[Answer]:
-    """Return a package's answers with what of them is to be landed, see `Answer.lands` and `Fetch`.
+    results: Sequence[WindowResult], landed: Mapping[str, Sequence[TimeRange]], opened: PgConnection
+) -> list[WindowResult]:
+    """Return a package's results with what of them is to be landed, see `WindowResult.lands` and `Fetch`.
 
     Args:
-        answers: of one resolution.
+        results: of one resolution.
         landed: per instrument, which times [start, end) were answered before, UTC ms.
         opened: a connection to the database.
     """
     spans = {
         name: again
-        for name, windows in _by_instrument(answers).items()
+        for name, windows in _by_instrument(results).items()
         if (again := intersect(windows, landed.get(name, ())))
     }
-    known = read_newest(opened, answers[0].window.resolution, spans) if spans else {}
+    known = read_newest(opened, results[0].window.resolution, spans) if spans else {}
     marked = []
-    for answer, once in zip(answers, told_last(answers), strict=True):
-        new, changed = differences(answer.candles, known.get(answer.window.instrument))
-        marked.append(_with_marks(answer, new & once, changed & once))
+    for result, once in zip(results, told_last(results), strict=True):
+        new, changed = differences(result.candles, known.get(result.window.instrument))
+        marked.append(_with_marks(result, new & once, changed & once))
     return marked
 
 
@@ -85,29 +85,29 @@ def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
     """
     if known is None or not known.num_rows:
         return np.ones(came.num_rows, bool), np.zeros(came.num_rows, bool)
-    ticks, before = _ticks(came), _ticks(known)
-    at = np.minimum(np.searchsorted(before, ticks), len(before) - 1)
-    new = before[at] != ticks
+    opens, before = bucket_opens(came), bucket_opens(known)
+    at = np.minimum(np.searchsorted(before, opens), len(before) - 1)
+    new = before[at] != opens
     differs = np.zeros(came.num_rows, bool)
     for name in VALUES:
         differs |= ~_same(came[name], known[name].take(pa.array(at)))
     return new, differs & ~new
 
 
-def told_last(answers: Sequence[Answer]) -> list[Mask]:
+def told_last(results: Sequence[WindowResult]) -> list[Mask]:
     """Return which candles to take of each answer, so that of windows that overlap the last answer counts."""
-    takes = [np.ones(answer.candles.num_rows, bool) for answer in answers]
-    places = sorted(range(len(answers)), key=lambda at: (answers[at].window.instrument, answers[at].window))
-    for _, group in groupby(places, lambda at: answers[at].window.instrument):
+    takes = [np.ones(result.candles.num_rows, bool) for result in results]
+    places = sorted(range(len(results)), key=lambda at: (results[at].window.instrument, results[at].window))
+    for _, group in groupby(places, lambda at: results[at].window.instrument):
         together = list(group)
-        windows = [answers[at].window for at in together]
+        windows = [results[at].window for at in together]
         if all(one.end_ms <= two.start_ms for one, two in pairwise(windows)):
             continue
-        together.sort(key=lambda at: max((fetch.fetched_ms for fetch in answers[at].fetches), default=0))
-        ticks = np.concatenate([_ticks(answers[at].candles) for at in together])
-        order = np.argsort(ticks, kind="stable")  # of one tick the last answer comes last
-        last = np.ones(len(ticks), bool)
-        last[order[:-1]] = ticks[order[:-1]] != ticks[order[1:]]
+        together.sort(key=lambda at: max((fetch.fetched_ms for fetch in results[at].fetches), default=0))
+        opens = np.concatenate([bucket_opens(results[at].candles) for at in together])
+        order = np.argsort(opens, kind="stable")  # of one bucket the last result comes last
+        last = np.ones(len(opens), bool)
+        last[order[:-1]] = opens[order[:-1]] != opens[order[1:]]
         ends = np.cumsum([len(takes[at]) for at in together])
         for at, take in zip(together, np.split(last, ends[:-1]), strict=True):
             takes[at] = take
@@ -159,23 +159,23 @@ def read_newest(
     return {name: candles.filter(pc.equal(table["instrument"], name)) for name in spans}
 
 
-def _by_instrument(answers: Sequence[Answer]) -> dict[str, list[TimeRange]]:
+def _by_instrument(results: Sequence[WindowResult]) -> dict[str, list[TimeRange]]:
     windows: dict[str, list[TimeRange]] = {}
-    for answer in answers:
-        if answer.candles.num_rows:
-            window = answer.window
+    for result in results:
+        if result.candles.num_rows:
+            window = result.window
             windows.setdefault(window.instrument, []).append((window.start_ms, window.end_ms))
     return windows
 
 
-def _with_marks(answer: Answer, new: Mask, changed: Mask) -> Answer:
-    ticks = _ticks(answer.candles)
+def _with_marks(result: WindowResult, new: Mask, changed: Mask) -> WindowResult:
+    opens = bucket_opens(result.candles)
     fetches = []
-    for fetch in answer.fetches:
-        inside = (ticks >= fetch.start_ms) & (ticks < fetch.end_ms)
+    for fetch in result.fetches:
+        inside = (opens >= fetch.start_ms) & (opens < fetch.end_ms)
         new_rows, changed_rows = (int((marks & inside).sum()) for marks in (new, changed))
         fetches.append(replace(fetch, new_rows=new_rows, changed_rows=changed_rows))
-    return replace(answer, fetches=tuple(fetches), lands=new | changed)
+    return replace(result, fetches=tuple(fetches), lands=new | changed)
 
 
 def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
@@ -183,11 +183,6 @@ def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
     a, b = (column.to_numpy() for column in (one, other))  # null as NaN
     same: Mask = (missing == lacking) & ((a == b) | (np.isnan(a) & np.isnan(b)))
     return same
-
-
-def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
-    ticks: npt.NDArray[np.int64] = table["timestamp"].cast(pa.int64()).to_numpy()
-    return ticks
 
 
 def _time(ms: int) -> datetime:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from extract.core.ranges import TimeRange
-from extract.deribit.candles import SCHEMA
+from extract.deribit.candles import SCHEMA, bucket_opens
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import DeribitError, PermanentError
 from extract.load.holes import SHIFT, find_holes, plan_second_ask
@@ -34,7 +34,7 @@ class Fetch:
         start_ms, end_ms: the bucket opens the answer speaks for, end exclusive, UTC ms.
         rows: candles it held in that range.
         fetched_ms: the server's clock when it answered, UTC ms.
-        source: live, testnet or simulator.
+        origin: live, testnet or simulator.
         new_rows, changed_rows: of the candles that its answer lands, how many are in that range and were
             unknown, or known with other values. 0 before they are compared.
     """
@@ -43,13 +43,13 @@ class Fetch:
     end_ms: int
     rows: int
     fetched_ms: int
-    source: str
+    origin: str
     new_rows: int = 0
     changed_rows: int = 0
 
 
 @dataclass(frozen=True)
-class Answer:
+class WindowResult:
     """What a window's requests brought: candles and evidence, or the reason why not.
 
     Attributes:
@@ -74,7 +74,7 @@ class Answer:
         return self.candles.num_rows if self.lands is None else int(self.lands.sum())
 
 
-def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:
+def fetch_window(client: DeribitClient, window: Window, listed_ms: int) -> WindowResult:
     """Ask for a window until every bucket of it is spoken for, and a second time, shifted, for its holes.
 
     One reply may lack candles that the next one has. All holes together are asked for again in one range or
@@ -91,17 +91,17 @@ def answer(client: DeribitClient, window: Window, listed_ms: int) -> Answer:
     whole = (window.start_ms, window.end_ms)
     first = _ask(client, window, whole)
     expected = (max(window.start_ms, window.resolution.floor(listed_ms)), window.end_ms)
-    ticks = _ticks(first.candles)
-    holes = find_holes(ticks[ticks >= expected[0]], expected, window.resolution)
+    opens = bucket_opens(first.candles)
+    holes = find_holes(opens[opens >= expected[0]], expected, window.resolution)
     if not holes:
-        return Answer(window, first.candles, first.fetches)
+        return WindowResult(window, first.candles, first.fetches)
     asked = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
     candles, fetches = first.candles, first.fetches
     for again in plan_second_ask(holes, whole, asked, window.resolution):
         second = _ask(client, window, again, 1 + SHIFT, first.most_rows)
         candles = pa.concat_tables([candles, _inside(second.candles, holes)])
         fetches += second.fetches
-    return Answer(window, candles.sort_by("timestamp"), fetches)
+    return WindowResult(window, candles.sort_by("timestamp"), fetches)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Asked:
 
 
 def _ask(
-    client: DeribitClient, window: Window, wanted: TimeRange, early: int = 1, most_rows: int = 0
+    client: DeribitClient, window: Window, time_range: TimeRange, early: int = 1, most_rows: int = 0
 ) -> _Asked:
     """Ask for a range until a reply reaches its start.
 
@@ -126,11 +126,11 @@ def _ask(
     Args:
         client: whom to ask.
         window: names instrument and resolution.
-        wanted: bucket opens, end exclusive, UTC ms.
+        time_range: bucket opens, end exclusive, UTC ms.
         early: how many buckets early.
         most_rows: rows of the longest reply so far.
     """
-    start, end = wanted
+    start, end = time_range
     tables: list[pa.Table] = []
     fetches: list[Fetch] = []
     while end > start:
@@ -138,30 +138,25 @@ def _ask(
         chart, reply = client.chart(window.instrument, window.resolution, begin, end - 1)
         first = end if chart.first_ms is None else chart.first_ms
         empty = first >= end
-        reached = start if empty or chart.rows < most_rows else max(first, start)
-        kept = _between(chart.table, reached, end)
+        spoken_from = start if empty or chart.rows < most_rows else max(first, start)
+        kept = _between(chart.table, spoken_from, end)
         if empty and fetches:  # nothing is older, so the reply before was not cut
             fetches[-1] = replace(fetches[-1], start_ms=start)
         fetched_ms = reply.server_ms if reply.server_ms is not None else time.time_ns() // 1_000_000
-        fetches.append(Fetch(reached, end, kept.num_rows, fetched_ms, reply.source))
+        fetches.append(Fetch(spoken_from, end, kept.num_rows, fetched_ms, reply.origin))
         tables.append(kept)
-        end, most_rows = reached, max(most_rows, chart.rows)
+        end, most_rows = spoken_from, max(most_rows, chart.rows)
     return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
 
 
-def _ticks(table: pa.Table) -> npt.NDArray[np.int64]:
-    ticks: npt.NDArray[np.int64] = table["timestamp"].cast(pa.int64()).to_numpy()
-    return ticks
-
-
 def _between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
-    """Return the rows of a table, whose ticks ascend, with ticks in [start, end)."""
-    first, end = map(int, np.searchsorted(_ticks(table), [start_ms, end_ms]))
+    """Return the rows of a table, which ascend, with bucket opens in [start, end)."""
+    first, end = map(int, np.searchsorted(bucket_opens(table), [start_ms, end_ms]))
     return table.slice(first, end - first)
 
 
 def _inside(table: pa.Table, ranges: Sequence[TimeRange]) -> pa.Table:
-    """Return the rows whose tick lies in one of the ascending ranges."""
+    """Return the rows whose bucket open lies in one of the ascending ranges."""
     parts = [_between(table, start, end) for start, end in ranges]
     return pa.concat_tables([table.slice(0, 0), *parts])
 
@@ -183,7 +178,7 @@ class Prefetcher:
 
     def __init__(
         self,
-        fetch: Callable[[Window], Answer],
+        fetch: Callable[[Window], WindowResult],
         windows: Iterable[Window],
         threads: int = THREADS,
         ahead: int = WINDOWS_AHEAD,
@@ -192,7 +187,7 @@ class Prefetcher:
         self._stop = stop
         self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
-        self._waiting: deque[Future[Answer]] = deque()
+        self._waiting: deque[Future[WindowResult]] = deque()
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
         self._refused: dict[str, PermanentError] = {}
@@ -210,7 +205,7 @@ class Prefetcher:
             self._stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, count: int) -> list[Answer]:
+    def take(self, count: int) -> list[WindowResult]:
         """Return the answers to the next `count` windows of the plan, waiting for them."""
         answers = []
         for _ in range(count):
@@ -223,23 +218,25 @@ class Prefetcher:
             window = next(self._windows, None)
             if window is None:
                 return
-            self._waiting.append(self._pool.submit(self._answer, window))
+            self._waiting.append(self._pool.submit(self._result, window))
 
-    def _answer(self, window: Window) -> Answer:
+    def _result(self, window: Window) -> WindowResult:
         if refusal := self._refused.get(window.instrument):
-            return Answer(window, error=refusal, asked=False)
+            return WindowResult(window, error=refusal, asked=False)
         if self._stopped:
-            return Answer(window, error=DeribitError("given up: too many failures in a row"), asked=False)
+            return WindowResult(
+                window, error=DeribitError("given up: too many failures in a row"), asked=False
+            )
         try:
-            answered = self._fetch(window)
+            result = self._fetch(window)
         except PermanentError as error:
             self._refused[window.instrument] = error
-            return Answer(window, error=error)
+            return WindowResult(window, error=error)
         except DeribitError as error:
             self._count(failed=True)
-            return Answer(window, error=error)
+            return WindowResult(window, error=error)
         self._count(failed=False)
-        return answered
+        return result
 
     def _count(self, *, failed: bool) -> None:
         # giving up is final, so that what is left of a plan comes back at once

@@ -14,14 +14,14 @@ SHIFT = 3
 """Buckets by which a second ask is shifted: how far it reaches beyond the holes, and begins before."""
 
 
-def find_holes(ticks: ArrayLike, asked: TimeRange, resolution: Resolution) -> list[TimeRange]:
+def find_holes(found: ArrayLike, asked: TimeRange, resolution: Resolution) -> list[TimeRange]:
     """Return the runs of buckets without a candle, as ranges [start, end) that begin at a bucket open.
 
-    Distances between ticks decide, because nobody knows where buckets of 180 and 360 minutes open. Where the
-    grid is known a tick off it stands for the bucket that it lies in.
+    Distances between candles decide, because nobody knows where buckets of 180 and 360 minutes open. Where
+    the grid is known, a candle off it stands for the bucket that it lies in.
 
     Args:
-        ticks: ascending, all in `asked`.
+        found: bucket opens, ascending, all in `asked`.
         asked: bucket opens that should have candles, end exclusive.
         resolution: of the candles.
     """
@@ -29,7 +29,7 @@ def find_holes(ticks: ArrayLike, asked: TimeRange, resolution: Resolution) -> li
     step = resolution.step_ms
     if start >= end:
         return []
-    opens = np.asarray(ticks, np.int64)
+    opens = np.asarray(found, np.int64)
     if len(resolution.anchors_ms) == 1:
         opens = opens - (opens - resolution.anchors_ms[0]) % step
     opens = np.concatenate([[start - step], opens])
@@ -59,10 +59,9 @@ def plan_second_ask(
     end = min(holes[-1][1] + SHIFT * step, window[1])
     if (start, end) not in asked:
         return [(start, end)]
-    middle = start + (end - start) // (2 * step) * step
-    while middle > start:
+    centre = start + (end - start) // 2
+    for middle in sorted(range(start + step, end, step), key=lambda at: abs(at - centre)):
         halves = [(start, middle), (middle, end)]
         if not set(halves) & set(asked):
             return halves
-        middle -= step
     return [(start, end)]

@@ -17,7 +17,7 @@ from extract.core.times import OLDEST_MS
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import BadReplyError, PermanentError
 from extract.deribit.instruments import Instrument
-from extract.load.fetch import Answer, Prefetcher, answer
+from extract.load.fetch import Prefetcher, WindowResult, fetch_window
 from extract.load.plan import Window
 
 DAY = RESOLUTIONS["1D"]
@@ -40,7 +40,7 @@ class Lifetimes:
 
     found: list[Instrument] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    failed: list[Answer] = field(default_factory=list)
+    failed: list[WindowResult] = field(default_factory=list)
 
 
 def find_first_days(client: DeribitClient, listed: Sequence[Instrument]) -> Lifetimes:
@@ -85,8 +85,8 @@ def find_delisted(
             found = Instrument(name, days.candles["timestamp"][0].value, is_active=False)
             start = resolution.floor(last_day)
             lasts.append((found, Window(name, start, last_day + DAY.step_ms, resolution, forward=False)))
-    answers = _ask(client, [window for _, window in lasts], lambda window: window.start_ms)
-    for (found, _), candles in zip(lasts, answers, strict=True):
+    results = _ask(client, [window for _, window in lasts], lambda window: window.start_ms)
+    for (found, _), candles in zip(lasts, results, strict=True):
         last = _last_traded(candles)
         if candles.error is not None:
             lifetimes.failed.append(candles)
@@ -109,19 +109,19 @@ def _days(name: str, end_ms: int) -> Window:
 
 def _ask(
     client: DeribitClient, windows: Sequence[Window], expected_from: Callable[[Window], int]
-) -> list[Answer]:
-    """Return the answers to windows; buckets from a time on that they lack are asked for twice."""
+) -> list[WindowResult]:
+    """Return the results to windows; buckets from a time on that they lack are asked for twice."""
 
-    def fetch(window: Window) -> Answer:
-        return answer(client, window, expected_from(window))
+    def fetch(window: Window) -> WindowResult:
+        return fetch_window(client, window, expected_from(window))
 
     with Prefetcher(fetch, windows, ahead=len(windows), stop=client.stop) as prefetcher:
         return prefetcher.take(len(windows))
 
 
-def _last_traded(answered: Answer) -> int | None:
+def _last_traded(result: WindowResult) -> int | None:
     """Return the bucket open of the newest candle with volume, UTC ms. One without a number may have some."""
-    candles = answered.candles
+    candles = result.candles
     silent = pc.fill_null(pc.equal(candles["volume"], 0), False)
     traded = candles.filter(pc.invert(silent))["timestamp"]
     return traded[-1].value if len(traded) else None

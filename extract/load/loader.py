@@ -11,7 +11,7 @@ from extract.core.names import is_all
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.database import cleaning, raw_tables
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.database.privileges import check_server
 from extract.deribit.client import DeribitClient
@@ -21,6 +21,7 @@ from extract.load.plan import (
     DEFAULT_LOOKBACK,
     DEFAULT_PACKAGE,
     Cursor,
+    Series,
     Window,
     plan_history,
     plan_range,
@@ -28,12 +29,12 @@ from extract.load.plan import (
     plan_update,
 )
 from extract.load.progress import RunProgress, Silent
-from extract.load.result import Outcome, raise_incomplete
+from extract.load.result import LoadResult, raise_incomplete
 from extract.load.run import Run
-from extract.load.selection import check_source, expect_closed, why_nothing
-from extract.load.state import loaded_instruments, loaded_source
+from extract.load.selection import check_origin, expect_closed, why_nothing
+from extract.load.state import loaded_instruments, loaded_origin
 
-Planner = Callable[[Instrument, Cursor, int], list[Window]]
+Planner = Callable[[Instrument, Series], list[Window]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Loader:
     """
 
     client: DeribitClient
-    database: Connection
+    database: Database
     workdir: Path
     lookback: int = DEFAULT_LOOKBACK
     progress: RunProgress = field(default_factory=Silent)
@@ -61,13 +62,13 @@ class Loader:
     wait_s: float = 0
     landed: Callable[[int], None] = lambda _candles: None
 
-    def backfill(self, names: Sequence[str], resolution: Resolution, wanted: TimeRange) -> Outcome:
+    def backfill(self, names: Sequence[str], resolution: Resolution, time_range: TimeRange) -> LoadResult:
         """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.
 
         Args:
             names: instruments, or `all`.
             resolution: of the candles.
-            wanted: start inclusive, end exclusive.
+            time_range: start inclusive, end exclusive.
 
         Raises:
             IncompleteError: some windows had no usable answer; the others are saved.
@@ -76,21 +77,21 @@ class Loader:
 
         nothing: dict[str, str] = {}
 
-        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
-            expect_closed(wanted, resolution, end_ms, instrument)
-            if why := why_nothing(wanted, instrument):
+        def plan(instrument: Instrument, series: Series) -> list[Window]:
+            expect_closed(time_range, resolution, series.now_ms, instrument)
+            if why := why_nothing(time_range, instrument):
                 nothing[instrument.name] = why
-            return plan_range(instrument.name, resolution, cursor, instrument.created_ms, end_ms, wanted)
+            return plan_range(series, time_range)
 
         def reaches(instrument: Instrument, _cursor: Cursor) -> bool:
-            return wanted[0] < instrument.created_ms
+            return time_range[0] < instrument.created_ms
 
-        outcome = self._run(names, resolution, plan, reaches)
-        landed = {name for name, candles in outcome.candles.items() if candles}
-        outcome.nothing = {name: why for name, why in nothing.items() if name not in landed}
-        return outcome
+        result = self._run(names, resolution, plan, reaches)
+        landed = {name for name, candles in result.candles.items() if candles}
+        result.nothing = {name: why for name, why in nothing.items() if name not in landed}
+        return result
 
-    def update(self, names: Sequence[str], resolution: Resolution) -> Outcome:
+    def update(self, names: Sequence[str], resolution: Resolution) -> LoadResult:
         """Land from each cursor to the last closed candle. See `plan_update`.
 
         Args:
@@ -102,16 +103,15 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
-            created = instrument.created_ms
-            return plan_update(instrument.name, resolution, cursor, created, end_ms, self.lookback)
+        def plan(_instrument: Instrument, series: Series) -> list[Window]:
+            return plan_update(series, self.lookback)
 
         def reaches(_instrument: Instrument, cursor: Cursor) -> bool:
             return cursor == Cursor()
 
         return self._run(names, resolution, plan, reaches, leaves_ended=not names or is_all(names))
 
-    def repair(self, holes: Mapping[str, Sequence[TimeRange]], resolution: Resolution) -> Outcome:
+    def repair(self, holes: Mapping[str, Sequence[TimeRange]], resolution: Resolution) -> LoadResult:
         """Ask again for holes in the table. See `plan_repair`.
 
         Args:
@@ -123,14 +123,14 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, _cursor: Cursor, end_ms: int) -> list[Window]:
-            return plan_repair(instrument.name, resolution, end_ms, holes[instrument.name])
+        def plan(instrument: Instrument, series: Series) -> list[Window]:
+            return plan_repair(series, holes[instrument.name])
 
         return self._run(list(holes), resolution, plan)
 
     def history(
         self, ranges: Mapping[str, TimeRange], resolution: Resolution, loaded_at: Resolution
-    ) -> Outcome:
+    ) -> LoadResult:
         """Land ranges at another resolution beside what is loaded, without a cursor. See `plan_history`.
 
         Args:
@@ -143,8 +143,8 @@ class Loader:
             PerpsError: nothing could be done.
         """
 
-        def plan(instrument: Instrument, cursor: Cursor, end_ms: int) -> list[Window]:
-            return plan_history(instrument.name, resolution, cursor, end_ms, ranges[instrument.name])
+        def plan(instrument: Instrument, series: Series) -> list[Window]:
+            return plan_history(series, ranges[instrument.name])
 
         return self._run(list(ranges), resolution, plan, loaded_at=loaded_at)
 
@@ -157,22 +157,22 @@ class Loader:
         loaded_at: Resolution | None = None,
         *,
         leaves_ended: bool = False,
-    ) -> Outcome:
+    ) -> LoadResult:
         with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
             raw_tables.check_clock(locked, time.time())
             clock, exchange = self.client.server_time(), self.client.instruments()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
-                check_source(loaded_source(pipeline.state), clock.source)
+                check_origin(loaded_origin(pipeline.state), clock.origin)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
                 run = Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
                 windows = [
                     window
                     for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)
-                    for window in plan(instrument, run.cursor(instrument.name), run.end_of(instrument))
+                    for window in plan(instrument, run.series(instrument))
                 ]
                 run.land(windows)
                 run.land_ends()
             cleaning.prune(locked)
-        raise_incomplete(run.outcome)
-        return run.outcome
+        raise_incomplete(run.result)
+        return run.result

@@ -26,7 +26,7 @@ from psycopg2.extensions import connection as PgConnection
 from extract.core.advice import advice
 from extract.core.ranges import TimeRange
 from extract.database import cleaning, raw_tables
-from extract.database.connection import PATIENCE, Connection
+from extract.database.database import PATIENCE, Database
 from extract.database.locks import expect_lock
 from extract.errors import PerpsError, interrupt_behind
 from extract.load.own_settings import dlt_settings
@@ -50,7 +50,7 @@ def share_memory() -> None:
 
 
 @contextmanager
-def open_pipeline(workdir: Path, database: Connection, locked: PgConnection) -> Iterator[dlt.Pipeline]:
+def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> Iterator[dlt.Pipeline]:
     """Yield a pipeline with the state of the database; its working folder outlives only a failure.
 
     Args:
@@ -110,7 +110,7 @@ class Packages:
     locked: PgConnection
     prepared: bool = False
 
-    def land(self, source: Any, sent: int, within: TimeRange) -> None:
+    def land(self, source: Any, sent: int, time_range: TimeRange) -> None:
         """Land one package, and make sure that the database holds every candle of it.
 
         Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its
@@ -119,7 +119,7 @@ class Packages:
         Args:
             source: what to land.
             sent: candles that the source lands: those that are new or changed.
-            within: bucket opens [start, end) of all windows in it, UTC ms.
+            time_range: bucket opens [start, end) of all windows in it, UTC ms.
 
         Raises:
             PerpsError: the package could not be loaded whole.
@@ -133,7 +133,7 @@ class Packages:
             expect_lock(self.locked)
             info = self._load()
             ids = info.loads_ids
-            landed = sum(raw_tables.candles_in_load(self.locked, load_id, within) for load_id in ids)
+            landed = sum(raw_tables.candles_in_load(self.locked, load_id, time_range) for load_id in ids)
         pa.default_memory_pool().release_unused()
         if landed != sent:
             raw_tables.void_load(self.locked, info.loads_ids)

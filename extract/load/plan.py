@@ -53,27 +53,50 @@ class Cursor:
     owed: tuple[TimeRange, ...] = ()
 
 
-def plan_update(
-    instrument: str,
-    resolution: Resolution,
-    cursor: Cursor,
-    listed_ms: int,
-    now_ms: int,
-    lookback: int,
-) -> list[Window]:
-    """Plan from the cursor to the last closed candle, and whatever is still owed.
+@dataclass(frozen=True)
+class Series:
+    """One instrument at one resolution, as it stands when a plan is made.
 
-    Args:
+    Attributes:
         instrument: its name.
         resolution: of the candles.
-        cursor: where the instrument stands; without one the plan begins with what is owed, or at listing.
-        listed_ms: the instrument's creation, UTC ms.
-        now_ms: the server's clock, UTC ms.
+        listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
+        now_ms: the server's clock, or the instrument's end if that is earlier, UTC ms.
+        cursor: where it stands.
+    """
+
+    instrument: str
+    resolution: Resolution
+    listed_ms: int
+    now_ms: int
+    cursor: Cursor = Cursor()
+
+    @property
+    def closed_ms(self) -> int:
+        """Exclusive bound of the buckets that are closed, UTC ms."""
+        return self.resolution.closed_end(self.now_ms)
+
+    def windows(self, ranges: Iterable[TimeRange], *, forward: bool) -> Iterator[Window]:
+        """Cut ranges into windows that one reply can hold."""
+        length = BUCKETS_PER_WINDOW * self.resolution.step_ms
+        for start, end in merge(ranges):
+            for at in range(start, end, length):
+                yield Window(self.instrument, at, min(at + length, end), self.resolution, forward)
+
+
+def plan_update(series: Series, lookback: int) -> list[Window]:
+    """Plan from the cursor to the last closed candle, and whatever is still owed.
+
+    Without a cursor the plan begins with what is owed, or at listing.
+
+    Args:
+        series: what to plan for.
         lookback: how many buckets up to and including the cursor's are asked again for late revisions.
     """
-    end, earliest = resolution.closed_end(now_ms), earliest_start(resolution, listed_ms)
+    resolution, cursor, end = series.resolution, series.cursor, series.closed_ms
+    earliest = earliest_start(resolution, series.listed_ms)
     if cursor.last_ms is not None:
-        # down to the grid: a cursor on an odd tick must not shift what is asked
+        # down to the grid: a cursor off the grid must not shift what is asked
         following = resolution.floor(cursor.last_ms) + resolution.step_ms
         start = max(following - lookback * resolution.step_ms, min(earliest, following))
     elif cursor.owed:
@@ -81,35 +104,22 @@ def plan_update(
     else:
         start = earliest
     owed = [part for one in cursor.owed for part in subtract([one], [(start, end)])]
-    return [
-        *_windows(instrument, resolution, owed, forward=False),
-        *_windows(instrument, resolution, [(start, end)], forward=True),
-    ]
+    return [*series.windows(owed, forward=False), *series.windows([(start, end)], forward=True)]
 
 
-def plan_range(
-    instrument: str,
-    resolution: Resolution,
-    cursor: Cursor,
-    listed_ms: int,
-    now_ms: int,
-    wanted: TimeRange,
-) -> list[Window]:
+def plan_range(series: Series, time_range: TimeRange) -> list[Window]:
     """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
 
     A range that begins beyond the cursor leaves it where it is, so that the next update still asks for what
     lies between. Times before the first candle are passed over but for one window.
 
     Args:
-        instrument: its name.
-        resolution: of the candles.
-        cursor: where the instrument stands.
-        listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
-        now_ms: the server's clock, UTC ms; later candles are not closed.
-        wanted: start inclusive, end exclusive.
+        series: what to plan for.
+        time_range: start inclusive, end exclusive, UTC ms.
     """
-    start = max(resolution.ceil(wanted[0]), earliest_start(resolution, listed_ms))
-    end = min(wanted[1], resolution.closed_end(now_ms))
+    resolution, cursor = series.resolution, series.cursor
+    start = max(resolution.ceil(time_range[0]), earliest_start(resolution, series.listed_ms))
+    end = min(time_range[1], series.closed_ms)
     if cursor.last_ms is None:
         behind, ahead = (start, start), (start, end)
     else:
@@ -118,47 +128,35 @@ def plan_range(
         behind = (start, min(end, following) if continues else end)
         ahead = (behind[1], end)
     owed = subtract(cursor.owed, [(start, end)])
-    return [
-        *_windows(instrument, resolution, [*owed, behind], forward=False),
-        *_windows(instrument, resolution, [ahead], forward=True),
-    ]
+    return [*series.windows([*owed, behind], forward=False), *series.windows([ahead], forward=True)]
 
 
-def plan_repair(
-    instrument: str, resolution: Resolution, now_ms: int, holes: Sequence[TimeRange]
-) -> list[Window]:
+def plan_repair(series: Series, holes: Sequence[TimeRange]) -> list[Window]:
     """Plan to ask again for holes, each widened by a bucket on both sides so that its edges are seen too.
 
     Args:
-        instrument: its name.
-        resolution: of the candles.
-        now_ms: the server's clock, UTC ms; later candles are not closed.
+        series: what to plan for.
         holes: bucket opens that are missing, end exclusive, UTC ms.
     """
-    step, end = resolution.step_ms, resolution.closed_end(now_ms)
+    step, end = series.resolution.step_ms, series.closed_ms
     # neighbours are not merged: the start of its window is how a gap's last ask is found again
     return [
         window
         for start, stop in sorted(holes)
-        for window in _windows(instrument, resolution, [(start - step, min(stop + step, end))], forward=False)
+        for window in series.windows([(start - step, min(stop + step, end))], forward=False)
     ]
 
 
-def plan_history(
-    instrument: str, resolution: Resolution, cursor: Cursor, now_ms: int, wanted: TimeRange
-) -> list[Window]:
+def plan_history(series: Series, time_range: TimeRange) -> list[Window]:
     """Plan an explicit range and whatever is owed, all of it as history: no cursor is made or moved.
 
     Args:
-        instrument: its name.
-        resolution: of the candles.
-        cursor: where the instrument stands at this resolution.
-        now_ms: the server's clock, UTC ms; later candles are not closed.
-        wanted: start inclusive, end exclusive, UTC ms.
+        series: what to plan for.
+        time_range: start inclusive, end exclusive, UTC ms.
     """
-    end = min(wanted[1], resolution.closed_end(now_ms))
-    ranges = [*cursor.owed, (resolution.ceil(wanted[0]), end)]
-    return list(_windows(instrument, resolution, ranges, forward=False))
+    end = min(time_range[1], series.closed_ms)
+    ranges = [*series.cursor.owed, (series.resolution.ceil(time_range[0]), end)]
+    return list(series.windows(ranges, forward=False))
 
 
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:
@@ -181,12 +179,3 @@ def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
         room -= window.buckets
     if package:
         yield package
-
-
-def _windows(
-    instrument: str, resolution: Resolution, ranges: Sequence[TimeRange], *, forward: bool
-) -> Iterator[Window]:
-    length = BUCKETS_PER_WINDOW * resolution.step_ms
-    for start, end in merge(ranges):
-        for at in range(start, end, length):
-            yield Window(instrument, at, min(at + length, end), resolution, forward)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from extract.deribit.errors import PermanentError
 from extract.errors import PerpsError
-from extract.load.fetch import Answer
+from extract.load.fetch import WindowResult
 from extract.load.plan import Window
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ SHOWN_FAILURES = 3
 
 
 @dataclass
-class Outcome:
+class LoadResult:
     """What a run did.
 
     Attributes:
@@ -40,7 +40,7 @@ class Outcome:
     delisted: dict[str, int] = field(default_factory=dict)
     nothing: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    failed: list[Answer] = field(default_factory=list)
+    failed: list[WindowResult] = field(default_factory=list)
     not_asked: int = 0
 
     @property
@@ -48,61 +48,61 @@ class Outcome:
         """Whether the run made a load: candles, evidence or both."""
         return self.requests > 0
 
-    def add(self, answers: Sequence[Answer]) -> None:
+    def add(self, results: Sequence[WindowResult]) -> None:
         """Count a landed package."""
-        for answered in answers:
-            name = answered.window.instrument
-            self.candles[name] = self.candles.get(name, 0) + answered.landing
-            self.requests += len(answered.fetches)
-            if answered.error is not None:
-                self.not_asked += not answered.asked
-                self.failed += [answered] if answered.asked else []
+        for result in results:
+            name = result.window.instrument
+            self.candles[name] = self.candles.get(name, 0) + result.landing
+            self.requests += len(result.fetches)
+            if result.error is not None:
+                self.not_asked += not result.asked
+                self.failed += [result] if result.asked else []
 
 
 class IncompleteError(PerpsError):
     """A run that saved what it could, and names what it could not fetch.
 
     Attributes:
-        outcome: what it did.
+        result: what it did.
     """
 
-    def __init__(self, message: str, outcome: Outcome) -> None:
+    def __init__(self, message: str, result: LoadResult) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.result = result
 
 
-def raise_incomplete(outcome: Outcome) -> None:
+def raise_incomplete(result: LoadResult) -> None:
     """Name what could not be fetched, after everything else was saved.
 
     Raises:
         IncompleteError: there is something to name.
     """
-    if not outcome.failed and not outcome.not_asked:
-        _raise_refused(outcome)
+    if not result.failed and not result.not_asked:
+        _raise_refused(result)
         return
     shown = "; ".join(
-        f"{describe(failed.window)}: {failed.error}" for failed in outcome.failed[:SHOWN_FAILURES]
+        f"{describe(failed.window)}: {failed.error}" for failed in result.failed[:SHOWN_FAILURES]
     )
-    hidden = len(outcome.failed) - SHOWN_FAILURES
+    hidden = len(result.failed) - SHOWN_FAILURES
     more = f"; and {hidden} more, see the log" if hidden > 0 else ""
-    left = f"; {outcome.not_asked} windows were not asked" if outcome.not_asked else ""
-    refused = outcome.failed and all(isinstance(failed.error, PermanentError) for failed in outcome.failed)
+    left = f"; {result.not_asked} windows were not asked" if result.not_asked else ""
+    refused = result.failed and all(isinstance(failed.error, PermanentError) for failed in result.failed)
     still = ", and if deribit refuses it again: perps doctor --exchange" if refused else ""
-    for failed in outcome.failed:
+    for failed in result.failed:
         log.error("no answer for %s: %s", describe(failed.window), failed.error)
     raise IncompleteError(
-        f"expected an answer for every window, got none for {len(outcome.failed)} of {outcome.planned} "
+        f"expected an answer for every window, got none for {len(result.failed)} of {result.planned} "
         f"({shown}{more}){left}; the rest is saved, run the same command again{still}",
-        outcome,
+        result,
     )
 
 
-def _raise_refused(outcome: Outcome) -> None:
-    if outcome.refused:
+def _raise_refused(result: LoadResult) -> None:
+    if result.refused:
         raise IncompleteError(
-            f"{outcome.refused[0]}; {len(outcome.refused)} of deribit's perpetuals cannot be loaded, "
+            f"{result.refused[0]}; {len(result.refused)} of deribit's perpetuals cannot be loaded, "
             "the rest is saved; to do without, name those you want in --instruments",
-            outcome,
+            result,
         )
 
 

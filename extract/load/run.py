@@ -10,11 +10,11 @@ from extract.core.names import is_all
 from extract.core.resolution import Resolution
 from extract.deribit.instruments import Instrument, Listed
 from extract.load.compare import mark
-from extract.load.fetch import Answer, Prefetcher, answer
+from extract.load.fetch import Prefetcher, WindowResult, fetch_window
 from extract.load.lifetimes import find_delisted, find_first_days, is_settled
 from extract.load.package import Packages, one_line_errors
-from extract.load.plan import Cursor, Window, packages
-from extract.load.result import Outcome
+from extract.load.plan import Cursor, Series, Window, packages
+from extract.load.result import LoadResult
 from extract.load.selection import choose, expect_known
 from extract.load.source import deribit
 from extract.load.state import ended_instruments, landed_ranges, read_cursor
@@ -32,16 +32,18 @@ class Run:
     exchange: Listed
     resolution: Resolution
     now_ms: int
-    outcome: Outcome = field(default_factory=Outcome)
+    result: LoadResult = field(default_factory=LoadResult)
     instruments: dict[str, Instrument] = field(default_factory=dict)
 
     def cursor(self, name: str) -> Cursor:
         """Return where an instrument stands."""
         return read_cursor(self.packages.pipeline.state, name, self.resolution)
 
-    def end_of(self, instrument: Instrument) -> int:
-        """Return until when an instrument has candles, UTC ms."""
-        return min(self.now_ms, instrument.ended_ms or self.now_ms)
+    def series(self, instrument: Instrument) -> Series:
+        """Return how an instrument stands, and until when it has candles."""
+        end_ms = min(self.now_ms, instrument.ended_ms or self.now_ms)
+        cursor = self.cursor(instrument.name)
+        return Series(instrument.name, self.resolution, instrument.created_ms, end_ms, cursor)
 
     def find(
         self,
@@ -56,7 +58,7 @@ class Run:
         Args:
             names: as typed.
             loaded: what earlier runs loaded.
-            reaches: whether candles from before a listing are wanted.
+            reaches: whether candles from before a listing are asked for.
             leaves_ended: whether delisted perpetuals that are known to be whole are left as they are.
 
         Raises:
@@ -64,7 +66,7 @@ class Run:
         """
         chosen, absent = choose(names, self.exchange.perpetuals, loaded)
         refused = self.exchange.refused
-        self.outcome.refused += [refused[name] for name in refused if is_all(names) or name in absent]
+        self.result.refused += [refused[name] for name in refused if is_all(names) or name in absent]
         left = [name for name in absent if leaves_ended and self._has_ended(name)]
         early = [one for one in chosen if reaches(one, self.cursor(one.name))]
         first_days = find_first_days(self.loader.client, early)
@@ -74,10 +76,10 @@ class Run:
             [name for name in delisted.unknown if name not in loaded],
             [one.name for one in self.exchange.perpetuals],
         )
-        self.outcome.unlisted += sorted([*left, *delisted.unknown])
-        self.outcome.delisted |= {one.name: one.ended_ms or 0 for one in delisted.found}
-        self.outcome.failed += [*first_days.failed, *delisted.failed]
-        self.outcome.planned += len(self.outcome.failed)
+        self.result.unlisted += sorted([*left, *delisted.unknown])
+        self.result.delisted |= {one.name: one.ended_ms or 0 for one in delisted.found}
+        self.result.failed += [*first_days.failed, *delisted.failed]
+        self.result.planned += len(self.result.failed)
         found = [*(one for one in chosen if one not in early), *first_days.found, *delisted.found]
         self.instruments.update({one.name: one for one in found})
         return found
@@ -96,18 +98,21 @@ class Run:
         progress = self.loader.progress
         # by time, so that a package of several instruments fills chunks of its own
         windows = sorted(windows, key=lambda window: window.start_ms)
-        self.outcome.planned += len(windows)
+        self.result.planned += len(windows)
         progress.planned(len(windows))
         with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
             for package in packages(windows, self.loader.package_candles):
-                answers = self._marked(prefetcher.take(len(package)))
-                sent = sum(answered.landing for answered in answers)
-                self.outcome.add(answers)  # a package that does not land ends the run with an error
+                results = self._marked(prefetcher.take(len(package)))
+                sent = sum(result.landing for result in results)
+                self.result.add(results)  # a package that does not land ends the run with an error
                 listed, lookback = self.exchange.perpetuals, self.loader.lookback
-                source = deribit(answers, listed, self.now_ms, lookback)
-                answers.clear()  # so that the source alone holds the candles, and lets go of them
-                within = min(window.start_ms for window in package), max(window.end_ms for window in package)
-                self.packages.land(source, sent, within)
+                source = deribit(results, listed, self.now_ms, lookback)
+                results.clear()  # so that the source alone holds the candles, and lets go of them
+                time_range = (
+                    min(window.start_ms for window in package),
+                    max(window.end_ms for window in package),
+                )
+                self.packages.land(source, sent, time_range)
                 progress.landed(sent)
                 self.loader.landed(sent)
 
@@ -127,12 +132,12 @@ class Run:
             self.packages.land(deribit([], listed, self.now_ms, self.loader.lookback), 0, (0, 0))
             self.loader.landed(0)
 
-    def _marked(self, answers: Sequence[Answer]) -> list[Answer]:
-        state, resolution = self.packages.pipeline.state, answers[0].window.resolution
+    def _marked(self, results: Sequence[WindowResult]) -> list[WindowResult]:
+        state, resolution = self.packages.pipeline.state, results[0].window.resolution
         with one_line_errors("compare candles with those landed before"):
-            return mark(answers, landed_ranges(state, resolution), self.packages.locked)
+            return mark(results, landed_ranges(state, resolution), self.packages.locked)
 
-    def _fetch(self, window: Window) -> Answer:
-        answered = answer(self.loader.client, window, self.instruments[window.instrument].created_ms)
-        self.loader.progress.fetched(answered.candles.num_rows)
-        return answered
+    def _fetch(self, window: Window) -> WindowResult:
+        result = fetch_window(self.loader.client, window, self.instruments[window.instrument].created_ms)
+        self.loader.progress.fetched(result.candles.num_rows)
+        return result

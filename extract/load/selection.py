@@ -28,10 +28,10 @@ def choose(
     if not names and not loaded:
         raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
     by_name = {instrument.name: instrument for instrument in listed}
-    wanted = [*by_name, *loaded] if is_all(names) else names or loaded
-    absent = [name for name in dict.fromkeys(wanted) if name not in by_name]
+    chosen = [*by_name, *loaded] if is_all(names) else names or loaded
+    absent = [name for name in dict.fromkeys(chosen) if name not in by_name]
     expect_known([name for name in absent if not (name.endswith(KIND) or name in loaded)], by_name)
-    return [by_name[name] for name in dict.fromkeys(wanted) if name in by_name], absent
+    return [by_name[name] for name in dict.fromkeys(chosen) if name in by_name], absent
 
 
 def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
@@ -47,11 +47,11 @@ def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
         )
 
 
-def expect_closed(wanted: TimeRange, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
+def expect_closed(time_range: TimeRange, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
     """Refuse a range none of whose candles is closed yet.
 
     Args:
-        wanted: start inclusive, end exclusive, UTC ms.
+        time_range: start inclusive, end exclusive, UTC ms.
         resolution: of the candles.
         end_ms: until when the instrument has candles: the server's clock, or its end, UTC ms.
         instrument: whose candles.
@@ -60,27 +60,27 @@ def expect_closed(wanted: TimeRange, resolution: Resolution, end_ms: int, instru
         UsageError: it begins after the newest closed candle.
     """
     closed_ms = resolution.closed_end(end_ms)
-    if instrument.ended_ms is None and wanted[0] >= closed_ms:
+    if instrument.ended_ms is None and time_range[0] >= closed_ms:
         raise UsageError(
             f"expected --start before {format_time(closed_ms)}, the end of the newest closed candle by "
-            f"deribit's clock, got {format_time(wanted[0])}"
+            f"deribit's clock, got {format_time(time_range[0])}"
         )
 
 
-def why_nothing(wanted: TimeRange, instrument: Instrument) -> str | None:
+def why_nothing(time_range: TimeRange, instrument: Instrument) -> str | None:
     """Return why an instrument can have no candle in a range [start, end) in UTC ms, None if it can."""
-    if wanted[1] <= instrument.created_ms:
+    if time_range[1] <= instrument.created_ms:
         return f"deribit has no candle before {format_time(instrument.created_ms)}"
-    if instrument.ended_ms is not None and wanted[0] >= instrument.ended_ms:
+    if instrument.ended_ms is not None and time_range[0] >= instrument.ended_ms:
         return f"its last candle with volume ends at {format_time(instrument.ended_ms)}"
     return None
 
 
-def check_source(loaded: str | None, answering: str) -> None:
+def check_origin(loaded: str | None, answering: str) -> None:
     """Refuse to mix synthetic or testnet candles with the market's.
 
     Raises:
-        PerpsError: the database was loaded from another kind of source.
+        PerpsError: the database was loaded from another origin.
     """
     if loaded is not None and loaded != answering:
         raise PerpsError(

@@ -27,7 +27,7 @@ from dlt.extract.items_transform import MapItem
 from extract.core.resolution import Resolution
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.instruments import Instrument
-from extract.load.fetch import Answer
+from extract.load.fetch import WindowResult
 from extract.load.state import ENDED, EPOCH, SOURCE, landed_after, owed_after, resource_name
 
 WINDOWS_TOGETHER = 20
@@ -52,7 +52,7 @@ FETCHES = {
     "new_rows": _count,
     "changed_rows": _count,
     "fetched_at": _time,
-    "source": _text,
+    "origin": _text,
 } | _load
 INSTRUMENTS = (
     {"instrument": _text, "created_at": _time}
@@ -79,17 +79,17 @@ INSTRUMENTS = (
     schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
 )
 def deribit(
-    answers: Sequence[Answer], listed: Sequence[Instrument], seen_ms: int, lookback: int
+    results: Sequence[WindowResult], listed: Sequence[Instrument], seen_ms: int, lookback: int
 ) -> Iterable[DltResource]:
     """Land one package of answered windows, letting go of their candles one by one.
 
     Args:
-        answers: windows in the order of the plan; those with an error land nothing and are owed.
+        results: windows in the order of the plan; those with an error land nothing and are owed.
         listed: the perpetuals that Deribit lists, and those whose end is to be landed.
         seen_ms: the server's clock at the listing, UTC ms.
         lookback: buckets before the cursor that may be landed again.
     """
-    good = [answer for answer in answers if answer.error is None and answer.candles.num_rows]
+    good = [result for result in results if result.error is None and result.candles.num_rows]
     for (forward, instrument, resolution), group in groupby(sorted(good, key=_place), key=_resource_key):
         name = resource_name(instrument, resolution) if forward else f"history {instrument} {resolution.name}"
         yield dlt.resource(
@@ -100,20 +100,20 @@ def deribit(
             columns=CANDLES,
             incremental=cursor_of(resolution, lookback) if forward else None,
         )(list(map(_with_marks, group)), instrument, resolution).add_step(OnlyChanges(_only_changes))
-    evidence = [replace(answer, candles=SCHEMA.empty_table(), lands=None) for answer in answers]
+    evidence = [replace(result, candles=SCHEMA.empty_table(), lands=None) for result in results]
     yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(evidence)
     yield dlt.resource(
         instruments, table_name="instruments", write_disposition="append", columns=INSTRUMENTS
     )(listed, seen_ms)
 
 
-def _place(answer: Answer) -> tuple[Any, ...]:
-    window = answer.window
+def _place(result: WindowResult) -> tuple[Any, ...]:
+    window = result.window
     return (window.forward, window.instrument, window.resolution.name, window.start_ms)
 
 
-def _resource_key(answer: Answer) -> tuple[bool, str, Resolution]:
-    return (answer.window.forward, answer.window.instrument, answer.window.resolution)
+def _resource_key(result: WindowResult) -> tuple[bool, str, Resolution]:
+    return (result.window.forward, result.window.instrument, result.window.resolution)
 
 
 def cursor_of(resolution: Resolution, lookback: int) -> Any:
@@ -141,9 +141,9 @@ def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) ->
         yield table
 
 
-def _with_marks(answer: Answer) -> pa.Table:
-    lands = pa.repeat(True, answer.candles.num_rows) if answer.lands is None else pa.array(answer.lands)
-    return answer.candles.append_column(LANDS, lands)
+def _with_marks(result: WindowResult) -> pa.Table:
+    lands = pa.repeat(True, result.candles.num_rows) if result.lands is None else pa.array(result.lands)
+    return result.candles.append_column(LANDS, lands)
 
 
 class OnlyChanges(MapItem):
@@ -163,28 +163,28 @@ def _constant(value: str, rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int16()), rows), [value])
 
 
-def fetches(answers: Sequence[Answer]) -> Iterator[pa.Table]:
+def fetches(results: Sequence[WindowResult]) -> Iterator[pa.Table]:
     """Yield one row per answered request; keep in the source's state which windows are owed, which landed."""
     state = dlt.current.source_state()
-    state["owed"] = owed_after(state.get("owed", {}), answers)
-    state["landed"] = landed_after(state.get("landed", {}), answers)
+    state["owed"] = owed_after(state.get("owed", {}), results)
+    state["landed"] = landed_after(state.get("landed", {}), results)
     rows = [
         {
-            "instrument": answer.window.instrument,
-            "resolution": answer.window.resolution.name,
+            "instrument": result.window.instrument,
+            "resolution": result.window.resolution.name,
             "window_start": fetch.start_ms,
             "window_end": fetch.end_ms,
             "rows": fetch.rows,
             "new_rows": fetch.new_rows,
             "changed_rows": fetch.changed_rows,
             "fetched_at": fetch.fetched_ms,
-            "source": fetch.source,
+            "origin": fetch.origin,
         }
-        for answer in answers
-        for fetch in answer.fetches
+        for result in results
+        for fetch in result.fetches
     ]
     if rows:
-        state["source"] = rows[0]["source"]
+        state["origin"] = rows[0]["origin"]
         yield _arrow(rows, FETCHES)
 
 

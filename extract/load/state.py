@@ -8,7 +8,7 @@ from typing import Any
 
 from extract.core.ranges import TimeRange, merge, subtract
 from extract.core.resolution import Resolution
-from extract.load.fetch import Answer
+from extract.load.fetch import WindowResult
 from extract.load.plan import Cursor
 
 SOURCE = "deribit"
@@ -21,40 +21,40 @@ def resource_name(instrument: str, resolution: Resolution) -> str:
     return f"candles {instrument} {resolution.name}"
 
 
-def owed_after(owed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
-    """Return which windows are owed after these answers: without the answered, with the failed ones.
+def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
+    """Return which windows are owed after these results: without the answered, with the failed ones.
 
     Args:
         owed: per `<instrument> <resolution>`, the ranges [start, end) owed before, UTC ms.
-        answers: a package's answers; a window that was given up unasked is owed like one that failed.
+        results: a package's results; a window that was given up unasked is owed like one that failed.
     """
     after = {key: [tuple(one) for one in ranges] for key, ranges in owed.items()}
-    for answer in answers:
-        key, one = _asked(answer)
-        if answer.error is None:
+    for result in results:
+        key, one = _asked(result)
+        if result.error is None:
             after[key] = subtract(after.get(key, []), [one])
         else:
             after[key] = merge([*after.get(key, []), one])
     return {key: [list(one) for one in ranges] for key, ranges in after.items() if ranges}
 
 
-def landed_after(landed: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, list[list[int]]]:
-    """Return which times were landed after these answers. Elsewhere no candle can have been landed before.
+def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
+    """Return which times were landed after these results. Elsewhere no candle can have been landed before.
 
     Args:
         landed: per `<instrument> <resolution>`, the ranges [start, end) landed before, UTC ms.
-        answers: a package's answers.
+        results: a package's results.
     """
     after = {key: [tuple(one) for one in ranges] for key, ranges in landed.items()}
-    for answer in answers:
-        if answer.error is None:
-            key, one = _asked(answer)
+    for result in results:
+        if result.error is None:
+            key, one = _asked(result)
             after.setdefault(key, []).append(one)
     return {key: [list(one) for one in merge(ranges)] for key, ranges in after.items()}
 
 
-def _asked(answer: Answer) -> tuple[str, TimeRange]:
-    window = answer.window
+def _asked(result: WindowResult) -> tuple[str, TimeRange]:
+    window = result.window
     return owed_key(window.instrument, window.resolution), (window.start_ms, window.end_ms)
 
 
@@ -104,7 +104,7 @@ def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def loaded_source(state: Mapping[str, Any]) -> str | None:
+def loaded_origin(state: Mapping[str, Any]) -> str | None:
     """Return who answered so far: live, testnet or simulator; None before the first load."""
-    source: str | None = state.get("sources", {}).get(SOURCE, {}).get("source")
-    return source
+    origin: str | None = state.get("sources", {}).get(SOURCE, {}).get("origin")
+    return origin

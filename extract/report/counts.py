@@ -11,8 +11,8 @@ from extract.report.findings import Found, cell
 def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     """Yield the lines of row-counts.txt; all times are UTC."""
     yield f"perpetuals_ohlcv in database {facts.dbname}, {cell(facts.made_at)}"
-    sources = ", ".join(facts.sources) or "none"
-    yield f"source: {sources}" + (f" - {facts.warning}" if facts.warning else "")
+    origins = ", ".join(facts.origins) or "none"
+    yield f"origin: {origins}" + (f" - {facts.warning}" if facts.warning else "")
     loaded = f"{facts.last_load} at {cell(facts.loaded_at)}" if facts.loaded_at else "none"
     yield f"last load: {loaded}"
     yield f"exchange clock: {cell(facts.checked_at) if facts.checked_at else 'not read yet'}"

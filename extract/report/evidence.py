@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg2.extensions import connection as PgConnection
 
 from extract.core.messages import spelled_out
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import PerpsError
 from extract.report.counts import count_lines
 from extract.report.facts import Facts, read_facts
@@ -36,7 +36,7 @@ class Evidence:
     counts: Mapping[str, int]
 
 
-def write_report(database: Connection, folder: Path) -> Evidence:
+def write_report(database: Database, folder: Path) -> Evidence:
     """Write the CSV files of `findings.KINDS`, row-counts.txt and report.html; all times are UTC.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the report says of the database as a whole: coverage, freshness, source, reconciliation."""
+"""What the report says of the database as a whole: coverage, freshness, origin, reconciliation."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Facts:
         dbname: its name.
         made_at: when the report was made, by this machine's clock, UTC.
         bucket_minutes: length of a base candle in minutes.
-        sources: who answered: live, testnet or simulator; the one that answered most first.
+        origins: who answered: live, testnet or simulator; the one that answered most first.
         last_load, loaded_at: id and end of the last complete load, UTC; None before the first.
         coverage: one entry an instrument, by name.
         reconciled: one entry a resolution that was ever compared.
@@ -87,7 +87,7 @@ class Facts:
     dbname: str
     made_at: datetime
     bucket_minutes: int
-    sources: list[str]
+    origins: list[str]
     last_load: str | None
     loaded_at: datetime | None
     coverage: list[Covered]
@@ -118,7 +118,7 @@ class Facts:
     @property
     def warning(self) -> str | None:
         """What to say in large letters of candles that are not the market's."""
-        said = [NOT_THE_MARKET[source] for source in self.sources if source in NOT_THE_MARKET]
+        said = [NOT_THE_MARKET[origin] for origin in self.origins if origin in NOT_THE_MARKET]
         return "; ".join(said) or None
 
 
@@ -132,7 +132,7 @@ def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
         dbname=rows(opened, queries.DATABASE)[0][0],
         made_at=made_at.replace(microsecond=0),
         bucket_minutes=RESOLUTIONS[resolution].step_ms // MINUTE_MS,
-        sources=[source for (source,) in rows(opened, queries.SOURCES)],
+        origins=[origin for (origin,) in rows(opened, queries.ORIGINS)],
         last_load=last_load,
         loaded_at=loaded_at and loaded_at.replace(microsecond=0),
         coverage=coverage,

@@ -113,7 +113,7 @@ def cell(value: Any) -> Any:
     A text that a spreadsheet would take for a formula begins with an apostrophe, which makes it text there.
     """
     if isinstance(value, datetime):
-        # only an off-grid tick has a fraction of a second, and without it would look like another
+        # only a candle off the grid has a fraction of a second, and without it would look like another
         exact = "milliseconds" if value.microsecond else "seconds"
         return value.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
     if isinstance(value, Decimal):

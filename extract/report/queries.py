@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DATABASE = "select current_database()"
 
-SOURCES = "select source from deribit_raw.fetches group by source order by count(*) desc, source"
+ORIGINS = "select origin from deribit_raw.fetches group by origin order by count(*) desc, origin"
 
 LAST_LOAD = """
 select load_id, inserted_at

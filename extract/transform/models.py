@@ -8,7 +8,7 @@ from typing import Any
 from extract.core.names import is_all, with_suggestions
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution, parse_resolution
-from extract.database.connection import Connection, one_row
+from extract.database.database import Database, one_row
 from extract.errors import UsageError
 from extract.transform.runner import expecting_models
 
@@ -26,10 +26,10 @@ order by instrument
 
 CHECKED_AT = "select (extract(epoch from max(checked_at)) * 1000)::bigint from quality.ohlcv_coverage"
 
-SOURCE = "select max(source) from deribit_raw.fetches"
+ORIGIN = "select max(origin) from deribit_raw.fetches"
 
 
-def read_resolution(database: Connection) -> Resolution:
+def read_resolution(database: Database) -> Resolution:
     """Return the resolution that the table was built with.
 
     Raises:
@@ -38,7 +38,7 @@ def read_resolution(database: Connection) -> Resolution:
     return parse_resolution(_value(database, RESOLUTION) or "1")
 
 
-def read_checked_at(database: Connection) -> int:
+def read_checked_at(database: Database) -> int:
     """Return the exchange's clock as far as the loads tell it, UTC ms.
 
     Raises:
@@ -47,17 +47,17 @@ def read_checked_at(database: Connection) -> int:
     return int(_value(database, CHECKED_AT) or 0)
 
 
-def read_source(database: Connection) -> str | None:
+def read_origin(database: Database) -> str | None:
     """Return who served the raw candles: live, testnet or simulator; None before the first load.
 
     Raises:
         PerpsError: the raw tables are not there yet.
     """
-    source: str | None = _value(database, SOURCE)
-    return source
+    origin: str | None = _value(database, ORIGIN)
+    return origin
 
 
-def read_histories(database: Connection, resolution: Resolution) -> dict[str, TimeRange]:
+def read_histories(database: Database, resolution: Resolution) -> dict[str, TimeRange]:
     """Return per instrument of the table the bucket opens from its first candle to its last, end exclusive.
 
     Raises:
@@ -87,6 +87,6 @@ def pick(histories: dict[str, TimeRange], names: Sequence[str]) -> dict[str, Tim
     return {name: histories[name] for name in names}
 
 
-def _value(database: Connection, query: str) -> Any:
+def _value(database: Database, query: str) -> Any:
     with expecting_models(), database.reading() as cursor:
         return one_row(cursor, query)[0]

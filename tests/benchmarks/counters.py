@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 
 TABLES = ("raw", "ohlcv", "other")
 """The raw candles, perpetuals_ohlcv, and everything else: quality models and bookkeeping."""
@@ -46,7 +46,7 @@ class Counters:
         return Counters(read, written, self.wal - before.wal)
 
 
-def count(database: Connection) -> Counters:
+def count(database: Database) -> Counters:
     """Return the counts once all sessions have ended, because they report when they end."""
     with database.reading() as cursor:
         deadline = time.monotonic() + 10

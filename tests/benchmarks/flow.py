@@ -7,8 +7,8 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
 
-from extract.cli.arguments import build_parser
-from extract.database.connection import Connection
+from extract.cli.parser import build_parser
+from extract.database.database import Database
 from tests.benchmarks.stage import Cost, Exchange, Stage
 
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
@@ -44,7 +44,7 @@ def has_no_report() -> bool:
 
 
 def run_everything(
-    stage: Stage, database: Connection, exchange: Exchange, instruments: str, *, may_fail: bool = False
+    stage: Stage, database: Database, exchange: Exchange, instruments: str, *, may_fail: bool = False
 ) -> Whole:
     """Load what is new, build it and test it."""
     flags = ("--instruments", instruments)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as PgCursor
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 
 _RAW = "deribit_raw.candles"
 _COPIED = "limit_raw.candles"
@@ -20,13 +20,13 @@ INSERTS = {
 """What is done to each value; without casts the table's columns are double precision."""
 
 
-def write_rows(database: Connection, file: Path) -> None:
+def write_rows(database: Database, file: Path) -> None:
     """Write the raw candles to a file in COPY's binary format, outside any clock."""
     with database.reading() as cursor, file.open("wb") as output:
         cursor.copy_expert(f"copy (select * from {_RAW}) to stdout (format binary)", output)
 
 
-def copy_seconds(database: Connection, file: Path) -> float:
+def copy_seconds(database: Database, file: Path) -> float:
     """Return how long one COPY of the file into an empty twin of the raw table takes."""
     with database.reading() as cursor:
         cursor.execute("drop schema if exists limit_raw cascade; create schema limit_raw")
@@ -49,7 +49,7 @@ def copy_seconds(database: Connection, file: Path) -> float:
     return took
 
 
-def insert_seconds(database: Connection, cast: str) -> float:
+def insert_seconds(database: Database, cast: str) -> float:
     """Return how long the bare INSERT SELECT into an empty hypertable with the primary key takes."""
     kind = "numeric(18, 8)" if cast else "double precision"
     with database.reading() as cursor:

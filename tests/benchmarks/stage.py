@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster, Status
 from extract.settings import read_settings
 from tests.benchmarks.counters import Counters, count
@@ -25,7 +25,7 @@ from tests.benchmarks.dbt_runs import DbtRun, read_run
 from tests.benchmarks.processes import Watch, cpu_seconds, server_cpu_seconds
 from tests.benchmarks.spans import BTC, ETH, iso
 from tests.conftest import FOREIGN, PROJECT, perps_command, perps_environment
-from tests.integration.truth import control, look
+from tests.support.truth import control, look
 
 EXTRA_INSTRUMENTS = 148
 """So many small perpetuals make 131 listed ones on 21 October 2025."""
@@ -138,7 +138,7 @@ class Stage:
         """Return the simulator that answers as fast as it can, at an instant."""
         return self._exchange(None, 0, now_ms)
 
-    def fresh(self, name: str = "bench", *, parsed: bool = True) -> Connection:
+    def fresh(self, name: str = "bench", *, parsed: bool = True) -> Database:
         """Return a new database; one of that name is dropped first. dbt has `parsed` its project for it."""
         self.server.drop_database(name)
         database = self.server.create_database(name)
@@ -148,11 +148,11 @@ class Stage:
 
     def has_database(self, name: str) -> bool:
         """Tell whether a database was made."""
-        with self.server.connection().reading() as cursor:
+        with self.server.database().reading() as cursor:
             cursor.execute("select 1 from pg_database where datname = %s", [name])
             return cursor.fetchone() is not None
 
-    def target(self, database: Connection) -> Path:
+    def target(self, database: Database) -> Path:
         """Return dbt's folder for a database."""
         return self.home / "target" / database.dbname
 
@@ -168,7 +168,7 @@ class Stage:
 
     def checkpoint(self) -> None:
         """Write out what earlier work left, so that it is not charged to the next."""
-        opened = self.server.connection(SUPERUSER, "postgres").connect()
+        opened = self.server.database(SUPERUSER, "postgres").connect()
         try:
             with opened.cursor() as cursor:
                 cursor.execute("checkpoint")
@@ -181,7 +181,7 @@ class Stage:
         return server_cpu_seconds(pid) if pid else 0.0
 
     def perps(
-        self, *arguments: str, database: Connection, exchange: Exchange | None = None, may_fail: bool = False
+        self, *arguments: str, database: Database, exchange: Exchange | None = None, may_fail: bool = False
     ) -> Cost:
         """Run `perps` in a process of its own and return what it cost."""
         return self.measure(perps_command(*arguments), database, exchange, may_fail=may_fail)
@@ -189,7 +189,7 @@ class Stage:
     def measure(
         self,
         command: Sequence[str],
-        database: Connection | None = None,
+        database: Database | None = None,
         exchange: Exchange | None = None,
         *,
         may_fail: bool = False,
@@ -205,7 +205,7 @@ class Stage:
     def _measure(
         self,
         command: Sequence[str],
-        database: Connection | None,
+        database: Database | None,
         exchange: Exchange | None,
         may_fail: bool,
     ) -> Cost:
@@ -242,7 +242,7 @@ class Stage:
             output=text,
         )
 
-    def environment(self, database: Connection | None, exchange: Exchange | None) -> dict[str, str]:
+    def environment(self, database: Database | None, exchange: Exchange | None) -> dict[str, str]:
         """Return a person's shell with the benchmark's folders, a database and an API."""
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         places = {
@@ -265,7 +265,7 @@ class Stage:
         return self._exchanges[key]
 
     def _running(
-        self, command: Sequence[str], database: Connection | None, exchange: Exchange | None, output: Any
+        self, command: Sequence[str], database: Database | None, exchange: Exchange | None, output: Any
     ) -> _Killed:
         return _Killed(
             subprocess.Popen(

@@ -13,9 +13,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from extract.cli import main as cli
-from extract.cli.mending import repair_gaps
+from extract.cli.repair import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.embedded.cluster import Cluster
@@ -23,9 +23,9 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.settings import read_settings
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.faults.bad_answers import ANSWERS, FAILED, BadAnswer
-from tests.integration.dbt_harness import DbtProject
-from tests.integration.truth import Row, control, rows, table, truth
+from tests.support.bad_answers import ANSWERS, FAILED, BadAnswer
+from tests.support.dbt_project import DbtProject
+from tests.support.truth import Row, control, rows, table, truth
 
 ONE = RESOLUTIONS["1"]
 HEALTHY = "ETH-PERPETUAL"
@@ -80,7 +80,7 @@ class Played:
     recovery_s: float = 0.0
 
 
-def play(exchange: RunningSimulator, database: Connection, work: Path, together: int = 1) -> Played:
+def play(exchange: RunningSimulator, database: Database, work: Path, together: int = 1) -> Played:
     """Hit an instrument a class: six hours in passing, six hours for good, six hours not at all; then mend.
 
     Args:
@@ -142,11 +142,11 @@ def backfill(loader: Loader, names: list[str]) -> set[str]:
     try:
         loader.backfill(names, ONE, BEFORE)
     except IncompleteError as error:
-        return {answer.window.instrument for answer in error.outcome.failed}
+        return {answer.window.instrument for answer in error.result.failed}
     return set()
 
 
-def command(api: str, database: Connection, work: Path, instruments: list[str]) -> Seen:
+def command(api: str, database: Database, work: Path, instruments: list[str]) -> Seen:
     """Run `perps backfill` of instruments and a healthy one in this process."""
     newest = rows(database, "select max(load_id::numeric) from deribit_raw._dlt_loads")[0][0]
     names = ("--instruments", *instruments, HEALTHY)
@@ -180,7 +180,7 @@ def build(dbt: DbtProject) -> None:
     assert built.success, built.output
 
 
-def by_instrument(database: Connection) -> dict[str, list[Row]]:
+def by_instrument(database: Database) -> dict[str, list[Row]]:
     """Return the table's rows of every class's instrument."""
     found: dict[str, list[Row]] = {name: [] for name in INSTRUMENTS.values()}
     for row in table(database):

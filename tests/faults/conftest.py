@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
-from tests.faults.flow import END, Flow, empty, small_exchange
-from tests.integration.truth import control
+from tests.support.flow import END, Flow, empty, small_exchange
+from tests.support.truth import control
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def small() -> Iterator[RunningSimulator]:
 
 @pytest.fixture
 def flow(
-    module_database: Connection, small: RunningSimulator, perps: Perps, environment: dict[str, str]
+    module_database: Database, small: RunningSimulator, perps: Perps, environment: dict[str, str]
 ) -> Flow:
     """A flow into the module's database, emptied, from an exchange without faults.
 

@@ -15,15 +15,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT
 from tests.conftest import perps_environment
-from tests.faults.ledger import judge
-from tests.integration.truth import control, rows, table, truth
-from tests.warm import WarmPerps
+from tests.support.ledger import judge
+from tests.support.truth import control, rows, table, truth
+from tests.support.warm import WarmPerps
 
 START, CLOCK = "2026-08-01T00:00:00Z", "2026-08-02T00:00:30Z"  # all are listed by then
 RATE = ("--requests-per-second", "10000")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def run_again_and_again(database: Connection, home: Path, count: int, every: int, instruments: int) -> None:
+def run_again_and_again(database: Database, home: Path, count: int, every: int, instruments: int) -> None:
     """Load a day, then a minute at a time."""
     variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
@@ -94,7 +94,7 @@ def run_again_and_again(database: Connection, home: Path, count: int, every: int
         print(f"{len(names)} instruments, {len(true)} candles: {lost} rows lost, {invented} rows invented")
 
 
-def measure(database: Connection, home: Path, process: int) -> dict[str, int]:
+def measure(database: Database, home: Path, process: int) -> dict[str, int]:
     """Return what could grow: of the process, of the server, of the folders, and the rows of tables."""
     status = Path(f"/proc/{process}/status").read_text()
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_command, perps_environment
-from tests.integration.truth import checksum, rows, table, truth
+from tests.support.truth import checksum, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
@@ -33,7 +33,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> tuple[int, str]:
+def undisturbed(module_database: Database, exchange: RunningSimulator, perps: Perps) -> tuple[int, str]:
     """The checksum of a run that nobody killed, which equals the exchange."""
     assert perps(*BACKFILL, database=module_database, api=exchange.base_url).returncode == 0
     assert perps(*BUILD, database=module_database).returncode == 0
@@ -42,18 +42,18 @@ def undisturbed(module_database: Connection, exchange: RunningSimulator, perps: 
     return checksum(module_database)
 
 
-def complete_loads(database: Connection) -> int:
+def complete_loads(database: Database) -> int:
     try:
         return rows(database, "select count(*) from deribit_raw._dlt_loads where status = 0")[0][0]
     except Exception:  # the table is not there yet
         return 0
 
 
-def copying(database: Connection) -> Callable[[Connection], bool]:
+def copying(database: Database) -> Callable[[Database], bool]:
     """Tell whether candles are streaming into the raw table right now, after a first complete load."""
     watching = database.connect()  # one connection: a new one for each look could miss a short copy
 
-    def reached(_: Connection) -> bool:
+    def reached(_: Database) -> bool:
         with watching.cursor() as cursor:
             cursor.execute(
                 "select 1 from pg_stat_activity where datname = current_database() and state = 'active'"
@@ -65,8 +65,8 @@ def copying(database: Connection) -> Callable[[Connection], bool]:
     return reached
 
 
-def fetching(exchange: RunningSimulator) -> Callable[[Connection], bool]:
-    def reached(_: Connection) -> bool:
+def fetching(exchange: RunningSimulator) -> Callable[[Database], bool]:
+    def reached(_: Database) -> bool:
         return sum(entry.rows > 0 for entry in exchange.simulator.log) >= 3
 
     return reached
@@ -115,9 +115,7 @@ def test_an_update_completes_a_killed_backfill_too(undisturbed, database, exchan
     assert held == [(CANDLES,)]
 
 
-def kill_when(
-    reached: Callable[[], bool], database: Connection, api: str, environment: dict[str, str]
-) -> int:
+def kill_when(reached: Callable[[], bool], database: Database, api: str, environment: dict[str, str]) -> int:
     """Run the backfill, kill -9 its whole process group at a moment, and return the raw candles there."""
     process = subprocess.Popen(
         perps_command(*BACKFILL),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator, running
 from tests.faults.answers import CONFIG, DURING, HEALTHY, INSTRUMENTS, Played, play
-from tests.faults.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
-from tests.faults.ledger import Injected, judge, record
+from tests.support.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
+from tests.support.ledger import Injected, judge, record
 
 every = pytest.mark.parametrize("bad", ANSWERS, ids=lambda bad: bad.name.replace(" ", "-"))
 WINDOW = 360
@@ -25,7 +25,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 @pytest.fixture(scope="module")
 def played(
-    exchange: RunningSimulator, module_database: Connection, tmp_path_factory: pytest.TempPathFactory
+    exchange: RunningSimulator, module_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Played:
     return play(exchange, module_database, tmp_path_factory.mktemp("answers"), TOGETHER)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import DbtProject, candles, wait_until
+from extract.database.database import Database
+from tests.support.dbt_project import DbtProject, candles, wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 
 
 @pytest.fixture
-def project(database: Connection, tmp_path: Path) -> DbtProject:
+def project(database: Database, tmp_path: Path) -> DbtProject:
     project = DbtProject(database, tmp_path)
     project.create_raw_tables()
     project.land("10.5", candles(0, 50))

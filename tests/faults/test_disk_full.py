@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from extract.database import locks
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.faults.flow import BACKFILL, BUILD, Flow, empty, one_error
+from tests.support.flow import BACKFILL, BUILD, Flow, empty, one_error
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def tables_disk(flow: Flow, server: Cluster, place: Path) -> Iterator[Disk]:
         space = disk.folder / "space"
         space.mkdir()
         shutil.chown(space, server._account.uid, server._account.gid)
-        administrator = server.connection("postgres", flow.database.dbname)
+        administrator = server.database("postgres", flow.database.dbname)
         name = f"small_{flow.database.dbname}"
         administer(administrator, f"create tablespace {name} owner perps location '{space}'")
         administer(administrator, f"alter database {flow.database.dbname} set default_tablespace to {name}")
@@ -79,7 +79,7 @@ def tables_disk(flow: Flow, server: Cluster, place: Path) -> Iterator[Disk]:
         administer(administrator, f"drop tablespace {name}")
 
 
-def administer(database: Connection, statement: str) -> None:
+def administer(database: Database, statement: str) -> None:
     opened = database.connect()
     with opened.cursor() as cursor:
         cursor.execute(statement)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import PROJECT, perps_command, perps_environment
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC, START = "BTC-PERPETUAL", "2024-01-01T00:00:00Z"
 
@@ -92,7 +92,7 @@ def exchange() -> Iterator[RunningSimulator]:
         yield simulated
 
 
-def test_a_checkout_is_only_read(database: Connection, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_checkout_is_only_read(database: Database, environment: dict[str, str], tmp_path: Path) -> None:
     """Another user's, or one on a read-only disk: what dbt writes goes to PERPS_HOME."""
 
     def written() -> dict[Path, int]:
@@ -135,7 +135,7 @@ def surroundings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[s
 
 def test_settings_of_others_change_nothing(
     surroundings: tuple[dict[str, str], Path],
-    database: Connection,
+    database: Database,
     exchange: RunningSimulator,
     environment: dict[str, str],
 ) -> None:

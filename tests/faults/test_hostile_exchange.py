@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import NAME
@@ -18,9 +18,9 @@ from extract.errors import PerpsError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.listings import BTC
 from tests.conftest import Perps
-from tests.faults.ledger import Injected, judge, record
-from tests.faults.people import Typed, make_typed
-from tests.integration.truth import rows, table, truth
+from tests.support.ledger import Injected, judge, record
+from tests.support.people import Typed, make_typed
+from tests.support.truth import rows, table, truth
 
 START, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"
 ETH = "ETH-PERPETUAL"
@@ -71,7 +71,7 @@ def typed(monkeypatch, capsys, home) -> Typed:
 
 
 def test_the_good_instruments_are_loaded_and_the_others_named(
-    module_database: Connection, exchange: RunningSimulator, typed: Typed, perps: Perps, home: Path
+    module_database: Database, exchange: RunningSimulator, typed: Typed, perps: Perps, home: Path
 ) -> None:
     there = module_database.env() | {"DERIBIT_API_URL": exchange.base_url}
     loaded = typed("backfill", "--instruments", "all", *RANGE, env=there)

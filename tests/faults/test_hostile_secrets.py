@@ -13,11 +13,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 from psycopg2 import sql
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 SECRET = "m4rk3r'\"\\%s%25{{x}}@:/?#&=é$"
 WRONG = "wr0ngm4rk"
@@ -32,10 +32,10 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture(scope="module")
-def guarded(server: Cluster, module_database: Connection) -> Iterator[Connection]:
+def guarded(server: Cluster, module_database: Database) -> Iterator[Database]:
     """The module's database for a role with an odd name and the password that is looked for."""
     name = f"odd'role\"%s@{uuid.uuid4().hex[:6]}"
-    superuser = server.connection("postgres", module_database.dbname)
+    superuser = server.database("postgres", module_database.dbname)
     role = sql.Identifier(name)
     execute(
         superuser, sql.SQL("create role {} login in role perps password {}").format(role, sql.Literal(SECRET))
@@ -46,9 +46,9 @@ def guarded(server: Cluster, module_database: Connection) -> Iterator[Connection
 
 
 def test_a_password_with_a_space_is_refused_without_showing_it(
-    guarded: Connection, server: Cluster, exchange: RunningSimulator, perps: Perps
+    guarded: Database, server: Cluster, exchange: RunningSimulator, perps: Perps
 ) -> None:
-    superuser = server.connection("postgres", guarded.dbname)
+    superuser = server.database("postgres", guarded.dbname)
     alter = sql.SQL("alter role {} password {}")
     role = sql.Identifier(guarded.user)
     execute(superuser, alter.format(role, sql.Literal("m4rk3r 2")))
@@ -62,7 +62,7 @@ def test_a_password_with_a_space_is_refused_without_showing_it(
     assert "m4rk3r" not in refused.stderr + refused.stdout
 
 
-def execute(database: Connection, statement: sql.Composed | str) -> None:
+def execute(database: Database, statement: sql.Composed | str) -> None:
     opened = database.connect()
     try:
         with opened.cursor() as cursor:
@@ -109,7 +109,7 @@ def leaks(folder: Path) -> list[str]:
 
 
 def test_no_password_is_shown_or_kept_by_what_works_and_what_fails(
-    guarded: Connection, exchange: RunningSimulator, perps: Perps, tmp_path: Path
+    guarded: Database, exchange: RunningSimulator, perps: Perps, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     env = {

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.report.evidence import write_report
-from tests.integration.dbt_harness import REPOSITORY, DbtProject
-from tests.integration.truth import rows, table
-from tests.unit.test_page_text import Parts
+from tests.support.dbt_project import REPOSITORY, DbtProject
+from tests.support.truth import rows, table
+from tests.unit.report.test_page_text import Parts
 
 NAMES = (
     "'); drop table public.perpetuals_ohlcv; --",
@@ -41,7 +41,7 @@ from (values (timestamptz '2024-01-01 00:00+00', timestamptz '2024-01-01 01:00+0
 
 
 @pytest.fixture(scope="module")
-def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     """A copy of the dbt project, whose seed can be spoilt, over candles of hostile instruments."""
     clone, work = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("dbt")
     shutil.copytree(REPOSITORY / "dbt_project", clone / "dbt_project")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from extract.database import raw_tables
-from extract.database.connection import PATIENCE
-from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
-from tests.faults.proxy import Link, Proxy, proxied
-from tests.integration.dbt_harness import wait_until
-from tests.integration.truth import rows
+from extract.database.database import PATIENCE
+from tests.support.dbt_project import wait_until
+from tests.support.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
+from tests.support.proxy import Link, Proxy, proxied
+from tests.support.truth import rows
 
 
 def cut_the_lock(proxy: Proxy, _: Link) -> None:

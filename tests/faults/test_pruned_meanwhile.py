@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from extract.database.cleaning import FETCHES_KEPT, PRUNE_FETCHES
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import DbtProject, candles, wait_until
+from extract.database.database import Database
+from tests.support.dbt_project import DbtProject, candles, wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 FOUR_DAYS = 4 * 86_400
 
 
 def test_a_build_misses_nothing_whose_fetch_is_deleted_while_it_begins(
-    database: Connection, tmp_path: Path
+    database: Database, tmp_path: Path
 ) -> None:
     project = DbtProject(database, tmp_path)
     project.create_raw_tables()

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_command, perps_environment
-from tests.faults.ledger import Injected, judge, record
-from tests.integration.dbt_harness import wait_until
-from tests.integration.truth import control, rows, table, truth
+from tests.support.dbt_project import wait_until
+from tests.support.ledger import Injected, judge, record
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 START, LOADED, END = "2024-01-01T00:00:00Z", "2024-01-01T12:00:00Z", "2024-01-02T00:00:00Z"
@@ -78,7 +78,7 @@ def name_of(value: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def exchange(module_database: Connection, perps: Perps) -> Iterator[RunningSimulator]:
+def exchange(module_database: Database, perps: Perps) -> Iterator[RunningSimulator]:
     """A simulator of which half a day is in the table, and half a day is wanted."""
     with running(SimulatorConfig(clock=LOADED, requests_per_second=None)) as simulated:
         backfill = ("backfill", "--instruments", BTC, "--start", START)
@@ -90,7 +90,7 @@ def exchange(module_database: Connection, perps: Perps) -> Iterator[RunningSimul
 
 
 @contextmanager
-def kept_waiting(moment: Moment, database: Connection, exchange: RunningSimulator) -> Iterator[None]:
+def kept_waiting(moment: Moment, database: Database, exchange: RunningSimulator) -> Iterator[None]:
     """Keep a command from going on where its moment is."""
     control(exchange.base_url, "faults", [moment.fault] if moment.fault else [])
     opened = database.connect(autocommit=False)
@@ -105,7 +105,7 @@ def kept_waiting(moment: Moment, database: Connection, exchange: RunningSimulato
 
 
 def started(
-    moment: Moment, database: Connection, exchange: RunningSimulator, environment: dict[str, str], said: Path
+    moment: Moment, database: Database, exchange: RunningSimulator, environment: dict[str, str], said: Path
 ) -> subprocess.Popen[str]:
     """Start a command and return once it is where its moment is."""
     exchange.simulator.log.clear()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from extract.embedded.cluster import Cluster
-from tests.faults.flow import Flow
-from tests.integration.truth import control, rows
+from tests.support.flow import Flow
+from tests.support.truth import control, rows
 
 DAYS = [
     ("2024-03-09T00:00:00Z", "2024-03-12T00:00:00Z"),  # New York, 10 March: 02:00 does not exist
@@ -25,7 +25,7 @@ BTC = "BTC-PERPETUAL"
 def abroad(flow: Flow, server: Cluster) -> Iterator[Flow]:
     """A flow into a database with another date style, as a role with another time zone."""
     name = flow.database.dbname
-    opened = server.connection("postgres", name).connect()
+    opened = server.database("postgres", name).connect()
     with opened.cursor() as cursor:
         cursor.execute(f"alter database {name} set datestyle to 'German'")
         cursor.execute(f"alter database {name} set timezone to 'Europe/Berlin'")

@@ -1,4 +1,4 @@
-"""Plans answered by any server: every closed candle of what is wanted exactly once, and nothing else.
+"""Plans result by any server: every closed candle of what is wanted exactly once, and nothing else.
 
 `FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_windows_covered.py` looks longer.
 """
@@ -17,8 +17,8 @@ from extract.core.resolution import RESOLUTIONS, Resolution
 from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
 from extract.load import plan
-from extract.load.fetch import answer
-from extract.load.plan import Cursor, Window, packages, plan_range, plan_update
+from extract.load.fetch import fetch_window
+from extract.load.plan import Cursor, Series, Window, packages, plan_range, plan_update
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
@@ -49,8 +49,12 @@ class Case:
     listed_ms: int
     now_ms: int
     cursor: Cursor
-    wanted: tuple[int, int]
+    time_range: tuple[int, int]
     lookback: int
+
+    @property
+    def series(self) -> Series:
+        return Series("X", self.resolution, self.listed_ms, self.now_ms, self.cursor)
 
     def closed(self) -> list[int]:
         return [tick for tick in self.server.ticks if tick + self.resolution.step_ms <= self.now_ms]
@@ -107,31 +111,31 @@ def brought(case: Case, plan: list[Window]) -> list[int]:
     assert [window for package in packages(plan, 20) for window in package] == plan
     found: list[int] = []
     for window in plan:
-        answered = answer(case.server, window, case.listed_ms)
-        spoken_for = merge((fetch.start_ms, fetch.end_ms) for fetch in answered.fetches)
+        result = fetch_window(case.server, window, case.listed_ms)
+        spoken_for = merge((fetch.start_ms, fetch.end_ms) for fetch in result.fetches)
         assert spoken_for == [(window.start_ms, window.end_ms)]
-        ticks = answered.candles["timestamp"].cast("int64").to_pylist()
+        ticks = result.candles["timestamp"].cast("int64").to_pylist()
         assert ticks == sorted(ticks)
         found += ticks
     return found
 
 
-def inside(tick: int, intervals: tuple[tuple[int, int], ...]) -> bool:
-    return any(start <= tick < end for start, end in intervals)
+def inside(tick: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(start <= tick < end for start, end in ranges)
 
 
 @given(cases())
 @settings(max_examples=EXAMPLES)
 def test_a_range_and_what_is_owed_come_exactly_once_and_the_forming_candle_never(case):
-    plan = plan_range("X", case.resolution, case.cursor, case.listed_ms, case.now_ms, case.wanted)
-    due = (case.wanted, *case.cursor.owed)
+    plan = plan_range(case.series, case.time_range)
+    due = (case.time_range, *case.cursor.owed)
     assert sorted(brought(case, plan)) == [tick for tick in case.closed() if inside(tick, due)]
 
 
 @given(cases())
 @settings(max_examples=EXAMPLES)
 def test_an_update_brings_everything_after_the_cursor_and_what_is_owed_exactly_once(case):
-    plan = plan_update("X", case.resolution, case.cursor, case.listed_ms, case.now_ms, case.lookback)
+    plan = plan_update(case.series, case.lookback)
     found = brought(case, plan)
     assert len(found) == len(set(found))
     assert set(found) <= set(case.closed())
@@ -139,5 +143,5 @@ def test_an_update_brings_everything_after_the_cursor_and_what_is_owed_exactly_o
     since = first_owed if last is None else case.resolution.floor(last) + case.resolution.step_ms
     due = ((since, case.now_ms), *case.cursor.owed)
     assert set(found) >= {tick for tick in case.closed() if inside(tick, due)}
-    answered = [(window.start_ms, window.end_ms) for window in plan]
-    assert subtract(case.cursor.owed, answered) == []
+    result = [(window.start_ms, window.end_ms) for window in plan]
+    assert subtract(case.cursor.owed, result) == []

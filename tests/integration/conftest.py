@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
-from tests.integration.dbt_harness import DbtProject
+from tests.support.dbt_project import DbtProject
 
 BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 
 
 @pytest.fixture(scope="module")
-def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def warm(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     """The repository's dbt project on the module's database; parsed once for all modules of a process."""
     return DbtProject(module_database, tmp_path_factory.getbasetemp() / "dbt")
 
@@ -27,7 +27,7 @@ def project(warm: DbtProject) -> DbtProject:
 
 
 @pytest.fixture(scope="module")
-def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+def loaded(module_database: Database, exchange: RunningSimulator, perps: Perps) -> Database:
     """Two perpetuals from 1 January 2024 to the module's exchange's clock, built without tests."""
     arguments = ("backfill", "--instruments", "BTC-PERPETUAL,ETH-PERPETUAL", "--start", "2024-01-01")
     assert perps(*arguments, database=module_database, api=exchange.base_url).returncode == 0

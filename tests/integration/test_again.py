@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from extract.core.resolution import RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.test_cursors import days, minutes, ticks
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC = "BTC-PERPETUAL"
@@ -31,7 +31,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
+def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
     control(exchange.base_url, "clock", {"now": NOW})
     control(exchange.base_url, "faults", [])
     exchange.simulator.log.clear()
@@ -43,7 +43,7 @@ def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Ca
     return make
 
 
-def evidence(database: Connection, at: str) -> list[tuple]:
+def evidence(database: Database, at: str) -> list[tuple]:
     """Return window start, window end and rows of every fetch that speaks for a minute."""
     return rows(
         database,
@@ -56,10 +56,10 @@ def evidence(database: Connection, at: str) -> list[tuple]:
 
 def test_a_reply_that_is_wrongly_empty_leaves_no_hole(load, database, exchange):
     control(exchange.base_url, "faults", [EMPTY])
-    outcome = load().backfill([BTC], ONE, days(28, 30))
+    result = load().backfill([BTC], ONE, days(28, 30))
     assert ticks(database) == minutes(28, 30)
-    assert outcome.candles == {BTC: 2 * 1440}
-    assert outcome.requests == 3
+    assert result.candles == {BTC: 2 * 1440}
+    assert result.requests == 3
 
 
 def test_an_update_whose_reply_is_wrongly_empty_moves_the_cursor_all_the_same(load, database, exchange):
@@ -74,8 +74,8 @@ def test_an_update_whose_reply_is_wrongly_empty_moves_the_cursor_all_the_same(lo
 
 def test_an_outage_is_asked_for_twice_in_one_run(load, database, exchange):
     control(exchange.base_url, "faults", [OUTAGE])
-    outcome = load().backfill([BTC], ONE, days(28, 30))
-    assert outcome.candles == {BTC: 2 * 1440 - 12}
+    result = load().backfill([BTC], ONE, days(28, 30))
+    assert result.candles == {BTC: 2 * 1440 - 12}
     assert evidence(database, "2024-01-30T06:05:00Z") == [
         ("2024-01-29 00:00:00+00", "2024-01-31 00:00:00+00", 2 * 1440 - 12),
         ("2024-01-30 05:57:00+00", "2024-01-30 06:15:00+00", 6),

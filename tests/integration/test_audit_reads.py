@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import DbtProject, candles, wait_until
+from extract.database.database import Database
+from tests.support.dbt_project import DbtProject, candles, wait_until
 
 CANDLES = 400
 SCANS = """
@@ -18,7 +18,7 @@ where relid in (select inhrelid from pg_inherits where inhparent = 'deribit_raw.
 
 @pytest.mark.long
 def test_the_audit_of_revisions_scans_raw_candles_a_few_times_however_many_came_twice(
-    database: Connection, tmp_path: Path
+    database: Database, tmp_path: Path
 ) -> None:
     project = DbtProject(database, tmp_path)
     project.create_raw_tables()

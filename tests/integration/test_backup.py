@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 START, MOVED, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:30Z", "2024-01-01T08:00:30Z"
@@ -84,8 +84,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def database(
-    server: Cluster, module_database: Connection, exchange: RunningSimulator, perps: Perps
-) -> Connection:
+    server: Cluster, module_database: Database, exchange: RunningSimulator, perps: Perps
+) -> Database:
     """Six hours, loaded and built."""
     upkeep = ("dbt", "--", "run-operation", "upkeep")
     for command in (("backfill", "--instruments", BTC, "--start", START), BUILD, upkeep):
@@ -95,7 +95,7 @@ def database(
 
 
 @pytest.fixture(scope="module")
-def file(database: Connection, folder: Path, perps: Perps) -> Path:
+def file(database: Database, folder: Path, perps: Perps) -> Path:
     path = folder / "perps.dump"
     done = perps("db", "backup", str(path), "--database", database.dbname)
     assert done.returncode == 0, done.stderr
@@ -118,13 +118,13 @@ def there(perps: Perps, folder: Path) -> Callable[..., object]:
 
 
 @pytest.fixture(scope="module")
-def moved(elsewhere: Cluster, there: Perps, file: Path) -> Connection:
+def moved(elsewhere: Cluster, there: Perps, file: Path) -> Database:
     done = there("db", "restore", str(file))
     assert done.returncode == 0, done.stderr
-    return elsewhere.connection()
+    return elsewhere.database()
 
 
-def content(database: Connection) -> dict[str, object]:
+def content(database: Database) -> dict[str, object]:
     """Return what a database holds: a checksum of each table, in whatever order, and all around them."""
     found: dict[str, object] = {name: rows(database, query, SCHEMAS) for name, query in SHAPE.items()}
     return found | {name: rows(database, CHECKSUM.format(name)) for (name,) in rows(database, TABLES)}
@@ -132,8 +132,7 @@ def content(database: Connection) -> dict[str, object]:
 
 def names(cluster: Cluster) -> list[str]:
     return [
-        name
-        for (name,) in rows(cluster.connection("postgres", "postgres"), "select datname from pg_database")
+        name for (name,) in rows(cluster.database("postgres", "postgres"), "select datname from pg_database")
     ]
 
 
@@ -161,7 +160,7 @@ def test_a_file_of_something_else_is_refused(folder: Path, there: Perps) -> None
     assert "error: expected a file of `perps db backup`" in done.stderr
 
 
-def test_everything_arrives(database: Connection, moved: Connection) -> None:
+def test_everything_arrives(database: Database, moved: Database) -> None:
     expected = content(database)
     assert len(rows(database, TABLES)) >= 15
     hypertables = {name for name, *_ in expected["hypertables"]}
@@ -175,7 +174,7 @@ def test_everything_arrives(database: Connection, moved: Connection) -> None:
 
 
 def test_the_variables_that_name_the_embedded_server_do_not_make_it_another(
-    elsewhere: Cluster, moved: Connection, there: Perps, tmp_path: Path
+    elsewhere: Cluster, moved: Database, there: Perps, tmp_path: Path
 ) -> None:
     named = elsewhere.create_database("other")
     ours = partial(there, env={"PERPS_HOME": str(elsewhere.data.parent)}, database=named)
@@ -193,7 +192,7 @@ def test_the_variables_that_name_the_embedded_server_do_not_make_it_another(
     assert ours("db", "status").returncode == 0
 
 
-def test_a_database_with_tables_is_not_restored_over(moved: Connection, there: Perps, file: Path) -> None:
+def test_a_database_with_tables_is_not_restored_over(moved: Database, there: Perps, file: Path) -> None:
     before = content(moved)
     done = there("db", "restore", str(file))
     assert done.returncode == 1
@@ -201,15 +200,15 @@ def test_a_database_with_tables_is_not_restored_over(moved: Connection, there: P
     assert content(moved) == before
 
 
-def test_the_reader_reads_and_locks_nothing(elsewhere: Cluster, moved: Connection) -> None:
-    reader = elsewhere.connection("perps_reader")
+def test_the_reader_reads_and_locks_nothing(elsewhere: Cluster, moved: Database) -> None:
+    reader = elsewhere.database("perps_reader")
     assert rows(reader, "select count(*) from perpetuals_ohlcv") == [(360,)]
     assert rows(reader, "select has_function_privilege('pg_advisory_lock(bigint)', 'execute')") == [(False,)]
     assert rows(moved, "select has_function_privilege('pg_advisory_lock(bigint)', 'execute')") == [(True,)]
 
 
 def test_a_run_goes_on_where_the_old_server_stopped_and_writes_no_row_again(
-    exchange: RunningSimulator, database: Connection, moved: Connection, there: Perps
+    exchange: RunningSimulator, database: Database, moved: Database, there: Perps
 ) -> None:
     assert rows(moved, MARKS) == rows(database, MARKS)
     written = 'select "timestamp", xmin::text, ctid::text from perpetuals_ohlcv order by 1'
@@ -229,5 +228,5 @@ def test_a_run_goes_on_where_the_old_server_stopped_and_writes_no_row_again(
     assert rows(moved, "select distinct read_to from quality.watermarks") == rows(moved, newest)
 
 
-def has_columnstore(database: Connection) -> bool:
+def has_columnstore(database: Database) -> bool:
     return rows(database, "show timescaledb.license") == [("timescale",)]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from extract.database import cleaning
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from extract.database.database import Database
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 TABLES = ("deribit_raw.candles", "public.perpetuals_ohlcv")
 MODELS = ("--select", "+perpetuals_ohlcv")
@@ -53,7 +53,7 @@ BATCH = "where name = 'timescaledb.compression_batch_size_limit'"
 
 
 @pytest.fixture(scope="module")
-def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtProject]:
+def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtProject]:
     made = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
     made.create_raw_tables()
     made.land("900000000.5", history())

@@ -14,7 +14,7 @@ import pytest
 from extract.database import locks
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 BTC = ("--instruments", "BTC-PERPETUAL")
@@ -98,7 +98,7 @@ def test_a_database_that_cannot_be_reached_exits_with_1(perps, exchange):
 
 
 def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
-    plain = server.connection("postgres", "postgres")
+    plain = server.database("postgres", "postgres")
     result = perps("backfill", *BTC, *RANGE, database=plain, api=exchange.base_url)
     assert result.returncode == 1
     assert "must run there: create extension timescaledb" in one_line(result)

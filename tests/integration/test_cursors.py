@@ -14,7 +14,7 @@ from dlt.common.runtime import anon_tracker
 
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.database import cleaning, locks, raw_tables
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Listed
@@ -22,7 +22,7 @@ from extract.errors import PerpsError
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -44,7 +44,7 @@ def calm(exchange: RunningSimulator) -> None:
 
 
 @pytest.fixture
-def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
+def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
     def make(**changes) -> Loader:
         client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=3, sleep=lambda _: None)
         return Loader(client, changes.pop("database", database), tmp_path / "pipelines", **changes)
@@ -52,7 +52,7 @@ def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Ca
     return make
 
 
-def ticks(database: Connection, instrument: str = BTC) -> list[int]:
+def ticks(database: Database, instrument: str = BTC) -> list[int]:
     """Return the distinct minutes landed by complete loads, counted from 1 January."""
     found = rows(
         database,
@@ -83,9 +83,9 @@ def test_the_forming_candle_never_lands(load, database, exchange):
 def test_an_update_asks_again_for_the_look_back_and_no_more(load, database, exchange):
     load().backfill([BTC], ONE, days(29, 60))
     control(exchange.base_url, "clock", {"now": "2024-01-31T01:00:00Z"})
-    outcome = load(lookback=10).update([], ONE)
+    result = load(lookback=10).update([], ONE)
     assert rows(database, "select rows, new_rows from deribit_raw.fetches where rows < 100") == [(70, 60)]
-    assert outcome.requests == 1
+    assert result.requests == 1
 
 
 def test_history_before_the_first_loaded_candle_can_be_filled(load, database):
@@ -113,8 +113,8 @@ def test_each_instrument_has_a_cursor_of_its_own(load, database):
 
 def test_an_instrument_listed_later_starts_at_its_listing(load, database, exchange):
     control(exchange.base_url, "clock", {"now": "2022-03-20T00:00:00Z"})
-    outcome = load().backfill(["SOL_USDC-PERPETUAL"], ONE, (0, 2**53))
-    assert outcome.requests <= 4
+    result = load().backfill(["SOL_USDC-PERPETUAL"], ONE, (0, 2**53))
+    assert result.requests <= 4
     first = rows(database, 'select min("timestamp")::text from deribit_raw.candles')
     assert first == [("2022-03-15 13:00:00+00",)]
 
@@ -209,10 +209,10 @@ def test_an_exchange_that_is_slower_than_the_budget_slows_the_run_down(load, dat
     with running(SimulatorConfig(clock=NOW, requests_per_second=6, burst=3)) as strict:
         loader = load()
         client = DeribitClient(strict.base_url, TokenBucket(50, 20))
-        outcome = replace(loader, client=client).backfill([BTC], ONE, days(-35, 30))
+        result = replace(loader, client=client).backfill([BTC], ONE, days(-35, 30))
         assert any(entry.limited for entry in strict.simulator.log)
     assert ticks(database) == minutes(-35, 30)
-    assert outcome.failed == []
+    assert result.failed == []
 
 
 def test_coarse_candles_have_cursors_of_their_own(load, database):
@@ -319,11 +319,11 @@ def test_a_minute_of_more_perpetuals_than_a_byte_can_number_lands_in_one_package
     with running(SimulatorConfig(clock=NOW, requests_per_second=None, extra_instruments=500)) as simulated:
         client = DeribitClient(simulated.base_url, TokenBucket(1000, 100))
         now = JAN + 30 * DAY_MS
-        outcome = replace(load(), client=client).backfill(["all"], ONE, (now - MINUTE_MS, now))
-    assert len(outcome.candles) > 128
+        result = replace(load(), client=client).backfill(["all"], ONE, (now - MINUTE_MS, now))
+    assert len(result.candles) > 128
     count = "count(*), count(distinct instrument), count(distinct _dlt_load_id)"
     found = rows(database, f"select {count} from deribit_raw.candles")
-    assert found == [(len(outcome.candles), len(outcome.candles), 1)]
+    assert found == [(len(result.candles), len(result.candles), 1)]
 
 
 def test_a_second_run_at_the_same_time_is_refused(load, database):
@@ -352,18 +352,18 @@ def test_the_lock_is_free_before_the_server_notices_that_a_connection_closed(dat
 
 
 def test_a_database_without_timescaledb_says_what_to_run(load, server):
-    admin = server.connection("postgres", "postgres").connect()
+    admin = server.database("postgres", "postgres").connect()
     with admin.cursor() as cursor:
         cursor.execute("drop database if exists plain")
         cursor.execute("create database plain owner perps")
     admin.close()
     with pytest.raises(PerpsError, match="create extension timescaledb"):
-        load(database=server.connection(dbname="plain")).backfill([BTC], ONE, days(29, 30))
+        load(database=server.database(dbname="plain")).backfill([BTC], ONE, days(29, 30))
 
 
 def test_synthetic_candles_cannot_join_market_candles(load, database, monkeypatch):
     load().backfill([BTC], ONE, days(29, 30))
-    monkeypatch.setattr("extract.deribit.replies._source", lambda *_: "live")
+    monkeypatch.setattr("extract.deribit.replies._origin", lambda *_: "live")
     with pytest.raises(PerpsError, match="expected simulator candles"):
         load().update([], ONE)
     assert ticks(database) == minutes(29, 30)

@@ -12,8 +12,8 @@ from unittest.mock import patch
 import pytest
 from dbt.cli.main import dbtRunner
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import REPOSITORY, Candle, DbtProject, Outcome, candles, minute
+from extract.database.database import Database
+from tests.support.dbt_project import REPOSITORY, Candle, DbtProject, LoadResult, candles, minute
 
 FIXTURES = """
 create schema fixtures;
@@ -120,7 +120,7 @@ def reading_a_model(test: str, table: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     work: Path = tmp_path_factory.mktemp("dbt")
     copy = work / "project"
     shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")
@@ -134,12 +134,12 @@ def project(module_database: Connection, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def parsed(project: DbtProject) -> Outcome:
+def parsed(project: DbtProject) -> LoadResult:
     return project.run("parse", "--no-partial-parse", "--show-all-deprecations")
 
 
 @pytest.fixture(scope="module")
-def outcome(project: DbtProject, parsed: Outcome) -> Outcome:
+def outcome(project: DbtProject, parsed: LoadResult) -> LoadResult:
     """Build from what `parsed` has left, which saves a second parse."""
     return project.run("build", "--store-failures")
 
@@ -147,14 +147,16 @@ def outcome(project: DbtProject, parsed: Outcome) -> Outcome:
 @pytest.mark.parametrize(
     ("test", "table"), [(test, table) for test, tables in PASSING.items() for table in tables]
 )
-def test_a_right_table_passes(outcome: Outcome, test: str, table: str) -> None:
+def test_a_right_table_passes(outcome: LoadResult, test: str, table: str) -> None:
     assert outcome.statuses[f"{test}_{table}"] == "pass"
 
 
 @pytest.mark.parametrize(
     ("test", "table"), [(test, table) for test, tables in FAILING.items() for table in tables]
 )
-def test_a_wrong_or_empty_table_fails(outcome: Outcome, project: DbtProject, test: str, table: str) -> None:
+def test_a_wrong_or_empty_table_fails(
+    outcome: LoadResult, project: DbtProject, test: str, table: str
+) -> None:
     assert outcome.statuses[f"{test}_{table}"] == "fail"
     problems = project.query(f"select problem from test_failures.{test}_{table}")
     assert problems
@@ -170,7 +172,7 @@ def test_a_wrong_or_empty_table_fails(outcome: Outcome, project: DbtProject, tes
     ],
 )
 def test_what_a_model_has_found_decides_and_an_empty_table_fails(
-    outcome: Outcome, test: str, found: str, expected: str
+    outcome: LoadResult, test: str, found: str, expected: str
 ) -> None:
     assert outcome.statuses[f"{test}_right_{found}"] == expected
     assert outcome.statuses[f"{test}_empty_{found}"] == "fail"
@@ -189,7 +191,7 @@ def test_each_broken_rule_is_a_row_of_the_stored_failures(project: DbtProject) -
 
 
 def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_model(
-    outcome: Outcome, project: DbtProject
+    outcome: LoadResult, project: DbtProject
 ) -> None:
     assert not outcome.success
     expected = {
@@ -212,7 +214,7 @@ def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_mode
     )
 
 
-def test_every_unit_test_passes(outcome: Outcome, project: DbtProject) -> None:
+def test_every_unit_test_passes(outcome: LoadResult, project: DbtProject) -> None:
     listed = project.run("ls", "--resource-type", "unit_test")
     units = {
         line.split("unit_test:")[-1].split(".")[-1]
@@ -224,7 +226,7 @@ def test_every_unit_test_passes(outcome: Outcome, project: DbtProject) -> None:
 
 
 @pytest.fixture(scope="module")
-def documented(outcome: Outcome, project: DbtProject) -> dict[str, dict[str, Any]]:
+def documented(outcome: LoadResult, project: DbtProject) -> dict[str, dict[str, Any]]:
     """Generate dbt's docs; return their manifest and catalog."""
     arguments = [each for each in project.arguments("docs", "generate") if each != "--no-write-json"]
     with patch.dict(os.environ, project.environment()):
@@ -278,7 +280,7 @@ def test_sql_clients_show_the_descriptions(documented: dict[str, dict[str, Any]]
             assert node["metadata"]["comment"] == described[name]["description"].strip(), name
 
 
-def test_parsing_gives_no_warning(parsed: Outcome) -> None:
+def test_parsing_gives_no_warning(parsed: LoadResult) -> None:
     assert parsed.success
     lines = [line.upper() for line in parsed.output.splitlines() if "running dbt" not in line]
     assert not [line for line in lines if "WARNING" in line or "DEPRECAT" in line]

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from extract.database.database import Database
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 UNUSABLE = {
     20: ({"close": None}, "missing_value"),
@@ -19,7 +19,7 @@ UNUSABLE = {
 
 
 @pytest.fixture(scope="module")
-def built(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def built(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     project = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
     project.create_raw_tables()
     first = candles(0, 10) + candles(13, 25) + candles(0, 5, instrument="ETH-PERPETUAL")

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.cli.demo import QUERY
+from extract.cli.parser import build_parser
+from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
 from tests.conftest import Perps
-from tests.integration.truth import rounded, rows, table
+from tests.support.truth import rounded, rows, table
 
 CANDLES = 30 * 1440
 
@@ -26,8 +28,8 @@ def demo(server: Cluster, perps: Perps) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def made(demo: object, server: Cluster) -> Connection:
-    return server.connection(dbname="perps_demo")
+def made(demo: object, server: Cluster) -> Database:
+    return server.database(dbname="perps_demo")
 
 
 def test_the_table_has_the_seven_columns_of_the_contract(made):
@@ -86,6 +88,22 @@ def test_it_says_that_the_candles_are_synthetic(demo, environment):
     assert "SYNTHETIC CANDLES, NOT MARKET DATA" in counts
 
 
+def test_it_ends_with_the_page_a_query_with_its_answer_and_three_commands(demo, made):
+    lines = demo.stdout.splitlines()
+    assert [line.split(" | ") for line in lines if " | " in line][1:] == [
+        [str(value) for value in row] for row in rows(made, QUERY)
+    ]
+    [page] = [line.removeprefix("page: ") for line in lines if line.startswith("page: ")]
+    assert "<html" in Path(page).read_text()
+    commands = [shlex.split(line, comments=True)[1:] for line in lines[lines.index("Go on with:") + 1 :]]
+    runs = [build_parser().parse_args(command).run for command in commands]
+    assert [(run.__module__, run.__name__) for run in runs] == [
+        ("extract.cli.db", "psql"),
+        ("extract.cli.run", "run"),
+        ("extract.cli.db", "stop"),
+    ]
+
+
 def test_the_psql_line_it_prints_answers(demo, perps):
     line = next(line for line in demo.stdout.splitlines() if " db psql " in line)
     answered = perps(*shlex.split(line)[1:])
@@ -95,7 +113,7 @@ def test_the_psql_line_it_prints_answers(demo, perps):
 
 
 def test_the_reader_can_read_everything_and_write_nothing(made, server):
-    reader = server.connection("perps_reader", "perps_demo")
+    reader = server.database("perps_reader", "perps_demo")
     for relation in ("perpetuals_ohlcv", "deribit_raw.candles", "quality.ohlcv_gaps", "staging.stg_candles"):
         rows(reader, f"select * from {relation} limit 1")
     with pytest.raises(Exception, match=r"read-only transaction|permission denied"):
@@ -103,7 +121,7 @@ def test_the_reader_can_read_everything_and_write_nothing(made, server):
 
 
 def test_market_candles_cannot_join_the_demos(made, perps, monkeypatch):
-    kinds = rows(made, "select distinct source from deribit_raw.fetches")
+    kinds = rows(made, "select distinct origin from deribit_raw.fetches")
     assert kinds == [("simulator",)]
 
 

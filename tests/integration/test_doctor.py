@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from extract.database import locks
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.doctor import machine
 from extract.doctor.lines import Line, attempt
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.faults.proxy import Proxy, proxied
+from tests.support.proxy import Proxy, proxied
 
 NOWHERE = "http://127.0.0.1:9/api/v2"
 AFTER_THE_DATABASE = "not looked at: extension, rights, pooler, loads, disk of tables, newest candle"
@@ -34,7 +34,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture(scope="module")
-def place(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+def place(module_database: Database, exchange: RunningSimulator, perps: Perps) -> Database:
     """An hour of one perpetual, up to now, loaded and built."""
     start = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M}"
     backfill = ("backfill", "--instruments", "BTC-PERPETUAL", "--start", start)
@@ -46,7 +46,7 @@ def place(module_database: Connection, exchange: RunningSimulator, perps: Perps)
 
 
 @pytest.fixture
-def look(perps: Perps, place: Connection, exchange: RunningSimulator) -> Perps:
+def look(perps: Perps, place: Database, exchange: RunningSimulator) -> Perps:
     return partial(perps, "doctor", database=place, api=exchange.base_url)
 
 
@@ -61,15 +61,15 @@ def odd(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
     return {subject: line for subject, line in lines(done).items() if line[0] != "OK"}
 
 
-def execute(database: Connection, statements: str) -> None:
+def execute(database: Database, statements: str) -> None:
     with database.reading() as cursor:
         cursor.execute(statements)
 
 
 def test_in_a_sound_place_all_is_ok_and_nothing_is_written(
-    look: Perps, place: Connection, server: Cluster
+    look: Perps, place: Database, server: Cluster
 ) -> None:
-    administrator = server.connection("postgres", "postgres")
+    administrator = server.database("postgres", "postgres")
     execute(administrator, f"alter database {place.dbname} set default_transaction_read_only = on")
     try:
         done = look(alone=True)
@@ -118,7 +118,7 @@ def test_an_api_that_cannot_be_reached_is_wrong_and_named_once(look: Perps) -> N
     assert "got ConnectionError; check the network" in odd(done)["api"][1]
 
 
-def test_a_database_that_is_down_is_wrong_and_named_once(look: Perps, place: Connection) -> None:
+def test_a_database_that_is_down_is_wrong_and_named_once(look: Perps, place: Database) -> None:
     done = look(database=replace(place, port=9))
     assert done.returncode == 1
     assert list(odd(done)) == ["database", "no database"]
@@ -127,7 +127,7 @@ def test_a_database_that_is_down_is_wrong_and_named_once(look: Perps, place: Con
     assert place.password not in done.stdout + done.stderr
 
 
-def test_where_nobody_answers_it_ends_in_fifteen_seconds(look: Perps, place: Connection) -> None:
+def test_where_nobody_answers_it_ends_in_fifteen_seconds(look: Perps, place: Database) -> None:
     with proxied(place) as (silent, through):
         silent.deaf = True
         api = Proxy((place.host, place.port), deaf=True)
@@ -147,9 +147,9 @@ def test_where_nobody_answers_it_ends_in_fifteen_seconds(look: Perps, place: Con
 
 
 def test_a_role_without_rights_is_told_what_to_be_given(
-    look: Perps, place: Connection, server: Cluster
+    look: Perps, place: Database, server: Cluster
 ) -> None:
-    administrator = server.connection("postgres", "postgres")
+    administrator = server.database("postgres", "postgres")
     connect = f"connect on database {place.dbname}"
     execute(administrator, f"create role eve login password 'of-eve'; grant {connect} to eve")
     try:
@@ -163,7 +163,7 @@ def test_a_role_without_rights_is_told_what_to_be_given(
 
 
 def test_a_database_without_the_extension_is_told_once(look: Perps, server: Cluster) -> None:
-    done = look(database=server.connection("postgres", "postgres"))
+    done = look(database=server.database("postgres", "postgres"))
     assert odd(done)["extension"][0] == "WRONG"
     assert "an administrator must run there: create extension timescaledb" in odd(done)["extension"][1]
     assert odd(done)["rights"] == ("LOOK", "not looked at: no extension")
@@ -212,7 +212,7 @@ def test_a_candle_from_after_the_clock_is_worth_a_look(look: Perps, exchange: Ru
 
 @pytest.mark.parametrize(("kind", "lock"), [("load", locks.LOCK), ("build", locks.BUILD_LOCK)])
 def test_a_lock_that_is_held_is_named_with_its_session(
-    kind: str, lock: tuple[int, int], look: Perps, place: Connection
+    kind: str, lock: tuple[int, int], look: Perps, place: Database
 ) -> None:
     with locks.run_lock(place, lock) as held, held.cursor() as cursor:
         cursor.execute("select pg_backend_pid()")
@@ -238,8 +238,8 @@ def test_a_lock_that_is_held_is_named_with_its_session(
             *("WRONG", "loads", "expected a clock after the last load"),
         ),
         (
-            "update deribit_raw.fetches set source = 'testnet'",
-            "update deribit_raw.fetches set source = 'simulator'",
+            "update deribit_raw.fetches set origin = 'testnet'",
+            "update deribit_raw.fetches set origin = 'simulator'",
             *("WRONG", "newest candle", "expected testnet candles, as this database holds, got an api that"),
         ),
     ],

@@ -19,11 +19,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster, default_data
 from extract.embedded.packages import ARCHITECTURES, TOOLS
 from extract.errors import PerpsError
-from tests.integration.dbt_harness import wait_until
+from tests.support.dbt_project import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 FORK = multiprocessing.get_context("fork")
@@ -68,7 +68,7 @@ def own_cluster() -> Iterator[Cluster]:
         yield running
 
 
-def query(connection: Connection, *statements: str) -> list[tuple]:
+def query(connection: Database, *statements: str) -> list[tuple]:
     """Run the statements in one session and return the rows of the last, if it has any."""
     opened = connection.connect()
     try:
@@ -80,7 +80,7 @@ def query(connection: Connection, *statements: str) -> list[tuple]:
         opened.close()
 
 
-def candles(connection: Connection, rows: int) -> None:
+def candles(connection: Database, rows: int) -> None:
     query(
         connection,
         "create table candles (timestamp timestamptz not null, close float8)",
@@ -100,7 +100,7 @@ def kill(pid: int | None) -> None:
 
 def test_the_application_database_has_timescaledb_under_the_apache_licence(cluster: Cluster) -> None:
     (row,) = query(
-        cluster.connection(),
+        cluster.database(),
         "select current_user, current_database(), current_setting('timescaledb.license'), "
         "(select extversion from pg_extension where extname = 'timescaledb'), current_setting('timezone')",
     )
@@ -110,47 +110,45 @@ def test_the_application_database_has_timescaledb_under_the_apache_licence(clust
 def test_the_status_tells_versions_port_and_process(cluster: Cluster) -> None:
     status = cluster.status()
     assert status.running
-    assert status.port == cluster.connection().port
+    assert status.port == cluster.database().port
     assert status.pid
     assert status.pg_version.startswith("17.")
     assert status.edition == "apache"
 
 
 def test_the_installed_psql_reaches_the_server_through_the_libpq_variables(cluster: Cluster) -> None:
-    env = {"PATH": os.environ["PATH"]} | cluster.connection().env()
+    env = {"PATH": os.environ["PATH"]} | cluster.database().env()
     command = [cluster.program("psql"), "-XAtc", "select 1 + 1"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "2\n"
 
 
 def test_the_statement_of_a_killed_program_ends_with_it(cluster: Cluster) -> None:
-    env = {"PATH": os.environ["PATH"]} | cluster.connection().env()
+    env = {"PATH": os.environ["PATH"]} | cluster.database().env()
     command = [cluster.program("psql"), "-XAtc", "select pg_sleep(300) as of_a_killed_program"]
     sleeping = (
         "select count(*) from pg_stat_activity where state = 'active' and query like '%of_a_killed_program'"
     )
     program = subprocess.Popen(command, env=env)
-    wait_until(lambda: query(cluster.connection(), sleeping) == [(1,)], "the statement under way")
+    wait_until(lambda: query(cluster.database(), sleeping) == [(1,)], "the statement under way")
     program.kill()
     program.wait()
-    wait_until(lambda: query(cluster.connection(), sleeping) == [(0,)], "the end of the statement")
+    wait_until(lambda: query(cluster.database(), sleeping) == [(0,)], "the end of the statement")
 
 
 def test_no_background_job_is_scheduled_to_fail_under_this_licence(cluster: Cluster) -> None:
-    superuser = cluster.connection("postgres")
+    superuser = cluster.database("postgres")
     assert query(superuser, "select count(*) from _timescaledb_config.bgw_job where scheduled") == [(0,)]
 
 
 def test_time_zone_names_are_readable(cluster: Cluster) -> None:
-    (row,) = query(
-        cluster.connection(), "select count(*) from pg_timezone_names where name = 'Europe/Berlin'"
-    )
+    (row,) = query(cluster.database(), "select count(*) from pg_timezone_names where name = 'Europe/Berlin'")
     assert row == (1,)
 
 
 def test_durability_is_on(cluster: Cluster) -> None:
     (row,) = query(
-        cluster.connection(),
+        cluster.database(),
         "select current_setting('fsync'), current_setting('synchronous_commit'), "
         "current_setting('data_checksums'), current_setting('max_connections')",
     )
@@ -195,7 +193,7 @@ def test_durability_is_on(cluster: Cluster) -> None:
 )
 def test_the_application_role_is_no_superuser_and_cannot_become_one(cluster: Cluster, statement: str) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        query(cluster.connection(), statement)
+        query(cluster.database(), statement)
 
 
 def test_the_application_role_owns_its_database_and_makes_schemas_and_hypertables(cluster: Cluster) -> None:
@@ -212,7 +210,7 @@ def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: 
     candles(owner, 20_000)  # two chunks
     query(owner, "create schema quality", "create table quality.gaps as select 1 as minutes",
           "create view quality.seen as select * from candles")  # fmt: skip
-    reader = cluster.connection("perps_reader", "readable")
+    reader = cluster.database("perps_reader", "readable")
     assert query(reader, "select count(*), max(close) from candles") == [(20_000, 19_999)]
     assert query(reader, "select minutes from quality.gaps") == [(1,)]
     assert query(reader, "select count(*) from quality.seen") == [(20_000,)]
@@ -253,7 +251,7 @@ def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluste
     owner = cluster.create_database("guarded")
     if not query(owner, "select 1 from pg_tables where tablename = 'candles'"):
         candles(owner, 10)
-    reader = cluster.connection("perps_reader", "guarded")
+    reader = cluster.database("perps_reader", "guarded")
     with pytest.raises((psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege)):
         query(reader, statement)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -263,21 +261,21 @@ def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluste
 
 def test_only_the_functions_that_timescaledb_brings_run_as_their_owner(cluster: Cluster) -> None:
     owned = query(
-        cluster.connection("postgres", "perps"),
+        cluster.database("postgres", "perps"),
         "select proname from pg_proc where prosecdef and has_function_privilege('public', oid, 'execute')"
         " and pronamespace::regnamespace::text not like '%timescaledb%'",
     )
     assert owned == []
 
 
-def test_a_database_of_an_earlier_version_is_closed_when_the_server_starts(cluster: Cluster) -> None:
-    superuser, reader = cluster.connection("postgres", "perps"), cluster.connection("perps_reader")
-    query(superuser, "grant execute on function pg_advisory_lock(bigint) to public")
-    assert query(reader, "select pg_advisory_lock(1)") == [("",)]
-    cluster.start()
+def test_a_database_whose_preparation_was_killed_is_completed_by_the_next_start(own_cluster: Cluster) -> None:
+    superuser = own_cluster.database("postgres", "postgres")
+    query(superuser, "drop database perps", "drop role perps_reader")
+    query(superuser, "create database perps template template0")
+    assert query(own_cluster.start(), "create schema mine", "select count(*) from pg_extension") == [(2,)]
+    reader = own_cluster.database("perps_reader")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         query(reader, "select pg_advisory_lock(1)")
-    assert query(cluster.connection(), "select pg_try_advisory_lock(1)") == [(True,)]
 
 
 def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster) -> None:
@@ -303,8 +301,8 @@ def test_the_servers_own_databases_are_not_dropped(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("role", ["postgres", "perps", "perps_reader"])
 def test_a_wrong_password_and_none_are_refused(cluster: Cluster, role: str) -> None:
-    right = cluster.connection(role)
-    wrong = Connection(right.host, right.port, right.dbname, role, "wrong")
+    right = cluster.database(role)
+    wrong = Database(right.host, right.port, right.dbname, role, "wrong")
     with pytest.raises(DatabaseError, match="password authentication failed"):
         wrong.connect()
     env = {"PATH": os.environ["PATH"], "PGPASSFILE": "/dev/null"} | wrong.env()
@@ -319,16 +317,16 @@ def test_a_wrong_password_and_none_are_refused(cluster: Cluster, role: str) -> N
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")])
 def test_no_address_but_loopback_answers(cluster: Cluster, family: socket.AddressFamily, host: str) -> None:
     with socket.socket(family) as probe, pytest.raises(OSError):
-        probe.connect((host, cluster.connection().port))
+        probe.connect((host, cluster.database().port))
 
 
 def test_passwords_are_long_differ_and_show_up_in_no_log_and_no_process(cluster: Cluster) -> None:
     roles = ("postgres", "perps", "perps_reader")
-    secrets = {cluster.connection(role).password for role in roles}
+    secrets = {cluster.database(role).password for role in roles}
     assert len(secrets) == 3
     assert min(map(len, secrets)) >= 24
     log = (cluster.data / "pgdata/server.log").read_text(errors="replace")
-    seen = [log, repr(cluster.connection()), repr(cluster.status())]
+    seen = [log, repr(cluster.database()), repr(cluster.status())]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             seen.append((process / "cmdline").read_text(errors="replace"))
@@ -350,8 +348,8 @@ def test_passwords_and_data_are_closed_to_others(cluster: Cluster) -> None:
 
 def test_a_second_start_leaves_the_running_server_alone(cluster: Cluster) -> None:
     before = cluster.status()
-    assert cluster.start() == cluster.connection()
-    assert cluster.start(port=1) == cluster.connection()
+    assert cluster.start() == cluster.database()
+    assert cluster.start(port=1) == cluster.database()
     assert cluster.status() == before
 
 
@@ -361,14 +359,14 @@ def test_a_long_log_of_a_running_server_is_set_aside(cluster: Cluster) -> None:
         out.write("x" * 10_000_000)
     cluster.start()
     assert log.stat().st_size < 1_000_000
-    query(cluster.connection(), "do $$ begin raise log 'still written'; end $$")
+    query(cluster.database(), "do $$ begin raise log 'still written'; end $$")
     assert "still written" in log.read_text()
     assert (cluster.data / "pgdata/server.log.1").stat().st_size > 10_000_000
 
 
 def test_stopping_and_starting_keeps_rows_passwords_and_port(own_cluster: Cluster) -> None:
-    candles(own_cluster.connection(), 1000)
-    before = own_cluster.connection()
+    candles(own_cluster.database(), 1000)
+    before = own_cluster.database()
     own_cluster.stop()
     own_cluster.stop()
     status = own_cluster.status()
@@ -381,7 +379,7 @@ def test_stopping_and_starting_keeps_rows_passwords_and_port(own_cluster: Cluste
 
 
 def test_every_committed_row_survives_kill_9_of_the_postmaster(own_cluster: Cluster) -> None:
-    candles(own_cluster.connection(), 200_000)
+    candles(own_cluster.database(), 200_000)
     kill(own_cluster.status().pid)
     assert query(own_cluster.start(), "select count(*), sum(close) from candles") == [
         (200_000, 19_999_900_000)
@@ -391,7 +389,7 @@ def test_every_committed_row_survives_kill_9_of_the_postmaster(own_cluster: Clus
 def test_a_start_that_was_killed_while_the_server_recovers_is_completed_by_the_next(
     own_cluster: Cluster,
 ) -> None:
-    candles(own_cluster.connection(), 400_000)
+    candles(own_cluster.database(), 400_000)
     kill(own_cluster.status().pid)
     while own_cluster.status().running:
         time.sleep(0.01)
@@ -450,13 +448,13 @@ def test_two_starts_at_once_both_succeed_with_one_server() -> None:
             ]
             urls = [process.communicate(timeout=120)[0] for process in both]
             assert [process.returncode for process in both] == [0, 0]
-            assert urls[0] == urls[1] == Cluster(folder / "data").connection().url() + "\n"
+            assert urls[0] == urls[1] == Cluster(folder / "data").database().url() + "\n"
         finally:
             Cluster(folder / "data").destroy()
 
 
 def test_a_port_taken_in_the_meantime_is_replaced_and_one_asked_for_is_an_error(own_cluster: Cluster) -> None:
-    old = own_cluster.connection().port
+    old = own_cluster.database().port
     own_cluster.stop()
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -477,7 +475,7 @@ def test_data_of_an_older_timescaledb_is_updated_at_start(own_cluster: Cluster) 
     file.write_text(file.read_text().replace(f'"{version}"', '"2.0.0"'))
     own_cluster.start()
     assert f'"timescaledb": "{version}"' in file.read_text()
-    assert query(own_cluster.connection(dbname="demo"), "select 1") == [(1,)]
+    assert query(own_cluster.database(dbname="demo"), "select 1") == [(1,)]
 
 
 def test_destroying_deletes_data_and_passwords_and_keeps_the_packages() -> None:

@@ -23,12 +23,12 @@ import pyarrow as pa
 import pytest
 
 from extract import read_candles
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.errors import PerpsError, UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import perps_command, perps_environment
 from tests.faults.test_disk_full import mounted
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 VALUES = ("open", "high", "low", "close", "volume")
@@ -47,14 +47,14 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def reachable(loaded: Connection, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Connection:
+def reachable(loaded: Database, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Database:
     """The loaded database is the one that this process's variables name."""
     for name, value in perps_environment(environment, loaded).items():
         monkeypatch.setenv(name, value)
     return loaded
 
 
-def held(database: Connection, where: str = WITHIN, table: str = "", more: str = "") -> list[tuple[Any, ...]]:
+def held(database: Database, where: str = WITHIN, table: str = "", more: str = "") -> list[tuple[Any, ...]]:
     """Return what the table has, as psycopg2 reads it, in the order of an export."""
     columns = f"\"timestamp\" at time zone 'UTC', {', '.join(NAMES[1:])}{more}"
     query = f"select {columns} from perpetuals_ohlcv{table} where {where}"
@@ -272,7 +272,7 @@ def test_a_name_that_sql_would_obey_is_text(loaded, perps, tmp_path):
 class Relay:
     """A TCP relay before a database, which stops passing on what comes after some bytes, until told."""
 
-    def __init__(self, database: Connection, stall_bytes: int) -> None:
+    def __init__(self, database: Database, stall_bytes: int) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
         self.database = replace(database, port=self.server.getsockname()[1])
         self.behind = (database.host, database.port)
@@ -303,7 +303,7 @@ class Relay:
 
 
 @pytest.fixture
-def halfway(loaded: Connection, environment: dict[str, str]) -> Callable[[Path], Any]:
+def halfway(loaded: Database, environment: dict[str, str]) -> Callable[[Path], Any]:
     """`halfway(out)`: an export that has been stopped in the middle of its work, for a with block."""
 
     @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dbt_harness import Candle, DbtProject, Outcome, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, LoadResult, candles, minute
 
 DAY = 1440
 MONTHS = 100
@@ -64,7 +64,7 @@ def whole(warm: DbtProject) -> tuple[DbtProject, list[Any]]:
     return warm, warm.query(CONTENT)
 
 
-def broken(outcome: Outcome) -> set[str]:
+def broken(outcome: LoadResult) -> set[str]:
     """Return what did not end well, but for what is true of these candles: they have holes."""
     bad = {name for name, status in outcome.statuses.items() if status in ("fail", "error", "skipped")}
     return bad - {"perpetuals_ohlcv_no_gaps", "perpetuals_ohlcv_coverage_99"}

@@ -8,7 +8,7 @@ import pytest
 
 from extract.simulator import SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import rows, table, truth
+from tests.support.truth import rows, table, truth
 
 ZONE = "Asia/Hong_Kong"
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
@@ -21,7 +21,7 @@ def perps(perps: Perps) -> Perps:
 
 
 def test_candles_report_and_clock_stay_utc(perps, database, server, tmp_path):
-    admin = server.connection("postgres", database.dbname)
+    admin = server.database("postgres", database.dbname)
     opened = admin.connect()
     with opened.cursor() as cursor:
         cursor.execute(f"alter database {database.dbname} set timezone to '{ZONE}'")

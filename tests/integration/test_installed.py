@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 
 from extract import __version__
-from extract.database.connection import Connection
+from extract.database.database import Database
 from tests.conftest import PROJECT, perps_environment
 
 LEFT_OUT = ("__pycache__", ".pyc")
@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_package_and_the_dbt_project_and_nothing_else(wheel:
 
 
 def test_what_is_installed_builds_without_a_checkout(
-    wheel: Path, database: Connection, environment: dict[str, str], tmp_path: Path
+    wheel: Path, database: Database, environment: dict[str, str], tmp_path: Path
 ) -> None:
     package, home = tmp_path / "package", tmp_path / "home"
     with ZipFile(wheel) as archive:

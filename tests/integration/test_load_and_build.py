@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import checksum, control, rows, table, truth
+from tests.support.truth import checksum, control, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
@@ -27,7 +27,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture(scope="module")
-def loaded(module_database: Connection, exchange: RunningSimulator, perps: Perps) -> Connection:
+def loaded(module_database: Database, exchange: RunningSimulator, perps: Perps) -> Database:
     result = perps(*BACKFILL, database=module_database, api=exchange.base_url)
     assert result.returncode == 0, result.stderr
     built = perps("dbt", "--", "build", database=module_database)
@@ -82,7 +82,7 @@ def test_fetches_account_for_every_minute_that_was_wanted_once(loaded):
         loaded,
         "select instrument, min(window_start)::text, max(window_end)::text,"
         " (extract(epoch from sum(window_end - window_start)) / 86400)::integer, sum(rows)::bigint,"
-        " min(source), max(source)"
+        " min(origin), max(origin)"
         " from deribit_raw.fetches where _dlt_load_id in (select load_id from deribit_raw._dlt_loads"
         " order by inserted_at limit 2) group by 1 order by 1",
     )
@@ -97,7 +97,7 @@ def test_fetches_account_for_every_minute_that_was_wanted_once(loaded):
     assert found == [(BTC, *whole), (ETH, *whole)]
 
 
-def versions(database: Connection) -> list[Any]:
+def versions(database: Database) -> list[Any]:
     """Return what a written row would change: a transaction's number, or a compressed chunk's state."""
     if rows(database, "show timescaledb.license") == [("apache",)]:
         return rows(database, "select max(xmin::text::bigint), count(*) from perpetuals_ohlcv")

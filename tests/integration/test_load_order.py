@@ -11,7 +11,7 @@ import pytest
 
 from extract.core.resolution import RESOLUTIONS
 from extract.database import cleaning
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
@@ -19,7 +19,7 @@ from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.test_cursors import days, minutes, ticks
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC = "BTC-PERPETUAL"
@@ -48,7 +48,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
+def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
     control(exchange.base_url, "clock", {"now": NOW})
 
     def make(**changes) -> Loader:
@@ -58,7 +58,7 @@ def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Ca
     return make
 
 
-def run(database: Connection, *statements: str) -> None:
+def run(database: Database, *statements: str) -> None:
     opened = database.connect()
     with opened.cursor() as cursor:
         for statement in statements:
@@ -66,7 +66,7 @@ def run(database: Connection, *statements: str) -> None:
     opened.close()
 
 
-def enter_load(database: Connection, load_id: float) -> None:
+def enter_load(database: Database, load_id: float) -> None:
     run(database, *(ENTER.format(load_id, status) for status in (1, 0)))
 
 
@@ -217,7 +217,7 @@ def test_full_answers_of_long_ago_go_and_those_that_tell_of_holes_stay(load, dat
     load().backfill([BTC], ONE, days(29, 29.5))
     copied = (
         "insert into deribit_raw.fetches select instrument, {resolution}, window_start, {end}, {rows}, 0, 0,"
-        " fetched_at, source, (_dlt_load_id::numeric - {age})::text from deribit_raw.fetches"
+        " fetched_at, origin, (_dlt_load_id::numeric - {age})::text from deribit_raw.fetches"
         " where _dlt_load_id in (select load_id from deribit_raw._dlt_loads)"
     )
     kept, old = cleaning.FETCHES_KEPT - 60, cleaning.FETCHES_KEPT + 60

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.report import queries, series
 from extract.report.evidence import Evidence, write_report
 from tests.conftest import Perps
-from tests.integration.page_browser import DARK, LIGHT, Looked, chromium, look
-from tests.integration.page_tables import GAPS, add_findings, add_instrument, create_tables
-from tests.integration.truth import rows
+from tests.support.page_browser import DARK, LIGHT, Looked, chromium, look
+from tests.support.page_tables import GAPS, add_findings, add_instrument, create_tables
+from tests.support.truth import rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 HOSTILE = "<script>alert(1)</script>"
@@ -86,7 +86,7 @@ return seen;
 
 
 @pytest.fixture(scope="module")
-def filled(module_database: Connection) -> Connection:
+def filled(module_database: Database) -> Database:
     create_tables(module_database)
     add_instrument(module_database, BTC, EIGHT_YEARS, MONTH, volume=1000)
     add_instrument(module_database, ETH, EIGHT_YEARS, MONTH, volume=500)
@@ -101,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evidence(filled: Connection, folder: Path) -> Evidence:
+def evidence(filled: Database, folder: Path) -> Evidence:
     return write_report(filled, folder)
 
 
@@ -187,7 +187,7 @@ def test_a_rejected_candle_is_shown_as_the_latest_load_brought_it(evidence, fold
 
 def test_row_counts_say_what_there_is_and_where_it_came_from(evidence, folder):
     text = (folder / "row-counts.txt").read_text()
-    assert "source: simulator - SYNTHETIC CANDLES, NOT MARKET DATA" in text
+    assert "origin: simulator - SYNTHETIC CANDLES, NOT MARKET DATA" in text
     assert "last load: 1767225870.5 at 2026-01-01T00:05:00Z" in text
     said = {line[:24].strip(): line[24:].split() for line in text.splitlines() if line}
     assert said["gaps"] == ["5", "unfetched", "2,", "rejected", "1,", "source", "1,", "known", "1"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from extract.database.database import Database
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 DAY = 1440
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -137,7 +137,7 @@ def test_days_are_utc_days_in_any_time_zone_and_nothing_is_made_again_for_it(pro
 
 
 def test_days_of_daily_candles_open_at_settlement(
-    module_database: Connection, project: DbtProject, tmp_path_factory: pytest.TempPathFactory
+    module_database: Database, project: DbtProject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     daily = DbtProject(module_database, tmp_path_factory.mktemp("daily"))
     project.land("10.5", [Candle(minute(480 + at * DAY), resolution="1D") for at in (0, 1, 2, 5, 6)])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from extract.database.connection import Connection
-from tests.integration.dbt_harness import (
+from extract.database.database import Database
+from tests.support.dbt_project import (
     REPOSITORY,
     START,
     WITHOUT_ROLLUPS,
@@ -28,7 +28,7 @@ TESTED = ("build", "--store-failures", "--exclude-resource-type", "unit_test", *
 
 
 @pytest.fixture(scope="module")
-def warm(module_database: Connection, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def warm(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     work = tmp_path_factory.mktemp("dbt")
     copy = work / "project"
     shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")

@@ -11,14 +11,14 @@ import psycopg2
 import pytest
 
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.load.compare import read_newest
 from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.test_cursors import JAN, days, minutes, ticks
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -44,7 +44,7 @@ def exchange() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def load(database: Connection, exchange: RunningSimulator, tmp_path: Path) -> Iterator[Callable[..., Loader]]:
+def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Iterator[Callable[..., Loader]]:
     control(exchange.base_url, "clock", {"now": NOW})
     control(exchange.base_url, "faults", [])
 
@@ -76,8 +76,8 @@ def test_an_update_lands_the_new_minute_and_not_the_look_back(load, database, ex
 
 def test_an_update_with_nothing_new_lands_evidence_alone(load, database, exchange):
     load().backfill([BTC], ONE, days(29, 60))
-    outcome = load(lookback=10).update([], ONE)
-    assert (outcome.candles, outcome.requests) == ({BTC: 0}, 1)
+    result = load(lookback=10).update([], ONE)
+    assert (result.candles, result.requests) == ({BTC: 0}, 1)
     assert rows(database, LOADED) == [(1440,)]
     assert rows(database, FETCHED) == [(1440, 1440, 0), (10, 0, 0)]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.conftest import BUILD
-from tests.integration.truth import checksum, control, rows
+from tests.support.truth import checksum, control, rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
@@ -33,7 +33,7 @@ def charts(exchange: RunningSimulator) -> list:
     return [entry for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
 
 
-def write(database: Connection, statement: str) -> None:
+def write(database: Database, statement: str) -> None:
     opened = database.connect()
     with opened.cursor() as cursor:
         cursor.execute(statement)
@@ -210,12 +210,12 @@ def test_wrong_usage_exits_with_2(arguments, message, loaded, exchange, perps):
 def test_candles_of_another_source_are_not_compared(loaded, exchange, perps):
     opened = loaded.connect()
     with opened.cursor() as cursor:
-        cursor.execute("update deribit_raw.fetches set source = 'live'")
+        cursor.execute("update deribit_raw.fetches set origin = 'live'")
     try:
         result = perps("verify", *RANGE, database=loaded, api=exchange.base_url)
     finally:
         with opened.cursor() as cursor:
-            cursor.execute("update deribit_raw.fetches set source = 'simulator'")
+            cursor.execute("update deribit_raw.fetches set origin = 'simulator'")
         opened.close()
     assert result.returncode == 1
     assert "expected live candles" in result.stderr

@@ -15,7 +15,7 @@ final as (
         new_rows,
         changed_rows,
         fetched_at,
-        source::text as source,
+        origin::text as origin,
         _dlt_load_id::text as load_id,
         _dlt_load_id::numeric as load_number
     from fetches

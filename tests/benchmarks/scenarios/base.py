@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.spans import Span, iso, newest
@@ -20,14 +20,14 @@ def holes(span: Span, count: int) -> list[int]:
     return [first + number * DAY_MS for number in range(count)]
 
 
-def loaded(stage: Stage, results: Results, plan: Plan, size: int) -> Connection:
+def loaded(stage: Stage, results: Results, plan: Plan, size: int) -> Database:
     """Return a database with this many newest candles, built, but for an hour a run that was never asked.
 
     It is made once and shared by the scenarios; whoever comes first decides how many hours are missing.
     """
     name = f"table_{size}"
     if stage.has_database(name):
-        return stage.server.connection(dbname=name)
+        return stage.server.database(dbname=name)
     span, database = newest(size), stage.fresh(name)
     exchange = stage.unlimited(span.end_ms)
     results.progress(f"making a table of {span.candles:,} candles")
@@ -46,7 +46,7 @@ def loaded(stage: Stage, results: Results, plan: Plan, size: int) -> Connection:
     return database
 
 
-def repaired(stage: Stage, results: Results, plan: Plan, size: int) -> Connection:
+def repaired(stage: Stage, results: Results, plan: Plan, size: int) -> Database:
     """Return such a database without a missing hour."""
     database, span = loaded(stage, results, plan, size), newest(size)
     stage.perps("repair", database=database, exchange=stage.unlimited(span.end_ms + DAY_MS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from tests.benchmarks.costs import add_costs, add_counts, add_dbt
 from tests.benchmarks.flow import BUILD, run_everything
 from tests.benchmarks.plan import Plan
@@ -25,7 +25,7 @@ class Table:
 
     stage: Stage
     results: Results
-    database: Connection
+    database: Database
     exchange: Exchange
     size: int
     now_ms: int

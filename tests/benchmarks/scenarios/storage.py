@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.simulator.candles import MINUTE_MS
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
@@ -16,7 +16,7 @@ from tests.benchmarks.scenarios.base import DAY_MS, HOUR_MS, repaired
 from tests.benchmarks.scenarios.queries import FOLDER, WARM_RUNS, milliseconds
 from tests.benchmarks.spans import BTC, iso, newest
 from tests.benchmarks.stage import Stage
-from tests.integration.truth import control
+from tests.support.truth import control
 
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
 RUN = ("dbt", "--", "run")
@@ -58,7 +58,7 @@ def run(stage: Stage, results: Results, plan: Plan) -> None:
     _idle(stage, results, database)
 
 
-def _late(stage: Stage, results: Results, plan: Plan, database: Connection) -> None:
+def _late(stage: Stage, results: Results, plan: Plan, database: Database) -> None:
     """Load a minute of three years ago again, which the exchange has changed meanwhile."""
     span = newest(plan.full)
     at = max(LATE_MS, span.start_ms + HOUR_MS)
@@ -82,7 +82,7 @@ def _late(stage: Stage, results: Results, plan: Plan, database: Connection) -> N
     control(exchange.base_url, "faults", [])
 
 
-def _idle(stage: Stage, results: Results, database: Connection) -> None:
+def _idle(stage: Stage, results: Results, database: Database) -> None:
     """Build once more: no row, policy or chunk may change."""
     before = _state(database)
     cost = stage.perps(*BUILD, database=database)
@@ -92,12 +92,12 @@ def _idle(stage: Stage, results: Results, database: Connection) -> None:
     results.add("build of nothing", "chunks, sizes and policies changed", changed, goal="0")
 
 
-def _keep_up(stage: Stage, results: Results, database: Connection, case: str) -> None:
+def _keep_up(stage: Stage, results: Results, database: Database, case: str) -> None:
     cost = stage.perps("dbt", "--", "run-operation", "upkeep", database=database)
     results.add(case, "seconds, process", cost.seconds, "s")
 
 
-def _sizes(results: Results, database: Connection, case: str, goal: str = "") -> None:
+def _sizes(results: Results, database: Database, case: str, goal: str = "") -> None:
     for table in _tables(database):
         size = _value(database, f"select hypertable_size('{table}')")
         rows = _value(database, f"select count(*) from {table}")
@@ -113,7 +113,7 @@ def _sizes(results: Results, database: Connection, case: str, goal: str = "") ->
         results.add(f"{table} {case}", "chunks", len(_chunks(database, table)))
 
 
-def _queries(results: Results, database: Connection, case: str) -> None:
+def _queries(results: Results, database: Database, case: str) -> None:
     with database.reading() as cursor:
         cursor.execute("vacuum analyze perpetuals_ohlcv")
         for file in sorted(FOLDER.glob("*.sql")):
@@ -123,7 +123,7 @@ def _queries(results: Results, database: Connection, case: str) -> None:
                 results.add(f"{file.stem} {case}", "milliseconds", milliseconds(cursor, query), "ms")
 
 
-def _state(database: Connection) -> list[object]:
+def _state(database: Database) -> list[object]:
     tables = _tables(database)
     sizes = [_value(database, f"select hypertable_size('{table}')") for table in tables]
     with database.reading() as cursor:
@@ -131,19 +131,19 @@ def _state(database: Connection) -> list[object]:
         return [[_chunks(database, table) for table in tables], sizes, cursor.fetchall()]
 
 
-def _tables(database: Connection) -> list[str]:
+def _tables(database: Database) -> list[str]:
     with database.reading() as cursor:
         cursor.execute(HYPERTABLES)
         return [name for (name,) in cursor.fetchall()]
 
 
-def _chunks(database: Connection, table: str) -> list[tuple[str, int]]:
+def _chunks(database: Database, table: str) -> list[tuple[str, int]]:
     with database.reading() as cursor:
         cursor.execute(CHUNKS, [table])
         return cursor.fetchall()
 
 
-def _value(database: Connection, query: str) -> Any:
+def _value(database: Database, query: str) -> Any:
     with database.reading() as cursor:
         cursor.execute(query)
         return cursor.fetchone()[0]

@@ -59,7 +59,7 @@ def _land(stage: Stage, results: Results, plan: Plan) -> float:
 
 def _build(stage: Stage, results: Results) -> float:
     """Return the seconds of the model perpetuals_ohlcv."""
-    database = stage.server.connection(dbname="bench")
+    database = stage.server.database(dbname="bench")
     table = stage.perps(*TABLE, database=database)
     assert table.dbt
     seconds = table.dbt.nodes["perpetuals_ohlcv"]
@@ -81,7 +81,7 @@ def _build(stage: Stage, results: Results) -> float:
 
 def _limit(stage: Stage, results: Results, candles: int) -> tuple[float, float]:
     """Return the candles a second of a plain COPY and the seconds of the faster INSERT SELECT with casts."""
-    database, file = stage.server.connection(dbname="bench"), stage.home / "rows.bin"
+    database, file = stage.server.database(dbname="bench"), stage.home / "rows.bin"
     limit.write_rows(database, file)
     took = {}
     works = {"limit COPY": partial(limit.copy_seconds, database, file)}

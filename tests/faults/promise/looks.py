@@ -9,11 +9,11 @@ from dlt.common.versioned_state import decompress_state
 
 from extract.core.ranges import TimeRange
 from extract.core.resolution import parse_resolution
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.load.plan import Cursor
 from extract.load.state import read_cursor
 from tests.faults.promise.checks import Candles
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 MINUTE = parse_resolution("1")
 
@@ -89,7 +89,7 @@ class Seen:
     wrong_marks: list[str] = field(default_factory=list)
 
 
-def look(database: Connection, names: Sequence[str]) -> Seen:
+def look(database: Database, names: Sequence[str]) -> Seen:
     """Look at raw tables, cursors and watermarks."""
     if not exists(database, "deribit_raw._dlt_loads"):
         return Seen({}, {}, {})
@@ -106,7 +106,7 @@ def look(database: Connection, names: Sequence[str]) -> Seen:
     )
 
 
-def _wrong_marks(database: Connection, target: Mapping[str, str]) -> list[str]:
+def _wrong_marks(database: Database, target: Mapping[str, str]) -> list[str]:
     table, view = "{schema}.perpetuals_ohlcv".format(**target), "{staging}.stg_candles".format(**target)
     if not exists(database, "{quality}.watermarks".format(**target)):
         return []
@@ -120,18 +120,18 @@ def _wrong_marks(database: Connection, target: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def exists(database: Connection, table: str) -> bool:
+def exists(database: Database, table: str) -> bool:
     return rows(database, "select to_regclass(%s) is not null", table)[0][0]
 
 
-def read_table(database: Connection, schema: str = "public") -> tuple[Candles, int]:
+def read_table(database: Database, schema: str = "public") -> tuple[Candles, int]:
     """Return perpetuals_ohlcv by key, and how many of its rows have a key that another one has."""
     found = rows(database, TABLE.format(schema))
     held = {(row[0], row[1]): tuple(row[2:]) for row in found}
     return held, len(found) - len(held)
 
 
-def read_gaps(database: Connection) -> dict[str, list[TimeRange]]:
+def read_gaps(database: Database) -> dict[str, list[TimeRange]]:
     gaps: dict[str, list[TimeRange]] = {}
     for name, start, end in rows(database, GAPS):
         gaps.setdefault(name, []).append((start, end))

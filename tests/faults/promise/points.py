@@ -21,7 +21,7 @@ import psycopg2
 STATEMENT = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
 POINTS: Mapping[str, Mapping[str, str]] = {
     "fetch": {
-        "window": "extract.load.run:answer",
+        "window": "extract.load.run:fetch_window",
         "plan": "extract.load.run:read_cursor",
         "compare": "extract.load.run:mark",
         "state": "dlt.pipeline.pipeline:Pipeline.sync_destination",

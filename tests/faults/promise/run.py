@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extract.database.connection import Connection
+from extract.database.database import Database
 from extract.load.plan import Cursor
 from tests.faults.promise.checks import Candles, Difference, compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.exchange import Exchange, open_exchange
@@ -324,7 +324,7 @@ def buckets_too(ticks: set[int]) -> set[int]:
     return ticks | {tick // 60_000 * 60_000 for tick in ticks}
 
 
-def has_raw_tables(database: Connection) -> bool:
+def has_raw_tables(database: Database) -> bool:
     """Tell whether dbt can build: a load has made every raw table, and all of candles."""
     wanted = ("candles_load", "fetches", "instruments", "_dlt_loads")
     return all(exists(database, f"deribit_raw.{table}") for table in wanted)

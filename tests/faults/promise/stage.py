@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psycopg2
 
-from extract.database.connection import Connection, DatabaseError
+from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
 from tests.conftest import FOREIGN
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate
 from tests.faults.promise.zygote import Running, Zygote
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 DATABASE = "promise"
 
@@ -47,12 +47,12 @@ class Stage:
     beside: Zygote | None = None
 
     @property
-    def connection(self) -> Connection:
-        return self.cluster.connection(dbname=DATABASE)
+    def connection(self) -> Database:
+        return self.cluster.database(dbname=DATABASE)
 
     def victims(self) -> Victims:
         """Return whom a hit may need, as things are now."""
-        superuser = self.cluster.connection("postgres", "postgres")
+        superuser = self.cluster.database("postgres", "postgres")
         dsn = psycopg2.extensions.make_dsn(
             host=superuser.host,
             port=superuser.port,
@@ -70,7 +70,7 @@ class Stage:
 
     def wait_until_quiet(self) -> None:
         """Wait until no session of an ended command is left on the database."""
-        superuser = self.cluster.connection("postgres", "postgres")
+        superuser = self.cluster.database("postgres", "postgres")
         deadline = time.monotonic() + LONGEST_QUIET_S
         while rows(superuser, OTHERS, DATABASE) != [(0,)]:
             assert time.monotonic() < deadline, (

@@ -171,10 +171,9 @@ def import_everything() -> None:
     import dlt.load.load  # noqa: PLC0415
     import dlt.normalize.normalize  # noqa: F401, PLC0415
 
-    import extract.cli.loading  # noqa: PLC0415
-    import extract.cli.main  # noqa: PLC0415
-    import extract.cli.mending  # noqa: PLC0415
-    import extract.cli.reading  # noqa: F401, PLC0415
+    from extract.cli.parser import build_parser  # noqa: PLC0415
+
+    build_parser()
 
 
 def read_project(folder: Path, database: str) -> None:
@@ -185,7 +184,7 @@ def read_project(folder: Path, database: str) -> None:
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
     from dbt.parser import manifest as formats  # noqa: PLC0415
 
-    from extract.database.connection import Connection  # noqa: PLC0415
+    from extract.database.database import Database  # noqa: PLC0415
     from extract.transform import runner  # noqa: PLC0415
 
     files = {target: folder / f"{target}.msgpack" for target in TARGETS}
@@ -198,7 +197,7 @@ def read_project(folder: Path, database: str) -> None:
                 DBT_TARGET_PATH=str(folder / target), DBT_LOG_PATH=str(folder / target / "logs")
             )
             project = runner.Project(REPOSITORY, folder / target)
-            with runner.open_dbt(Connection("127.0.0.1", 1, database, "perps"), project) as dbt:
+            with runner.open_dbt(Database("127.0.0.1", 1, database, "perps"), project) as dbt:
                 dbt.parse(["--target", target, *runner.base_variables("1", audit=True)])
             file.write_bytes(dbt.manifest.to_msgpack(formats.extended_mashumaro_encoder))
             os._exit(0)

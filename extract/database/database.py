@@ -1,0 +1,134 @@
+"""How to reach a database: one frozen value that becomes libpq variables, a URL or an open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection
+from psycopg2.extensions import cursor as PgCursor
+
+from extract.core.advice import NOT_YET
+from extract.errors import PerpsError
+
+PATIENCE: Mapping[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 120_000,
+}
+"""libpq: a network that has gone silent ends a connection after two minutes, not after hours. Milliseconds
+for the last one, seconds for the others."""
+
+SESSION = (
+    "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
+    " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0 -c jit=off -c work_mem=64MB"
+)
+"""The server's side of the same: it lets go of the locks of a client that is gone. And what is corrected in
+compressed chunks is small, but counts as every row of the batches that it is in. And statements are not
+compiled, which takes longer than it saves, and sort in memory."""
+
+
+class DatabaseError(PerpsError):
+    """The database cannot be reached, or is not what this tool needs."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database and the role that opens it. Empty fields are left to libpq (`~/.pgpass`, service files)."""
+
+    host: str
+    port: int
+    dbname: str
+    user: str
+    password: str = field(default="", repr=False)
+
+    def env(self) -> dict[str, str]:
+        """Return the libpq variables that make psql, dbt and dlt use this database."""
+        named = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGDATABASE": self.dbname,
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+        }
+        return {name: value for name, value in named.items() if value}
+
+    def url(self, parameters: Mapping[str, int] | None = None) -> str:
+        """Return the connection as `postgresql://user:password@host:port/database`.
+
+        Args:
+            parameters: libpq's, which follow as the URL's query.
+        """
+        secret = f":{quote(self.password, safe='')}" if self.password else ""
+        user, dbname = quote(self.user, safe=""), quote(self.dbname, safe="")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return f"postgresql://{user}{secret}@{host}:{self.port}/{dbname}{query}"
+
+    def with_database(self, dbname: str) -> Database:
+        """Return the same server and role with another database."""
+        return replace(self, dbname=dbname)
+
+    @contextmanager
+    def reading(self) -> Iterator[PgCursor]:
+        """Yield a cursor on a connection of its own, closed afterwards.
+
+        Raises:
+            DatabaseError: as `connect`.
+        """
+        opened = self.connect()
+        try:
+            with opened.cursor() as cursor:
+                yield cursor
+        finally:
+            opened.close()
+
+    def connect(self, *, autocommit: bool = True, **patience: int) -> PgConnection:
+        """Open a psycopg2 connection whose session time zone is UTC.
+
+        Args:
+            autocommit: whether each statement is a transaction.
+            patience: other values of `PATIENCE`.
+
+        Raises:
+            DatabaseError: the server does not answer, or refuses this role or database.
+        """
+        settings: dict[str, Any] = {**PATIENCE, **patience}
+        try:
+            opened: PgConnection = psycopg2.connect(
+                host=self.host,
+                port=self.port,
+                dbname=self.dbname,
+                user=self.user,
+                password=self.password or None,
+                application_name="perps",
+                options=SESSION,
+                **settings,
+            )
+        except psycopg2.OperationalError as error:
+            reason = " ".join(str(error).split())
+            check = "check the PG variables, or unset PGHOST to use the embedded server"
+            soon = any(words in reason for words in NOT_YET)
+            raise DatabaseError(
+                f"expected a database at {self.host}:{self.port}/{self.dbname}, got: {reason}; "
+                f"{'wait a moment, then run the same command again' if soon else check}"
+            ) from None
+        opened.autocommit = autocommit
+        return opened
+
+
+def one_row(
+    cursor: PgCursor, query: str | sql.Composable, values: Sequence[Any] | Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Return the only row of a query that always has one, such as an aggregate."""
+    cursor.execute(query, values)
+    row = cursor.fetchone()
+    assert row is not None
+    return row
