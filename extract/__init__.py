@@ -1,10 +1,11 @@
 """Deribit perpetuals, from the public API to tested tables in TimescaleDB.
 
 For Python users, see docs/python.md: `backfill`, `update` and `build` do what the commands do and return
-results; `deribit_perpetuals` is a dlt source for any pipeline. They are imported when they are first used.
+results; `read_candles` reads the table; `deribit_perpetuals` is a dlt source for any pipeline. They are
+imported when they are first used.
 
-Rooms, each importing only from those after it: cli, and beside it api; check, report and doctor; load,
-transform and embedded; database and deribit; core. The simulator stands beside them.
+Rooms, each importing only from those after it: cli, and beside it api; check, report, doctor and export;
+load, transform and embedded; database and deribit; core. The simulator stands beside them.
 """
 
 from importlib import import_module
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from extract.api.commands import backfill, build, update
     from extract.api.perpetuals import deribit_perpetuals
     from extract.errors import PerpsError, UsageError
+    from extract.export.reading import read_candles
     from extract.load.result import IncompleteError, LoadResult
-    from extract.transform.runner import BuildResult, FailedNode
+    from extract.transform.failures import BuildResult, FailedNode
 
 __version__ = "0.1.0"
 
@@ -29,15 +31,17 @@ __all__ = [
     "backfill",
     "build",
     "deribit_perpetuals",
+    "read_candles",
     "update",
 ]
 
 _PLACES = {
     "api.commands": ("backfill", "build", "update"),
     "api.perpetuals": ("deribit_perpetuals",),
+    "export.reading": ("read_candles",),
     "errors": ("PerpsError", "UsageError"),
     "load.result": ("IncompleteError", "LoadResult"),
-    "transform.runner": ("BuildResult", "FailedNode"),
+    "transform.failures": ("BuildResult", "FailedNode"),
 }
 
 

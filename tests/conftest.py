@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster, EmbedError
 from extract.settings import read_settings
-from tests.warm import WarmPerps
+from tests.support.warm import WarmPerps
 
 # a busy machine makes drawing examples slow; that says nothing about the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +36,19 @@ FOREIGN = (
 )
 
 SHARING = frozenset(
-    {"backfill", "update", "repair", "verify", "reconcile", "audit", "report", "instruments", "dbt", "doctor"}
+    {
+        "backfill",
+        "update",
+        "repair",
+        "verify",
+        "reconcile",
+        "audit",
+        "report",
+        "export",
+        "instruments",
+        "dbt",
+        "doctor",
+    }
 )
 """Commands that tests run in one process: starting takes them longer than their work."""
 
@@ -106,8 +118,8 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 def perps(environment: dict[str, str]) -> Iterator[Perps]:
     """`perps(*arguments, database=..., api=..., env=...)`: run the command as a person does.
 
-    Commands that load, build or look share one process, see `tests.warm`; with `alone`, and all others, run
-    in a process of their own.
+    Commands that load, build or look share one process, see `tests.support.warm`; with `alone`, and all
+    others, run in a process of their own.
     """
     started: list[WarmPerps] = []
 

@@ -7,7 +7,6 @@ of them runs in the caller's, which may be a notebook with pipelines of its own.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -19,25 +18,14 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-from psycopg2.extensions import parse_dsn
-
 from extract.core.names import split_names
-from extract.errors import PerpsError, UsageError
+from extract.errors import PerpsError
 from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
 from extract.load.result import LoadResult
-from extract.transform.runner import BuildResult
+from extract.settings import environment_for
+from extract.transform.failures import BuildResult
 
 Time = str | date | datetime
-
-LIBPQ = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-}
-TLS = {f"ssl{name}": f"PGSSL{name.upper()}" for name in ("mode", "rootcert", "cert", "key")}
 
 LONGEST_GOODBYE_S = 10.0
 """Seconds that an interrupted command has to end in order: a little more than it gives itself."""
@@ -85,7 +73,7 @@ def backfill(
         PerpsError: nothing could be done.
     """
     found: LoadResult = _carry_out(
-        "loading:load_range",
+        "backfill:load",
         database,
         home,
         instruments=_names(instruments),
@@ -129,7 +117,7 @@ def update(
         PerpsError: nothing could be done.
     """
     found: LoadResult = _carry_out(
-        "loading:load_new",
+        "update:load",
         database,
         home,
         instruments=_names(instruments),
@@ -168,7 +156,7 @@ def build(
         PerpsError: another build is at work, or dbt broke before it could run.
     """
     found: BuildResult = _carry_out(
-        "reading:build", database, home, select=list(select), resolution=resolution, wait=wait_s
+        "dbt:build", database, home, select=list(select), resolution=resolution, wait=wait_s
     )
     return found
 
@@ -194,7 +182,7 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-c", code],
-                env=_environment(database, home),
+                env=environment_for(database, home),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
@@ -229,35 +217,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def _environment(database: str | None, home: str | Path | None) -> dict[str, str]:
-    environment = dict(os.environ)
-    if home is not None:
-        environment["PERPS_HOME"] = str(home)
-    if database is not None:
-        # what the URL does not name is not to come from variables that are about another server
-        for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER"):
-            environment.pop(name, None)
-        environment |= _libpq(database)
-    return environment
-
-
-def _libpq(url: str) -> dict[str, str]:
-    """Return the libpq variables of a database's URL.
-
-    Raises:
-        UsageError: it is none, or has something that no variable can say.
-    """
-    try:
-        named = parse_dsn(url) if url.startswith(("postgresql://", "postgres://")) else {}
-    except psycopg2.ProgrammingError:
-        named = {}
-    unknown = sorted(named.keys() - LIBPQ.keys() - TLS.keys())
-    if "host" not in named or unknown:
-        what = f"one with {', '.join(unknown)}" if unknown else "something else"
-        raise UsageError(
-            f"expected database as postgresql://user:password@host:port/name, got {what}; "
-            "leave it out to use the libpq variables"
-        )
-    return {(LIBPQ | TLS)[name]: value for name, value in named.items()}

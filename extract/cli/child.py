@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -24,6 +25,8 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     pipe = connection.Connection(descriptor)
     args = pipe.recv()
+    module, _, name = args.run.partition(":")
+    args.run = getattr(importlib.import_module(f"extract.cli.{module}"), name)
     threading.Thread(target=_end_with, args=(pipe,), name="parent", daemon=True).start()
     try:
         answer = carry_out(args)

@@ -1,22 +1,18 @@
-"""Commands that load candles: backfill and update."""
+"""What commands that load have in common: their loader, and what they say in the end."""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import pyarrow as pa
 
 from extract.cli.shared import candles_within, client, database, waiting
-from extract.core.names import split_names
-from extract.core.resolution import parse_resolution
-from extract.core.times import format_time, parse_range
+from extract.core.times import format_time
 from extract.database.watchdog import watched
-from extract.errors import UsageError
 from extract.load.loader import Loader
 from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
 from extract.load.progress import shown_progress
@@ -36,39 +32,6 @@ def share_memory() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
-
-
-def backfill(args: argparse.Namespace, settings: Settings) -> int:
-    """Load an explicit range."""
-    print_result(load_range(args, settings))
-    return 0
-
-
-def load_range(args: argparse.Namespace, settings: Settings) -> LoadResult:
-    """Load an explicit range; return what that did."""
-    names = split_names(args.instruments)
-    if not names:
-        raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
-    resolution, time_range = parse_resolution(args.resolution), parse_range(args.start, args.end)
-    with loading(args, settings) as loader:
-        return loader.backfill(names, resolution, time_range)
-
-
-def update(
-    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
-) -> int:
-    """Load what is new; `landed` is told of every complete load. See `Loader`."""
-    print_result(load_new(args, settings, landed))
-    return 0
-
-
-def load_new(
-    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
-) -> LoadResult:
-    """Load what is new; return what that did."""
-    names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    with loading(args, settings) as unheard:
-        return replace(unheard, landed=landed).update(names, resolution)
 
 
 @contextmanager

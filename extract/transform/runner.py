@@ -15,13 +15,11 @@ import psycopg2
 from extract.database.database import Database
 from extract.database.locks import BUILD_LOCK, run_lock
 from extract.errors import PerpsError
+from extract.transform.failures import raise_failed
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
 """dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
 the same."""
-
-FAILURES = frozenset({"error", "fail", "runtime error", "partial success"})
-"""dbt's words for what did not succeed of itself, and was not skipped."""
 
 SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
@@ -41,35 +39,12 @@ class Project:
     files: Path
 
 
-@dataclass(frozen=True)
-class FailedNode:
-    """A model, test, seed or hook that failed in a build.
-
-    Attributes:
-        name: as dbt calls it, such as perpetuals_ohlcv.
-        kind: dbt's resource type: model, test, seed, operation, ...
-        status: error, fail, runtime error or partial success.
-        failures: rows that a test found; None for what counts none.
-    """
-
-    name: str
-    kind: str
-    status: str
-    failures: int | None
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """What came of a dbt command: whether all of it succeeded, and what failed."""
-
-    success: bool
-    failed: tuple[FailedNode, ...] = ()
-
-
-def run_dbt(arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0) -> bool:
-    """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
+def run_dbt(
+    arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0, *, advice: str = ""
+) -> None:
+    """Run one dbt command against a database. See `Dbt.run`."""
     with open_dbt(database, project, wait_s) as dbt:
-        return dbt.run(arguments)
+        dbt.run(arguments, advice)
 
 
 @dataclass
@@ -90,17 +65,15 @@ class Dbt:
         """Read the project once for the commands that follow, which must have the same variables."""
         self.manifest = self._invoke(["--quiet", "parse", *arguments]).result
 
-    def run(self, arguments: Sequence[str]) -> bool:
-        """Run a dbt command; return whether it succeeded. See `result`."""
-        return self.result(arguments).success
-
-    def result(self, arguments: Sequence[str]) -> BuildResult:
-        """Run a dbt command; return what came of it. dbt prints for itself.
+    def run(self, arguments: Sequence[str], advice: str = "") -> None:
+        """Run a dbt command. dbt prints for itself.
 
         Args:
             arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+            advice: what to do when it fails. See `raise_failed`.
 
         Raises:
+            NodesFailedError: a model or test failed.
             PerpsError: another build is at work, or dbt broke before it could run.
             KeyboardInterrupt: it was interrupted, and has cancelled its statements.
         """
@@ -112,13 +85,8 @@ class Dbt:
         if result.exception is not None:
             reason = " ".join(str(result.exception).split())[:300]
             raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
-        ran = getattr(result.result, "results", [])
-        failed = (
-            FailedNode(one.node.name, str(one.node.resource_type), str(one.status), one.failures)
-            for one in ran
-            if one.status in FAILURES
-        )
-        return BuildResult(bool(result.success), tuple(failed))
+        if not result.success:
+            raise_failed(arguments, result.result, advice)
 
     def _invoke(self, arguments: Sequence[str]) -> Any:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay

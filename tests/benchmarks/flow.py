@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
 
-from extract.cli.arguments import build_parser
+from extract.cli.parser import build_parser
 from extract.database.database import Database
 from tests.benchmarks.stage import Cost, Exchange, Stage
 

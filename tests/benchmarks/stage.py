@@ -25,7 +25,7 @@ from tests.benchmarks.dbt_runs import DbtRun, read_run
 from tests.benchmarks.processes import Watch, cpu_seconds, server_cpu_seconds
 from tests.benchmarks.spans import BTC, ETH, iso
 from tests.conftest import FOREIGN, PROJECT, perps_command, perps_environment
-from tests.integration.truth import control, look
+from tests.support.truth import control, look
 
 EXTRA_INSTRUMENTS = 148
 """So many small perpetuals make 131 listed ones on 21 October 2025."""

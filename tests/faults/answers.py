@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from extract.cli import main as cli
-from extract.cli.mending import repair_gaps
+from extract.cli.repair import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
@@ -23,9 +23,9 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.settings import read_settings
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.faults.bad_answers import ANSWERS, FAILED, BadAnswer
-from tests.integration.dbt_harness import DbtProject
-from tests.integration.truth import Row, control, rows, table, truth
+from tests.support.bad_answers import ANSWERS, FAILED, BadAnswer
+from tests.support.dbt_project import DbtProject
+from tests.support.truth import Row, control, rows, table, truth
 
 ONE = RESOLUTIONS["1"]
 HEALTHY = "ETH-PERPETUAL"

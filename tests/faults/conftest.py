@@ -9,8 +9,8 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
-from tests.faults.flow import END, Flow, empty, small_exchange
-from tests.integration.truth import control
+from tests.support.flow import END, Flow, empty, small_exchange
+from tests.support.truth import control
 
 
 @pytest.fixture(scope="module")

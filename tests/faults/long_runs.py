@@ -21,9 +21,9 @@ from extract.settings import read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT
 from tests.conftest import perps_environment
-from tests.faults.ledger import judge
-from tests.integration.truth import control, rows, table, truth
-from tests.warm import WarmPerps
+from tests.support.ledger import judge
+from tests.support.truth import control, rows, table, truth
+from tests.support.warm import WarmPerps
 
 START, CLOCK = "2026-08-01T00:00:00Z", "2026-08-02T00:00:30Z"  # all are listed by then
 RATE = ("--requests-per-second", "10000")

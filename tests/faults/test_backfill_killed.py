@@ -14,7 +14,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps, perps_command, perps_environment
-from tests.integration.truth import checksum, rows, table, truth
+from tests.support.truth import checksum, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"

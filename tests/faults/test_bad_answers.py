@@ -9,8 +9,8 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, running
 from tests.faults.answers import CONFIG, DURING, HEALTHY, INSTRUMENTS, Played, play
-from tests.faults.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
-from tests.faults.ledger import Injected, judge, record
+from tests.support.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
+from tests.support.ledger import Injected, judge, record
 
 every = pytest.mark.parametrize("bad", ANSWERS, ids=lambda bad: bad.name.replace(" ", "-"))
 WINDOW = 360

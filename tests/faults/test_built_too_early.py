@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.flow import BACKFILL, BUILD, Flow
+from tests.support.flow import BACKFILL, BUILD, Flow
 
 DIES = (
     "import os; from extract.database import raw_tables; "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.faults.flow import BUILD, INSTRUMENTS, Flow, one_error
-from tests.integration.truth import rows
+from tests.support.flow import BUILD, INSTRUMENTS, Flow, one_error
+from tests.support.truth import rows
 
 LAST = 'select instrument, max("timestamp") from deribit_raw.candles group by 1 order by 1'
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.flow import BUILD, Flow, one_error
-from tests.integration.truth import control, look, rows, table, truth
+from tests.support.flow import BUILD, Flow, one_error
+from tests.support.truth import control, look, rows, table, truth
 
 BTC, ETH, SOL = "BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL"
 DELISTED = {"kind": "delisted", "instrument": ETH, "at": "2024-01-02T06:00:00Z"}

@@ -16,7 +16,7 @@ import pytest
 from extract.database import locks
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.faults.flow import BACKFILL, BUILD, Flow, empty, one_error
+from tests.support.flow import BACKFILL, BUILD, Flow, empty, one_error
 
 
 @dataclass(frozen=True)

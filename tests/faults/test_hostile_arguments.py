@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.people import Typed, make_typed
+from tests.support.people import Typed, make_typed
 
 BTC = ("--instruments", "BTC-PERPETUAL")
 NO_TIME = "expected a date, an ISO time or milliseconds"

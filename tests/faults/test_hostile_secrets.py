@@ -17,7 +17,7 @@ from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 SECRET = "m4rk3r'\"\\%s%25{{x}}@:/?#&=é$"
 WRONG = "wr0ngm4rk"

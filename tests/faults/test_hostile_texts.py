@@ -14,9 +14,9 @@ import pytest
 
 from extract.database.database import Database
 from extract.report.evidence import write_report
-from tests.integration.dbt_harness import REPOSITORY, DbtProject
-from tests.integration.truth import rows, table
-from tests.unit.test_page_text import Parts
+from tests.support.dbt_project import REPOSITORY, DbtProject
+from tests.support.truth import rows, table
+from tests.unit.report.test_page_text import Parts
 
 NAMES = (
     "'); drop table public.perpetuals_ohlcv; --",

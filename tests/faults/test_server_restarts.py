@@ -12,10 +12,10 @@ import pytest
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from tests.conftest import Perps
-from tests.faults.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error
-from tests.faults.proxy import proxied
-from tests.integration.dbt_harness import wait_until
-from tests.integration.truth import rows
+from tests.support.dbt_project import wait_until
+from tests.support.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error
+from tests.support.proxy import proxied
+from tests.support.truth import rows
 
 
 @pytest.fixture(scope="module")

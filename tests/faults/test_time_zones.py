@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from extract.embedded.cluster import Cluster
-from tests.faults.flow import Flow
-from tests.integration.truth import control, rows
+from tests.support.flow import Flow
+from tests.support.truth import control, rows
 
 DAYS = [
     ("2024-03-09T00:00:00Z", "2024-03-12T00:00:00Z"),  # New York, 10 March: 02:00 does not exist

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Listed
-from tests.faults.flow import BACKFILL, BUILD, START, Flow, one_error
-from tests.faults.proxy import proxied
-from tests.integration.truth import control
+from tests.support.flow import BACKFILL, BUILD, START, Flow, one_error
+from tests.support.proxy import proxied
+from tests.support.truth import control
 
 NOON = "2024-01-02T00:00:00Z"
 FIRST_DAY = (*BACKFILL[:-3], NOON, *BACKFILL[-2:])

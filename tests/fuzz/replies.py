@@ -16,7 +16,7 @@ from extract.deribit.errors import DeribitError
 from extract.deribit.replies import decode
 from extract.simulator import SimulatorConfig
 from extract.simulator.server import build
-from tests.slow_reading import bits, slowly
+from tests.support.slow_reading import bits, slowly
 
 TOKENS = [
     *(b"null", b"true", b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1e-400", b"-0", b"-0.0"),

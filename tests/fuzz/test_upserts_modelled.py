@@ -13,7 +13,7 @@ from decimal import Decimal
 import pytest
 
 from tests.integration.conftest import project, warm  # noqa: F401  # fixtures
-from tests.integration.dbt_harness import Candle, DbtProject, minute
+from tests.support.dbt_project import Candle, DbtProject, minute
 
 SEQUENCES = int(os.environ.get("FUZZ_SEQUENCES", "1"))
 SEED = int(os.environ.get("FUZZ_SEED", "5"))

@@ -11,7 +11,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.conftest import PROJECT, Perps
-from tests.integration.dbt_harness import DbtProject
+from tests.support.dbt_project import DbtProject
 
 BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 

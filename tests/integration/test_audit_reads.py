@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from extract.database.database import Database
-from tests.integration.dbt_harness import DbtProject, candles, wait_until
+from tests.support.dbt_project import DbtProject, candles, wait_until
 
 CANDLES = 400
 SCANS = """

@@ -14,7 +14,7 @@ from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 START, MOVED, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:30Z", "2024-01-01T08:00:30Z"

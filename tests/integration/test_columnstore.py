@@ -15,7 +15,7 @@ import pytest
 
 from extract.database import cleaning
 from extract.database.database import Database
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 TABLES = ("deribit_raw.candles", "public.perpetuals_ohlcv")
 MODELS = ("--select", "+perpetuals_ohlcv")

@@ -13,7 +13,7 @@ from extract.embedded.apt import PrivateApt
 from extract.embedded.errors import EmbedError
 from extract.embedded.mirror import find_mirror
 from tests.conftest import PROJECT
-from tests.unit.test_docker_files import SERVICES, variables_of
+from tests.unit.docker.test_docker_files import SERVICES, variables_of
 
 pytestmark = pytest.mark.long  # fetches 16 MB
 

@@ -22,7 +22,7 @@ from extract.errors import PerpsError
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extract.simulator import SimulatorConfig, running
-from tests.integration.truth import rounded, rows, table
+from tests.support.truth import rounded, rows, table
 
 DAILY = ("--vars", '{base_resolution: "1D", gap_threshold_minutes: 1440}')
 COLUMNS = ("open", "high", "low", "close", "volume_base")

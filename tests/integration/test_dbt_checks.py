@@ -13,7 +13,7 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.integration.dbt_harness import REPOSITORY, Candle, DbtProject, LoadResult, candles, minute
+from tests.support.dbt_project import REPOSITORY, Candle, DbtProject, LoadResult, candles, minute
 
 FIXTURES = """
 create schema fixtures;

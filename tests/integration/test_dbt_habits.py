@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FOREIGN
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 DAY = 1440
 DBT = "from dbt.cli.main import cli; cli()"

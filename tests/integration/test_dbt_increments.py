@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute, wait_until
+from tests.support.dbt_project import Candle, DbtProject, candles, minute, wait_until
 
 DAY = 1440
 MODEL = ("--select", "perpetuals_ohlcv")

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from extract.database.database import Database
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 UNUSABLE = {
     20: ({"close": None}, "missing_value"),

@@ -16,7 +16,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from extract import UsageError, deribit_perpetuals
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.integration.truth import control, look, truth
+from tests.support.truth import control, look, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, NOW, LATER = "2024-01-20", "2024-01-31T00:00:30Z", "2024-01-31T01:00:30Z"

@@ -19,7 +19,7 @@ from extract.doctor.lines import Line, attempt
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.faults.proxy import Proxy, proxied
+from tests.support.proxy import Proxy, proxied
 
 NOWHERE = "http://127.0.0.1:9/api/v2"
 AFTER_THE_DATABASE = "not looked at: extension, rights, pooler, loads, disk of tables, newest candle"

@@ -6,7 +6,7 @@ import math
 import random
 from decimal import ROUND_HALF_UP, Decimal
 
-from tests.integration.dbt_harness import Candle, DbtProject, minute
+from tests.support.dbt_project import Candle, DbtProject, minute
 
 EIGHT = Decimal("0.00000001")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dbt_harness import Candle, DbtProject, LoadResult, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, LoadResult, candles, minute
 
 DAY = 1440
 MONTHS = 100

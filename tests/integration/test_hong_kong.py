@@ -8,7 +8,7 @@ import pytest
 
 from extract.simulator import SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import rows, table, truth
+from tests.support.truth import rows, table, truth
 
 ZONE = "Asia/Hong_Kong"
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"

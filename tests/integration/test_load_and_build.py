@@ -10,7 +10,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
-from tests.integration.truth import checksum, control, rows, table, truth
+from tests.support.truth import checksum, control, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"

@@ -19,7 +19,7 @@ from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import Perps
 from tests.integration.test_cursors import days, minutes, ticks
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC = "BTC-PERPETUAL"

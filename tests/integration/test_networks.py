@@ -21,7 +21,7 @@ from extract.deribit import network
 from extract.errors import UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import perps_command
-from tests.tls import self_signed
+from tests.support.tls import self_signed
 
 ELSEWHERE = "http://perps.invalid/api/v2"  # only a proxy knows where that is
 NOWHERE = "127.0.0.1:9"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from extract.simulator import SimulatorConfig, running
-from tests.integration.truth import rows
-from tests.pooler import pooling, unpack_pgbouncer
+from tests.support.pooler import pooling, unpack_pgbouncer
+from tests.support.truth import rows
 
 BACKFILL = ("backfill", "--instruments", "BTC-PERPETUAL", "--start", "2024-01-01", "--end", "2024-01-02")
 

@@ -15,7 +15,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import perps_environment
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 NOW, LATER = "2024-01-31T00:00:30Z", "2024-01-31T01:00:30Z"

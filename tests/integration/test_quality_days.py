@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from extract.database.database import Database
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 DAY = 1440
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

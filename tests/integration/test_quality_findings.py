@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from extract.database.database import Database
-from tests.integration.dbt_harness import (
+from tests.support.dbt_project import (
     REPOSITORY,
     START,
     WITHOUT_ROLLUPS,

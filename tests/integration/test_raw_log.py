@@ -18,7 +18,7 @@ from extract.load.compare import read_newest
 from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.test_cursors import JAN, days, minutes, ticks
-from tests.integration.truth import control, rows
+from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.dbt_harness import REPOSITORY, DbtProject, candles, minute
+from tests.support.dbt_project import REPOSITORY, DbtProject, candles, minute
 
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 READ = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dbt_harness import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 ROLLUPS = {
     "5m": (5, 0),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dbt_harness import WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
+from tests.support.dbt_project import WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
 
 DAY = 1440
 BUILD = ("build", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)

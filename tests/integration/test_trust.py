@@ -23,7 +23,7 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.conftest import PROJECT, Perps
-from tests.integration.truth import control, rows, table, truth
+from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"
 JAN, HOUR_MS = 1_704_067_200_000, 3_600_000
@@ -155,6 +155,12 @@ def verdicts(built: CompletedProcess[str]) -> dict[str, str]:
 
 def test_the_build_fails_for_the_right_tests_only(story: Story) -> None:
     assert story.first_build.returncode == 1
+    assert re.search(
+        r"^error: expected dbt build to succeed, 4 tests failed: no_rejected_candles \(\d+ rows?\), "
+        r"perpetuals_ohlcv_coverage_99 \(\d+ rows?\), perpetuals_ohlcv_no_gaps \(\d+ rows?\) and 1 more; .*$",
+        story.first_build.stderr,
+        re.M,
+    )
     assert verdicts(story.first_build) == {
         "perpetuals_ohlcv_no_gaps": "FAIL",
         "perpetuals_ohlcv_sanity": "FAIL",

@@ -10,7 +10,7 @@ import pytest
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.integration.conftest import BUILD
-from tests.integration.truth import checksum, control, rows
+from tests.support.truth import checksum, control, rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")

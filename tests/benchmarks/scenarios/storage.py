@@ -16,7 +16,7 @@ from tests.benchmarks.scenarios.base import DAY_MS, HOUR_MS, repaired
 from tests.benchmarks.scenarios.queries import FOLDER, WARM_RUNS, milliseconds
 from tests.benchmarks.spans import BTC, iso, newest
 from tests.benchmarks.stage import Stage
-from tests.integration.truth import control
+from tests.support.truth import control
 
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
 RUN = ("dbt", "--", "run")

@@ -19,7 +19,7 @@ from extract.simulator.listings import DEFAULT
 from extract.simulator.market import Market
 from extract.simulator.simulator import Simulator
 from tests.faults.promise.scenario import Fault, Scenario
-from tests.integration.truth import rounded
+from tests.support.truth import rounded
 
 KIND_OF = {kind: name for name, kind in KINDS.items()}
 

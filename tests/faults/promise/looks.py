@@ -13,7 +13,7 @@ from extract.database.database import Database
 from extract.load.plan import Cursor
 from extract.load.state import read_cursor
 from tests.faults.promise.checks import Candles
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 MINUTE = parse_resolution("1")
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.faults.ledger import FILE, Injected, record
 from tests.faults.promise.run import Result, carry_out
 from tests.faults.promise.scenario import draw
 from tests.faults.promise.stage import open_stage
+from tests.support.ledger import FILE, Injected, record
 
 RESULTS = FILE.with_name("promise.jsonl")
 

@@ -20,7 +20,7 @@ from extract.settings import read_settings
 from tests.conftest import FOREIGN
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate
 from tests.faults.promise.zygote import Running, Zygote
-from tests.integration.truth import rows
+from tests.support.truth import rows
 
 DATABASE = "promise"
 

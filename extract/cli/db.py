@@ -1,0 +1,219 @@
+"""`perps db`: the embedded server; each action returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+
+from extract.cli.shared import without_dashes
+from extract.database.database import Database, one_row
+from extract.embedded.backup import back_up
+from extract.embedded.backup import restore as restore_database
+from extract.embedded.cluster import DATABASE, Cluster
+from extract.errors import PerpsError, UsageError
+from extract.settings import Settings
+
+Action = Callable[[argparse.Namespace, Settings], int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps db`."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(run: Action, text: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(run.__name__, help=text, description=text[0].upper() + text[1:] + ".")
+        added.set_defaults(run=run)
+        return added
+
+    action(start, "start the server; installs it first if necessary").add_argument(
+        "--port", type=int, metavar="N", help="TCP port (default: the last one used, or any free port)"
+    )
+    action(stop, "stop the server; data is kept")
+    action(status, "show server status; exits with 1 if it is not running")
+    shell = action(psql, "open psql; arguments after -- are passed to it")
+    for added in (
+        action(env, 'print the connection as libpq variables, for: eval "$(perps db env)"'),
+        action(url, "print the connection as a URL, including the password"),
+        shell,
+    ):
+        _database_flag(added)
+        added.add_argument("--reader", action="store_true", help="connect as the read-only role perps_reader")
+    shell.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="arguments for psql"
+    )
+    for added, of in (
+        (action(backup, "back up a database to a file; loads can continue"), "overwritten if it exists"),
+        (action(restore, "restore a backup into an empty database"), "as written by perps db backup"),
+    ):
+        added.add_argument("file", metavar="FILE", help=f"file in pg_dump's custom format; {of}")
+        _database_flag(added)
+    action(destroy, "stop the server and delete all its data").add_argument(
+        "--yes", action="store_true", help="confirm that all databases of the server are to be deleted"
+    )
+
+
+def _database_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--database", metavar="NAME", help="database name (default: perps)")
+
+
+def start(args: argparse.Namespace, settings: Settings) -> int:
+    """Start the embedded server."""
+    if settings.server and not settings.embeds:
+        used = f"{settings.server.host}:{settings.server.port}"
+        print(f"PGHOST is set: using the server at {used}, starting none; unset it for the embedded one")
+        return 0
+    started = settings.cluster.start(args.port)
+    print(f"running on {started.host}:{started.port}, database {started.dbname}; try: perps db psql")
+    return 0
+
+
+def stop(_args: argparse.Namespace, settings: Settings) -> int:
+    """Stop the embedded server."""
+    embedded(settings, "stop").stop()
+    print("stopped")
+    return 0
+
+
+def status(_args: argparse.Namespace, settings: Settings) -> int:
+    """Say what runs."""
+    if settings.server and not settings.embeds:
+        print(describe_server(settings.server))
+        return 0
+    status = settings.cluster.status()
+    print(f"running on 127.0.0.1:{status.port}, pid {status.pid}" if status.running else "stopped")
+    if status.pg_version:
+        print(f"PostgreSQL {status.pg_version}, TimescaleDB {status.timescaledb_version or 'unknown'}")
+        print(describe_edition(status.edition))
+    print(f"data in {status.data}, packages in {status.cache}")
+    return 0 if status.running else 1
+
+
+def env(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the libpq variables."""
+    for name, value in database(args, settings).env().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def url(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the connection as a URL."""
+    print(database(args, settings).url())
+    return 0
+
+
+def psql(args: argparse.Namespace, settings: Settings) -> int:
+    """Become psql."""
+    to = database(args, settings)
+    program = str(settings.cluster.program("psql")) if settings.embeds else shutil.which("psql")
+    if not program:
+        raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
+    sys.stdout.flush()
+    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **to.env()})  # noqa: S606
+
+
+def backup(args: argparse.Namespace, settings: Settings) -> int:
+    """Write a database of the embedded server to a file."""
+    server, name = ours_to_move(settings, "backup"), database_name(args, settings)
+    server.start()
+    size = back_up(server, name, Path(args.file))
+    print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; read it with: perps db restore")
+    return 0
+
+
+def restore(args: argparse.Namespace, settings: Settings) -> int:
+    """Make a database of the embedded server of a file."""
+    server, name = ours_to_move(settings, "restore"), database_name(args, settings)
+    server.start()
+    if sys.stderr.isatty():
+        print(f"restoring {args.file} into {name}", file=sys.stderr)
+    restore_database(server, name, Path(args.file))
+    named = "" if name == DATABASE else f'eval "$(perps db env --database {name})" && '
+    print(f"restored {name} from {args.file}; go on with: {named}perps run")
+    return 0
+
+
+def database_name(args: argparse.Namespace, settings: Settings) -> str:
+    """Return which of the embedded server's databases is meant."""
+    return args.database or (settings.server.dbname if settings.server else DATABASE)
+
+
+def ours_to_move(settings: Settings, action: str) -> Cluster:
+    """Return the embedded server; PostgreSQL's own programs move what PGHOST names."""
+    if settings.server and not settings.embeds:
+        raise PerpsError(
+            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours; use "
+            "pg_dump or pg_restore, see docs/moving.md"
+        )
+    return settings.cluster
+
+
+def destroy(args: argparse.Namespace, settings: Settings) -> int:
+    """Delete the embedded server's data."""
+    server = embedded(settings, "destroy")
+    if not args.yes:
+        raise UsageError(f"expected --yes, because this deletes every database in {settings.server_data}")
+    server.destroy()
+    print(f"deleted {settings.server_data}")
+    return 0
+
+
+def embedded(settings: Settings, action: str) -> Cluster:
+    """Return the embedded server; a server that PGHOST names is not ours to stop or delete."""
+    if settings.server and not settings.embeds:
+        raise PerpsError(
+            f"expected no PGHOST for db {action}, got {settings.server.host}: that server is not ours"
+        )
+    return settings.cluster
+
+
+def database(args: argparse.Namespace, settings: Settings) -> Database:
+    """Return the database that `db env|url|psql` speak of."""
+    if settings.server and not settings.embeds:
+        if args.reader:
+            raise UsageError(
+                "expected no --reader with PGHOST: set PGUSER and PGPASSWORD to the role you want"
+            )
+        return settings.server.with_database(args.database or settings.server.dbname)
+    server = settings.cluster
+    started = server.start()
+    role = "perps_reader" if args.reader else (settings.server or started).user
+    return server.database(role, database_name(args, settings))
+
+
+def describe_server(server: Database) -> str:
+    """Return two lines about a server that PGHOST names."""
+    try:
+        with server.reading() as cursor:
+            version, timescaledb, edition = one_row(
+                cursor,
+                "select current_setting('server_version'),"
+                " (select extversion from pg_extension where extname = 'timescaledb'),"
+                " current_setting('timescaledb.license', true)",
+            )
+    except psycopg2.Error as error:
+        raise PerpsError(
+            f"expected an answer from {server.host}, got {' '.join(str(error).split())}"
+        ) from None
+    extension = f"TimescaleDB {timescaledb}" if timescaledb else "no TimescaleDB extension"
+    where = f"{server.host}:{server.port}/{server.dbname} as {server.user}"
+    return f"{where}: PostgreSQL {version}, {extension}\n{describe_edition(edition)}"
+
+
+def describe_edition(edition: str | None) -> str:
+    """Return what an edition of TimescaleDB means for the tables, in a line.
+
+    Args:
+        edition: what `show timescaledb.license` says; None or another word where nothing is known.
+    """
+    known = {
+        "apache": "Apache edition: no columnstore, tables stay as rows; everything else is the same",
+        "timescale": "Community edition: perps run compresses chunks that are a week old",
+    }
+    return known.get(edition or "", "edition of TimescaleDB unknown")

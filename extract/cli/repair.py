@@ -1,0 +1,116 @@
+"""`perps repair`: ask again for what is missing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
+from extract.cli import flags
+from extract.cli.loading import loading
+from extract.cli.shared import database
+from extract.core.ranges import TimeRange
+from extract.core.resolution import Resolution
+from extract.core.times import format_time
+from extract.load.loader import Loader
+from extract.settings import Settings
+from extract.transform.models import read_checked_at, read_resolution
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps repair`."""
+    parser.add_argument("--dry-run", action="store_true", help="print what would be fetched, and stop")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="also fetch gaps for which Deribit had no data within the last day",
+    )
+    flags.load(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Ask again for every gap that is due; the next dbt build brings in what came."""
+    if args.dry_run:
+        return _print_plan(args, settings)
+    with loading(args, settings) as loader:
+        landed = repair_gaps(loader, again=args.again)
+    if landed:
+        print("next: perps dbt -- build")
+    return 0
+
+
+def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
+    of = database(settings)
+    resolution = read_resolution(of)
+    gaps = read_gaps(of, resolution)
+    due, resting = _split(gaps, read_checked_at(of), again=args.again)
+    for gap in due:
+        print(f"would ask for {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
+    _print_resting(resting, resolution)
+    if not gaps:
+        print("no gaps")
+    return 0
+
+
+def repair_gaps(loader: Loader, *, again: bool = False) -> bool:
+    """Ask for the gaps of the last build that are due, and say what came of it.
+
+    Args:
+        loader: who to ask and where to land.
+        again: also ask for gaps that the source was asked for less than a day ago.
+
+    Returns:
+        Whether a load was made.
+
+    Raises:
+        PerpsError: the models are not built yet, or a window had no usable answer.
+    """
+    resolution = read_resolution(loader.database)
+    gaps = read_gaps(loader.database, resolution)
+    if not gaps:
+        print("no gaps")
+        return False
+    due, resting = _split(gaps, loader.client.server_time().result, again=again)
+    landed = _ask(loader, due, resolution) if due else False
+    _print_resting(resting, resolution)
+    return landed
+
+
+def _split(gaps: Iterable[Gap], now_ms: int, *, again: bool) -> tuple[list[Gap], list[Gap]]:
+    return (list(gaps), []) if again else split_due(gaps, now_ms)
+
+
+def _ask(loader: Loader, gaps: list[Gap], resolution: Resolution) -> bool:
+    holes: dict[str, list[TimeRange]] = {}
+    for gap in gaps:
+        holes.setdefault(gap.instrument, []).append(gap.time_range(resolution))
+    result = loader.repair(holes, resolution)
+    for gap, found in zip(gaps, count_found(loader.database, gaps, resolution), strict=True):
+        unlisted = gap.instrument in result.unlisted
+        print(_unasked(gap, resolution) if unlisted else _asked(gap, found, resolution))
+    return result.landed
+
+
+def _asked(gap: Gap, found: Found, resolution: Resolution) -> str:
+    missing = gap.missing(resolution)
+    absent = max(0, missing - found.usable - found.unusable)
+    unusable = f", {found.unusable} unusable" if found.unusable else ""
+    return f"{gap}: {found.usable} of {missing} candles found, {absent} not at the source{unusable}"
+
+
+def _unasked(gap: Gap, resolution: Resolution) -> str:
+    return f"{gap}: {gap.missing(resolution)} candles missing, no longer known to deribit"
+
+
+def _print_resting(gaps: list[Gap], resolution: Resolution) -> None:
+    for gap in gaps:
+        print(f"skipped {gap}: {gap.missing(resolution)} candles missing, {_why_resting(gap)}")
+
+
+def _why_resting(gap: Gap) -> str:
+    if gap.waiting:
+        return "answered since the last build; next: perps dbt -- build"
+    return (
+        f"deribit had none to use at {format_time(gap.asked_ms or 0)}; "
+        f"asked again from {format_time(gap.resting_until_ms)} on, or now with --again"
+    )

@@ -1,0 +1,121 @@
+"""`perps verify`: compare the table with what Deribit says now."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping, Sequence
+
+from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
+from extract.cli import flags
+from extract.cli.shared import REREAD, client, database, print_some
+from extract.core.names import split_names
+from extract.core.ranges import TimeRange
+from extract.core.resolution import Resolution
+from extract.core.times import format_time, parse_range
+from extract.errors import PerpsError, UsageError
+from extract.load.selection import check_origin
+from extract.settings import Settings
+from extract.transform.models import pick, read_histories, read_origin, read_resolution
+
+DEFAULT_SAMPLE = 10
+SEEDS = 2**32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps verify`."""
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="number of random windows of up to 5,000 candles to compare (default: 10)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="random seed; repeat a printed seed to check the same windows"
+    )
+    flags.times(parser, "the first candle of the table", "its last; a range is compared in full")
+    flags.instruments(parser, "one in the table", "the default")
+    flags.api(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Compare windows of the table with Deribit, and say what would bring in the differences."""
+    ranged = args.start is not None or args.end is not None
+    if ranged and (args.sample is not None or args.seed is not None):
+        raise UsageError("expected --sample and --seed, or --start and --end, got both; choose one")
+    sample = DEFAULT_SAMPLE if args.sample is None else args.sample
+    if sample < 1:
+        raise UsageError(f"expected --sample of at least 1 window, got {sample}")
+    seed = random.SystemRandom().randrange(SEEDS) if args.seed is None else args.seed
+    of, deribit = database(settings), client(settings)
+    resolution = read_resolution(of)
+    histories = pick(read_histories(of, resolution), split_names(args.instruments))
+    clock = deribit.server_time()
+    check_origin(read_origin(of), clock.origin)
+    listed = {found.name: found.created_ms for found in deribit.instruments().perpetuals}
+    if ranged:
+        ranges = _typed_ranges(args, histories, listed, resolution)
+        windows = cut_histories(ranges, resolution, clock.result)
+    else:
+        windows = draw_windows(histories, resolution, clock.result, sample, seed)
+    checked = list(check_windows(deribit, of, windows, listed))
+    return _print_checked(checked, resolution, None if ranged else seed)
+
+
+def _typed_ranges(
+    args: argparse.Namespace,
+    histories: Mapping[str, TimeRange],
+    listed: Mapping[str, int],
+    resolution: Resolution,
+) -> dict[str, TimeRange]:
+    """Return what --start and --end say, and the table's own bounds where they say nothing.
+
+    What is no longer listed goes on with flat candles, so that the table's end is its end.
+    """
+    start, end = parse_range(args.start, args.end)
+    return {
+        name: (
+            max(resolution.ceil(start), min(first, resolution.floor(listed.get(name, first))))
+            if args.start
+            else first,
+            end if name in listed else min(end, last),
+        )
+        for name, (first, last) in histories.items()
+    }
+
+
+def _print_checked(checked: Sequence[Checked], resolution: Resolution, seed: int | None) -> int:
+    """Print the differences, the sum, and what brings them in.
+
+    Raises:
+        PerpsError: there are differences.
+    """
+    differences = [difference for each in checked for difference in each.differences]
+    print_some([str(difference) for difference in differences], "differences")
+    candles = sum(each.candles for each in checked)
+    drawn = "" if seed is None else f" (--seed {seed})"
+    print(f"{len(checked)} windows, {candles:,} candles compared, {len(differences):,} differences{drawn}")
+    if not differences:
+        return 0
+    lines = [line for each in checked if (line := _backfill_line(each, resolution))]
+    if any(difference.at_ms in each.landed for each in checked for difference in _repairable(each)):
+        lines.insert(0, REREAD)
+    print_some(lines, "commands")
+    raise PerpsError(
+        f"expected the table to say what deribit says, got {len(differences):,} differences; "
+        "run the perps lines above, if any, then: perps dbt -- build"
+    )
+
+
+def _repairable(checked: Checked) -> list[Difference]:
+    return [difference for difference in checked.differences if difference.kind in REPAIRABLE]
+
+
+def _backfill_line(checked: Checked, resolution: Resolution) -> str | None:
+    """Return the command that loads what the raw tables lack of a window's changed and missing candles."""
+    at = [found.at_ms for found in _repairable(checked) if found.at_ms not in checked.landed]
+    if not at:
+        return None
+    start, end = (format_time(ms).replace(" ", "T") for ms in (at[0], at[-1] + resolution.step_ms))
+    other = "" if resolution.name == "1" else f" --resolution {resolution.name}"
+    return f"perps backfill --instruments {checked.window.instrument} --start {start} --end {end}{other}"

@@ -1,0 +1,137 @@
+"""A small history loaded and built by `perps` in this process, and judged against the simulator."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from unittest.mock import patch
+
+from extract.cli.main import main
+from extract.database.database import Database
+from extract.deribit.client import DeribitClient
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.conftest import Perps, perps_environment
+from tests.support.ledger import Injected, judge, record
+from tests.support.truth import control, table, truth
+
+INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
+CANDLES = 2 * 2 * 1440
+BACKFILL = (
+    *("backfill", "--instruments", *INSTRUMENTS, "--start", START, "--end", END),
+    *("--requests-per-second", "1000"),
+)
+BUILD = ("dbt", "--", "run", "--select", "+perpetuals_ohlcv")
+A_COPY_IS_UNDER_WAY = 150_000
+"""Bytes sent on one connection: only the copy of candles has that many, about 500,000 here."""
+
+Result = subprocess.CompletedProcess[str]
+
+
+@contextmanager
+def small_exchange() -> Iterator[RunningSimulator]:
+    """Yield a simulator that stands at the end of the small history."""
+    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
+        yield simulated
+
+
+@dataclass
+class Flow:
+    """A database, an exchange and the commands between them.
+
+    Attributes:
+        database: where to land and build.
+        exchange: whom to ask.
+        perps: the suite's fixture, for dbt.
+        environment: of a person's shell.
+        recovery_s: seconds of the commands since the last fault.
+    """
+
+    database: Database
+    exchange: RunningSimulator
+    perps: Perps
+    environment: Mapping[str, str]
+    recovery_s: float = field(default=0.0, init=False)
+
+    def command(self, *arguments: str, through: Database | None = None, **env: str) -> Result:
+        """Run `perps` in this process, by another way to the database if one is given."""
+        reached = through or self.database
+        variables = perps_environment(dict(self.environment), reached, self.exchange.base_url, env)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, variables),
+            patch("extract.cli.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = main(arguments)
+        return Result(["perps", *arguments], code, out.getvalue(), err.getvalue())
+
+    def expect(self, *arguments: str, **env: str) -> Result:
+        """Run a command that nothing disturbs, and count its time; it must succeed."""
+        began = time.monotonic()
+        if arguments[0] == "dbt":
+            result = self.perps(*arguments, database=self.database, api=self.exchange.base_url, env=env)
+        else:
+            result = self.command(*arguments, **env)
+        self.recovery_s += time.monotonic() - began
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def spawn(self, *arguments: str, code: str = "pass", **env: str) -> Result:
+        """Run `perps` in a process of its own, after other code."""
+        variables = perps_environment(dict(self.environment), self.database, self.exchange.base_url, env)
+        start = f"import sys; {code}; from extract.cli.main import main; sys.exit(main())"
+        return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
+            [sys.executable, "-c", start, *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def recover(self, group: str, fault: str, *commands: tuple[str, ...]) -> None:
+        """Run commands undisturbed, by default the backfill and the build, and enter what came of a fault."""
+        self.recovery_s = 0.0
+        for command in commands or (BACKFILL, BUILD):
+            self.expect(*command)
+        self.judge(group, fault)
+
+    def judge(self, group: str, fault: str, *ranges: tuple[str, str]) -> None:
+        """Compare the table with the truth of ranges row by row, and enter what came of a fault."""
+        api, wanted = self.exchange.base_url, ranges or [(START, END)]
+        true = [row for name in INSTRUMENTS for start, end in wanted for row in truth(api, name, start, end)]
+        assert len(true) >= CANDLES / 2
+        record(Injected(group, fault, *judge(table(self.database), true), round(self.recovery_s, 2)))
+
+    def set_clock(self, now: str) -> None:
+        """Set the exchange's clock."""
+        control(self.exchange.base_url, "clock", {"now": now})
+
+
+def empty(database: Database) -> None:
+    """Take back everything that loads and builds have made."""
+    opened = database.connect()
+    with opened.cursor() as cursor:
+        cursor.execute("select tablename from pg_tables where schemaname = 'public'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"drop table public.{name} cascade")
+        for schema in ("deribit_raw", "staging", "quality", "test_failures"):
+            cursor.execute(f"drop schema if exists {schema} cascade")
+    opened.close()
+
+
+def one_error(result: Result, code: int = 1) -> str:
+    """Return the only line that a failed command said on stderr."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == code
+    return lines[0]
