@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
 import logging.handlers
@@ -9,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import ModuleType
+from typing import Any, cast
 
 from extract.cli.ending import SAID, endable, exit_code
 from extract.cli.parser import build_parser
@@ -27,20 +30,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     typed = sys.argv[1:] if arguments is None else arguments
     args = build_parser(typed).parse_args(typed)
-    logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
-    shut_out(os.environ)
-    os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps stdout and stderr in order in a file or a pipe
     try:
-        with endable():
-            settings = read_settings(flags=args)
-            start_logging(settings, verbose=args.verbose)
-            return int(args.run(args, settings))
+        return int(carry_out(args))
     except BrokenPipeError:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error)
+
+
+def carry_out(args: argparse.Namespace) -> Any:
+    """Run a command and return its result; changes this process (environment, umask, signals, logging).
+
+    Raises:
+        PerpsError: the command failed, or its settings are invalid.
+        KeyboardInterrupt: a signal ended the command.
+    """
+    logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
+    shut_out(os.environ)
+    _do_without_polars()
+    os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
+    with endable():
+        settings = read_settings(flags=args)
+        start_logging(settings, verbose=args.verbose)
+        return args.run(args, settings)
+
+
+def _do_without_polars() -> None:
+    """Hide polars, which no command uses but ADBC imports if it is installed.
+
+    polars installs its own SIGINT handler, which does not wake a waiting main thread.
+    """
+    sys.modules.setdefault("polars", cast("ModuleType", None))
 
 
 def _fail(error: BaseException) -> int:

@@ -49,7 +49,7 @@ def one_line(result) -> str:
         ),
         (("backfill", *BTC, "--start", "2024-02-01", "--end", "2024-01-01"), "expected --end after --start"),
         (("backfill", *BTC, *RANGE, "--resolution", "7"), "expected a resolution of 1, 3, 5"),
-        (("backfill", *RANGE), "expected --instruments"),
+        (("backfill", *RANGE), "after --instruments"),
         (("backfill", *BTC, *RANGE, "--package-candles", "0"), "expected --package-candles of at least 1"),
         (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "expected a number above 0"),
         (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "expected an http URL"),
@@ -80,7 +80,7 @@ def test_an_unknown_instrument_exits_with_2_and_says_where_to_look(perps, databa
 def test_an_update_of_nothing_exits_with_2(perps, database, exchange):
     result = perps("update", database=database, api=exchange.base_url)
     assert result.returncode == 2
-    assert "expected --instruments" in one_line(result)
+    assert "after --instruments" in one_line(result)
 
 
 def test_an_api_that_cannot_be_reached_exits_with_1(perps, database):

@@ -115,7 +115,7 @@ def test_an_api_that_cannot_be_reached_is_wrong_and_named_once(look: Perps) -> N
         "api": "WRONG",
         "no api": "LOOK",
     }
-    assert "got ConnectionError; check the network" in odd(done)["api"][1]
+    assert "ConnectionError; check the network" in odd(done)["api"][1]
 
 
 def test_a_database_that_is_down_is_wrong_and_named_once(look: Perps, place: Database) -> None:
@@ -159,7 +159,7 @@ def test_a_role_without_rights_is_told_what_to_be_given(
     assert done.returncode == 1
     status, text = odd(done)["rights"]
     assert status == "WRONG"
-    assert f'run there: grant create on database "{place.dbname}" to "eve"; ' in text
+    assert f'run in that database: grant create on database "{place.dbname}" to "eve"; ' in text
 
 
 def test_a_database_without_the_extension_is_told_once(look: Perps, server: Cluster) -> None:
@@ -198,7 +198,7 @@ def test_a_clock_that_is_off_and_candles_that_are_old_are_worth_a_look(
     assert list(odd(done)) == names
     apart, said = odd(done)["clock"][1].split(" s behind the api's; ")
     assert float(apart.replace(",", "")) == pytest.approx(hours * 3600, abs=3)
-    assert said.startswith("have NTP set this machine's clock: loads are ordered by it")
+    assert said.startswith("set this machine's clock with NTP: loads are ordered by it")
 
 
 def test_a_candle_from_after_the_clock_is_worth_a_look(look: Perps, exchange: RunningSimulator) -> None:
@@ -209,7 +209,7 @@ def test_a_candle_from_after_the_clock_is_worth_a_look(look: Perps, exchange: Ru
         exchange.simulator.clock.advance(7_200_000)
     assert done.returncode == 0
     assert list(odd(done)) == ["clock", "newest candle"]
-    assert "ahead of the clock; see which clock is wrong" in odd(done)["newest candle"][1]
+    assert "ahead of the clock; check which clock is wrong" in odd(done)["newest candle"][1]
 
 
 @pytest.mark.parametrize(("kind", "lock"), [("load", locks.LOCK), ("build", locks.BUILD_LOCK)])

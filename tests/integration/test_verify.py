@@ -98,7 +98,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
     assert lines[6:] == [command]
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "got 5 differences" in errors[0]
+    assert "in 5 candles" in errors[0]
 
     control(exchange.base_url, "faults", [])
     reading = perps(*shlex.split(command)[1:], database=loaded, api=exchange.base_url)
