@@ -45,7 +45,7 @@ def backfill(
     requests_per_second: float | None = None,
     home: str | Path | None = None,
 ) -> LoadResult:
-    """Load a range of candles into the database, whether or not it was loaded before: `perps backfill`.
+    """Load the candles of a time range, even if they were loaded before; the same as `perps backfill`.
 
     It works in a process of its own and changes nothing in this one. What it would log is in the log file
     under `home`.
@@ -101,7 +101,7 @@ def update(
     requests_per_second: float | None = None,
     home: str | Path | None = None,
 ) -> LoadResult:
-    """Load new candles, up to the last closed one: `perps update`.
+    """Load new candles, up to the last closed one; the same as `perps update`.
 
     Args:
         instruments: names, or "all". Default: every instrument that is already loaded.
@@ -197,7 +197,7 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
             said.seek(0)
             last = said.read().decode(errors="replace").strip().rpartition("\n")[2][:300]
             raise PerpsError(
-                f"expected an answer, the command's process ended with exit code {process.wait()}: {last}; "
+                f"the command's process ended with exit code {process.wait()}: {last}; "
                 "what was loaded is safe, run it again"
             ) from None
         except BaseException:

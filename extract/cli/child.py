@@ -38,7 +38,7 @@ def main(descriptor: int) -> None:
             return
         log.exception("unexpected failure")
         reason = one_line(str(error))[:300]
-        answer = PerpsError(f"unexpected {type(error).__name__}: {reason}; the log has the rest")
+        answer = PerpsError(f"unexpected {type(error).__name__}: {reason}; see the log for details")
     pipe.send(answer)
 
 

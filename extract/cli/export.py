@@ -1,4 +1,4 @@
-"""`perps export`: candles of the table, as files for other programs."""
+"""`perps export`: write candles of the table to Parquet or CSV files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from extract.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what can be typed after `perps export`."""
+    """Add the arguments of `perps export`."""
     flags.instruments(parser, "one in the table", "the default")
     flags.times(parser, "the first candle of the table", "its last")
     parser.add_argument(
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Write the candles; say how many, and how fast."""
+    """Write the candles; print how many, and how fast."""
     time_range = parse_range(args.start, args.end)
     names = split_names(args.instruments) or ["all"]
     source, began = database(settings), time.monotonic()

@@ -180,7 +180,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (psycopg2.Error, adbc.Error) as error:
         got = one_line(str(error))
-        raise PerpsError(f"expected to read candles from the database, got: {got}; {advice(error)}") from None
+        raise PerpsError(f"could not read candles from the database: {got}; {advice(error)}") from None
 
 
 def _text(given: Time) -> str | None:
@@ -203,7 +203,7 @@ def _expect_package(return_type: str) -> None:
         importlib.import_module("pyarrow" if return_type == "arrow" else return_type)
     except ModuleNotFoundError as error:
         raise PerpsError(
-            f"expected the package {error.name} for return_type={return_type!r}, got none; "
+            f"return_type={return_type!r} needs the package {error.name}; "
             f"run: pip install 'deribit-perps[{return_type}]'"
         ) from None
 

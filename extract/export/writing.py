@@ -61,7 +61,7 @@ def write_candles(database: Database, selection: Selection, out: str) -> int:
             return write(database, selection, path)
     except OSError as error:
         raise PerpsError(
-            f"expected to write candles to {out}, got {error.strerror or error}; choose another --out"
+            f"could not write candles to {out}: {error.strerror or error}; choose another --out"
         ) from None
 
 
@@ -202,6 +202,5 @@ def _expect_candles(rows: int) -> None:
     """
     if not rows:
         raise PerpsError(
-            "expected candles between --start and --end, found none; "
-            "see quality.ohlcv_coverage for what there is"
+            "the table has no candles between --start and --end; see its bounds in quality.ohlcv_coverage"
         )

@@ -1,4 +1,4 @@
-"""From what is wanted to a complete load: plan, fetch, compare, land with dlt.
+"""Loads candles: plans windows, fetches them, compares them with the raw tables, and lands them with dlt.
 
 Imports deribit, database and core.
 """

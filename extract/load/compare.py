@@ -1,7 +1,7 @@
-"""What of a package is new: raw is a log of changes, so only candles that are new or differ are landed.
+"""Finds the new and changed candles of a package: only those are landed, because raw is a log of changes.
 
-Virgin history is not looked up. The source's state keeps which times were landed before; of those, one query
-a package reads the newest version of each candle.
+The source's state keeps which times were landed before. One query a package reads the newest version of each
+candle at those times; other times need no look-up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from extract.load.fetch import WindowResult
 Mask = npt.NDArray[np.bool_]
 
 FAR_MS = 30 * DAY_MS
-"""Times further apart are looked up apart: about a chunk, so that none between them is opened."""
+"""Times further apart than this, about a chunk, are read separately, so that no chunk between is opened."""
 
 NEWEST = """
 copy (
@@ -54,11 +54,11 @@ where resolution = %(resolution)s
 def mark(
     results: Sequence[WindowResult], landed: Mapping[str, Sequence[TimeRange]], opened: PgConnection
 ) -> list[WindowResult]:
-    """Return a package's results with what of them is to be landed, see `WindowResult.lands` and `Fetch`.
+    """Return a package's results with their new and changed candles marked: `WindowResult.lands` and `Fetch`.
 
     Args:
-        results: of one resolution.
-        landed: per instrument, which times [start, end) were answered before, UTC ms.
+        results: window results of one resolution.
+        landed: per instrument, the time ranges [start, end) that were landed before, UTC ms.
         opened: a connection to the database.
     """
     spans = {
@@ -75,13 +75,13 @@ def mark(
 
 
 def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
-    """Return which candles nobody knew, and which differ from what is known in any value.
+    """Return which candles are new, and which differ in any value from the known ones.
 
     NaN equals NaN and null equals null.
 
     Args:
-        came: in the columns of `deribit.candles.SCHEMA`.
-        known: the same, ascending; None is nothing.
+        came: the fetched candles, in the columns of `deribit.candles.SCHEMA`.
+        known: the known candles, in the same columns, ascending; None: there are none.
     """
     if known is None or not known.num_rows:
         return np.ones(came.num_rows, bool), np.zeros(came.num_rows, bool)
@@ -95,7 +95,7 @@ def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
 
 
 def told_last(results: Sequence[WindowResult]) -> list[Mask]:
-    """Return which candles to take of each answer, so that of windows that overlap the last answer counts."""
+    """Return which candles to take from each window result; where windows overlap, the last one counts."""
     takes = [np.ones(result.candles.num_rows, bool) for result in results]
     places = sorted(range(len(results)), key=lambda at: (results[at].window.instrument, results[at].window))
     for _, group in groupby(places, lambda at: results[at].window.instrument):
@@ -115,7 +115,7 @@ def told_last(results: Sequence[WindowResult]) -> list[Mask]:
 
 
 def islands(spans: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return the fewest ranges that hold all the others and leave out what lies far between them."""
+    """Return the fewest ranges that cover all the given ones without the long stretches between them."""
     return [(start, end - FAR_MS) for start, end in merge((start, end + FAR_MS) for start, end in spans)]
 
 

@@ -1,4 +1,4 @@
-"""Windows answered: asked with overlap, again where a reply was cut or has holes, and fetched ahead."""
+"""Fetches windows with overlap, again if a reply was cut or has holes, and ahead of their use."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ FAILURES_BEFORE_GIVING_UP = 2 * THREADS
 
 @dataclass(frozen=True)
 class Fetch:
-    """One answered request: the evidence that tells "Deribit had nothing" from "nobody asked".
+    """One answered request; it shows whether Deribit had no candle or the candle was never requested.
 
     Attributes:
-        start_ms, end_ms: the bucket opens the answer speaks for, end exclusive, UTC ms.
-        rows: candles it held in that range.
-        fetched_ms: the server's clock when it answered, UTC ms.
+        start_ms, end_ms: the bucket opens that the reply covers, end exclusive, UTC ms.
+        rows: number of candles in that range.
+        fetched_ms: Deribit's clock when it answered, UTC ms.
         origin: live, testnet or simulator.
-        new_rows, changed_rows: of the candles that its answer lands, how many are in that range and were
-            unknown, or known with other values. 0 before they are compared.
+        new_rows, changed_rows: number of landed candles in that range that were new, or that differed from
+            the known ones. 0 before they are compared.
     """
 
     start_ms: int
@@ -50,15 +50,15 @@ class Fetch:
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What a window's requests brought: candles and evidence, or the reason why not.
+    """The result of a window: candles and fetches, or an error.
 
     Attributes:
-        window: what was asked.
+        window: the window.
         candles: closed candles inside the window, ascending, in the columns of `deribit.candles.SCHEMA`.
-        fetches: the evidence, by request. Together they cover the window, and its holes more than once.
-        error: set when a request had no usable answer; then nothing of the window is kept.
-        asked: False when the window was given up before any request was sent for it.
-        lands: which of the candles are new or changed, and so to be landed. None: all, nothing is compared.
+        fetches: the answered requests. Together they cover the window once, and its holes more than once.
+        error: set if a request failed; then nothing of the window is kept.
+        asked: False if the window was given up before any request was sent for it.
+        lands: which candles are new or changed and will be landed. None: all, without a comparison.
     """
 
     window: Window
@@ -75,18 +75,18 @@ class WindowResult:
 
 
 def fetch_window(client: DeribitClient, window: Window, listed_ms: int) -> WindowResult:
-    """Ask for a window until every bucket of it is spoken for, and a second time, shifted, for its holes.
+    """Fetch a window until replies cover every bucket, then fetch its holes again in a shifted range.
 
-    One reply may lack candles that the next one has. All holes together are asked for again in one range or
-    two, however many they are. What that brings for missing buckets is added, the rest stays as it was.
+    One reply may lack candles that the next one has. All holes are fetched again together, in one or two
+    ranges. Candles of missing buckets are added; the others stay unchanged.
 
     Args:
-        client: whom to ask.
-        window: what.
-        listed_ms: the instrument's creation, UTC ms; earlier buckets have no candles and are no holes.
+        client: the Deribit client.
+        window: the window.
+        listed_ms: the instrument's creation, UTC ms; earlier buckets have no candles and are not holes.
 
     Raises:
-        DeribitError: a request had no usable answer.
+        DeribitError: a request failed.
     """
     whole = (window.start_ms, window.end_ms)
     first = _ask(client, window, whole)
@@ -106,7 +106,7 @@ def fetch_window(client: DeribitClient, window: Window, listed_ms: int) -> Windo
 
 @dataclass(frozen=True)
 class _Asked:
-    """A range spoken for: its candles and evidence ascending, and the rows of its longest reply."""
+    """A fetched range: its candles and fetches, ascending, and the rows of its longest reply."""
 
     candles: pa.Table
     fetches: tuple[Fetch, ...]
@@ -116,18 +116,18 @@ class _Asked:
 def _ask(
     client: DeribitClient, window: Window, time_range: TimeRange, early: int = 1, most_rows: int = 0
 ) -> _Asked:
-    """Ask for a range until a reply reaches its start.
+    """Fetch a range until a reply reaches its start.
 
     Each request begins a bucket early: one client saw the first candle of a range missing, and the extra row
-    shows that nothing was cut. A reply that begins later than asked was cut to its newest rows, or has
-    nothing older. An empty one, or one with fewer rows than another reply had, was not cut; otherwise the
-    missing head is asked again.
+    shows that nothing was cut. A reply that begins later than requested was cut to its newest rows, or there
+    is nothing older. An empty reply, or one with fewer rows than another one had, was not cut; otherwise the
+    missing start is fetched again.
 
     Args:
-        client: whom to ask.
-        window: names instrument and resolution.
+        client: the Deribit client.
+        window: has the instrument and resolution.
         time_range: bucket opens, end exclusive, UTC ms.
-        early: how many buckets early.
+        early: number of buckets by which requests begin early.
         most_rows: rows of the longest reply so far.
     """
     start, end = time_range
@@ -162,18 +162,17 @@ def _inside(table: pa.Table, ranges: Sequence[TimeRange]) -> pa.Table:
 
 
 class Prefetcher:
-    """Answers a plan in its order, fetching a bounded number of windows ahead in a pool of threads.
+    """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
 
-    A window that fails does not stop the others. Many failures without a single answer between them do: the
-    API is gone, and the rest of the plan comes back as not asked. An instrument that the API refuses for good
-    is not asked again.
+    A window that fails does not stop the others. Many failures in a row do: the API is gone, and the
+    remaining windows are returned as not asked. An instrument that the API refuses permanently is not requested again.
 
     Args:
-        fetch: answers one window, in one of several threads.
+        fetch: fetches one window, in one of several threads.
         windows: the plan.
-        threads: how many windows are asked at once.
-        ahead: how many answers may wait to be taken.
-        stop: called when the block ends with an error, so that `fetch` gives up its waits.
+        threads: number of windows to fetch at once.
+        ahead: number of results that may wait to be taken.
+        stop: called when the block ends with an error, so that `fetch` ends its waits.
         pool: other threads to ask with, which stay when the block ends.
     """
 
@@ -212,7 +211,7 @@ class Prefetcher:
             self._pool.shutdown(wait=True)
 
     def take(self, count: int) -> list[WindowResult]:
-        """Return the answers to the next `count` windows of the plan, waiting for them."""
+        """Wait for the results of the next `count` windows of the plan and return them."""
         answers = []
         for _ in range(count):
             answers.append(self._waiting.popleft().result())
@@ -245,7 +244,7 @@ class Prefetcher:
         return result
 
     def _count(self, *, failed: bool) -> None:
-        # giving up is final, so that what is left of a plan comes back at once
+        # giving up is final, so that the rest of the plan is returned at once
         with self._lock:
             self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
             self._stopped = self._stopped or self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP

@@ -1,4 +1,4 @@
-"""Holes in what a window's replies brought, and how to ask for them a second time: pure, UTC milliseconds."""
+"""Holes in the replies of a window, and the ranges to fetch them again; pure functions, UTC milliseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 
 SHIFT = 3
-"""Buckets by which a second ask is shifted: how far it reaches beyond the holes, and begins before."""
+"""Number of buckets by which the second request extends beyond the holes on both sides."""
 
 
 def find_holes(found: ArrayLike, asked: TimeRange, resolution: Resolution) -> list[TimeRange]:

@@ -1,8 +1,8 @@
-"""Since when and until when Deribit has candles of a perpetual, where its listing does not say.
+"""Finds from when and until when Deribit has candles of a perpetual, if its listing does not say so.
 
-A listing is a hint. A perpetual that was listed again says when that was, while its older candles are still
-there; and one that is no longer listed goes on answering with flat candles for ever (FACTS: seen). Daily
-candles tell, in a request or two.
+A listing is only a hint. A relisted perpetual has the date of its relisting, but Deribit still has its
+older candles. For a delisted perpetual, Deribit returns flat candles for ever (FACTS: seen). One or two requests for
+daily candles show the truth.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ DAY = RESOLUTIONS["1D"]
 OLDEST_DAY_MS = DAY.floor(OLDEST_MS)
 
 SETTLED_AFTER_MS = HOUR_MS
-"""How long a delisted perpetual has to be without volume before its end is believed: a listing may lack a
-name by mistake, and late prints may come."""
+"""How long a delisted perpetual must be without volume before its end is final, because a listing may lack a
+name by mistake, and late trades may arrive."""
 
 
 @dataclass
 class Lifetimes:
-    """What was found out.
+    """The lifetimes of perpetuals.
 
     Attributes:
-        found: perpetuals, those that are no longer listed with the end of their last candle with volume.
+        found: perpetuals; delisted ones have the end of their last candle with volume.
         unknown: names that Deribit does not list, and for which it has no candle with volume.
-        failed: questions without a usable answer; nothing is known of their perpetuals.
+        failed: failed windows; nothing is known about their perpetuals.
     """
 
     found: list[Instrument] = field(default_factory=list)
@@ -91,7 +91,7 @@ def find_delisted(
         if candles.error is not None:
             lifetimes.failed.append(candles)
         elif last is None:
-            error = BadReplyError("expected candles with volume on its last day with volume, got none")
+            error = BadReplyError("deribit has no candle with volume on the last day with volume")
             lifetimes.failed.append(replace(candles, error=error))
         else:
             lifetimes.found.append(replace(found, ended_ms=last + resolution.step_ms))

@@ -1,4 +1,4 @@
-"""What can be loaded: an explicit range, what is new, holes, ranges of another resolution."""
+"""The loader: loads a given time range, new candles, holes, or time ranges at another resolution."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ Planner = Callable[[Instrument, Series], list[Window]]
 
 @dataclass(frozen=True)
 class Loader:
-    """Everything a run needs: who to ask, where to land, where to work.
+    """Everything that a load needs.
 
     Attributes:
-        client: the Deribit API.
-        database: where to land.
-        workdir: folder for dlt's working files; one sub-folder a database.
-        lookback: buckets asked again before each cursor.
-        progress: told after every window and every package.
-        package_candles: most candles in one load package; it bounds memory and what a killed run loses.
-        wait_s: how long to wait for another load to end.
+        client: the Deribit client.
+        database: the database to load into.
+        workdir: folder for dlt's working files, with a sub-folder for each database.
+        lookback: number of buckets before each cursor to fetch again.
+        progress: called after every window and every package.
+        package_candles: maximum number of candles in a load package; limits memory and what a kill loses.
+        wait_s: how long to wait for another load to end, in seconds.
         landed: called with the number of new or changed candles of each package once it is complete in the
             database.
     """
@@ -63,7 +63,7 @@ class Loader:
     landed: Callable[[int], None] = lambda _candles: None
 
     def backfill(self, names: Sequence[str], resolution: Resolution, time_range: TimeRange) -> LoadResult:
-        """Land an explicit range [start, end) in UTC ms, whatever was loaded before. See `plan_range`.
+        """Load a time range [start, end) in UTC ms, even if it was loaded before. See `plan_range`.
 
         Args:
             names: instruments, or `all`.
@@ -92,7 +92,7 @@ class Loader:
         return result
 
     def update(self, names: Sequence[str], resolution: Resolution) -> LoadResult:
-        """Land from each cursor to the last closed candle. See `plan_update`.
+        """Load from each cursor to the last closed candle. See `plan_update`.
 
         Args:
             names: instruments, `all`, or none for every instrument loaded before.
@@ -112,7 +112,7 @@ class Loader:
         return self._run(names, resolution, plan, reaches, leaves_ended=not names or is_all(names))
 
     def repair(self, holes: Mapping[str, Sequence[TimeRange]], resolution: Resolution) -> LoadResult:
-        """Ask again for holes in the table. See `plan_repair`.
+        """Fetch gaps of the table. See `plan_repair`.
 
         Args:
             holes: per instrument, the missing bucket opens [start, end) in UTC ms.
@@ -131,7 +131,7 @@ class Loader:
     def history(
         self, ranges: Mapping[str, TimeRange], resolution: Resolution, loaded_at: Resolution
     ) -> LoadResult:
-        """Land ranges at another resolution beside what is loaded, without a cursor. See `plan_history`.
+        """Load time ranges at another resolution, without a cursor. See `plan_history`.
 
         Args:
             ranges: per instrument, bucket opens [start, end) in UTC ms.

@@ -1,8 +1,8 @@
-"""dlt and dbt with the settings of this project, and with none that they find for themselves.
+"""Gives dlt and dbt this project's settings, and keeps them from reading any others.
 
-dlt reads settings from the environment, where `REFRESH` or `WORKERS` may well be somebody else's, and from
-`.dlt` in the current folder and at home; dbt reads `DBT_*`. A few of these delete what was loaded, or load it
-elsewhere.
+dlt reads settings from the environment, where `REFRESH` or `WORKERS` may belong to another program, and from
+`.dlt` in the current folder and at home; dbt reads `DBT_*`. A few of these settings would delete loaded
+candles, or load them elsewhere.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 LET_IN = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WRITE_JSON"})
-"""Where dbt writes what, and how it looks: nothing that changes a table."""
+"""Variables for dbt's folders and the look of its output, which change no table."""
 
 DLT_SETTINGS: dict[str, Any] = {
-    # failures come back as exceptions, and go to the log file as such
-    # of two signals dlt would keep the first to itself until its job is done, and then forget it
+    # dlt's failures are raised as exceptions, which are logged
+    # dlt would hold back the first signal until its job is done, and then drop it
     "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL", "intercept_signals": False},
     "providers": {"enable_airflow_secrets": False},
     # with more workers it forks, and forks of a killed run hold its lock for ever
@@ -28,14 +28,14 @@ DLT_SETTINGS: dict[str, Any] = {
 
 
 def shut_out(environment: MutableMapping[str, str]) -> None:
-    """Take dlt's and dbt's own variables out of an environment. dlt reads some while it is imported."""
+    """Remove dlt's and dbt's variables from an environment. dlt reads some of them during its import."""
     for name in [name for name in environment if name.startswith(("DLT_", "DBT_")) and name not in LET_IN]:
         del environment[name]
 
 
 @contextmanager
 def dlt_settings(folder: Path) -> Iterator[None]:
-    """Let dlt know `DLT_SETTINGS` and nothing else as long as this lasts, and write to one folder.
+    """Give dlt only `DLT_SETTINGS` inside the block, and one folder to write to.
 
     Args:
         folder: need not exist; no settings are read from it.

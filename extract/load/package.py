@@ -1,7 +1,7 @@
-"""dlt's part of a run: a pipeline with the state of the database, and one load package at a time.
+"""The dlt pipeline of a run, with the state of the database, and its load packages.
 
-The database alone says what is loaded. A run begins with an empty working folder and the state that dlt keeps
-in the database; the package of a killed run is dropped and its windows are asked again.
+Only the database knows what is loaded. A run begins with an empty working folder and the state that dlt keeps
+in the database; the package of a killed run is dropped and its windows are fetched again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> Iterator[dlt.Pipeline]:
-    """Yield a pipeline with the state of the database; its working folder outlives only a failure.
+    """Yield a pipeline with the state of the database; its working folder is kept only after a failure.
 
     Args:
         workdir: folder for dlt's working files; one sub-folder a database.
@@ -50,7 +50,7 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
     cleaning.sweep(locked)
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
-    # dlt wants a password even where libpq found it in ~/.pgpass, or needed none
+    # dlt needs a password even if libpq read it from ~/.pgpass, or needed none
     password = database.password or locked.info.password or "none"
     _expect_no_spaces(database.user, password)
     with dlt_settings(folder):
@@ -68,14 +68,14 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
 
 
 def _expect_no_spaces(user: str, password: str) -> None:
-    """Refuse what dlt puts into an address unquoted: its driver would fail, and repeat the password.
+    """Refuse spaces, which dlt puts into a URL unquoted: its driver would fail and print the password.
 
     Raises:
-        PerpsError: there is white space in the user or the password.
+        PerpsError: the user or the password contains white space.
     """
     if any(sign.isspace() for sign in user + password):
         raise PerpsError(
-            "expected a database user and password without spaces, which dlt's driver refuses, got some; "
+            "the database user or password contains spaces, which dlt's driver refuses; "
             "give the role another password, or use another role"
         )
 
@@ -85,9 +85,9 @@ class Packages:
     """Lands the load packages of a run.
 
     Attributes:
-        pipeline: with nothing pending.
+        pipeline: the pipeline, with nothing pending.
         locked: the connection that holds the run lock.
-        prepared: whether this run has seen the raw tables as they should be.
+        prepared: whether this run has checked that the raw tables are complete.
     """
 
     pipeline: dlt.Pipeline
@@ -95,18 +95,18 @@ class Packages:
     prepared: bool = False
 
     def land(self, source: Any, sent: int, time_range: TimeRange) -> None:
-        """Land one package, and make sure that the database holds every candle of it.
+        """Land one package, and make sure that the database holds all its candles.
 
-        Between normalize and load the empty raw tables are made, so that `candles` is a hypertable before its
-        first row.
+        The empty raw tables are created between normalize and load, so that `candles` is a hypertable before
+        its first row.
 
         Args:
-            source: what to land.
-            sent: candles that the source lands: those that are new or changed.
+            source: the dlt source to land.
+            sent: number of candles that the source lands, which are new or changed.
             time_range: bucket opens [start, end) of all windows in it, UTC ms.
 
         Raises:
-            PerpsError: the package could not be loaded whole.
+            PerpsError: the package could not be loaded completely.
         """
         with one_line_errors("load a package"):
             self.pipeline.extract(source, loader_file_format="parquet")
@@ -122,13 +122,13 @@ class Packages:
         if landed != sent:
             raw_tables.void_load(self.locked, info.loads_ids)
             raise PerpsError(
-                f"expected {sent} candles in load {', '.join(info.loads_ids)}, found {landed}; "
+                f"load {', '.join(info.loads_ids)} has {landed} candles instead of {sent}; "
                 "that load does not count, run the same command again and report this"
             )
-        raw_tables.summarize(self.locked)  # a build that goes on meanwhile looks for this load
+        raw_tables.summarize(self.locked)  # a build at the same time reads this load
 
     def _load(self) -> LoadInfo:
-        """Load what is normalized.
+        """Load the normalized package.
 
         Raises:
             PerpsError: a newer load is complete; this one stays unfinished, and the next run deletes it.
@@ -142,14 +142,14 @@ class Packages:
                 raise
             said = str(root_cause(error)).splitlines()[0]
             raise PerpsError(
-                f"expected load {', '.join(load_ids)} to become complete, got: {said}; another load ran "
-                "beside this one, or this machine's clock went back; nothing of it counts, "
-                "run the same command again to ask for the same windows"
+                f"load {', '.join(load_ids)} cannot become complete: {said}; another load ran at the same "
+                "time, or this machine's clock was set back; this load does not count, "
+                "run the same command again to fetch the same windows"
             ) from error
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return what an error began with."""
+    """Return the first error in an error's chain of causes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -157,7 +157,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 @contextmanager
 def one_line_errors(doing: str) -> Iterator[None]:
-    """Turn dlt's failures into one line that names the root cause. The log file keeps the whole story."""
+    """Turn dlt's failures into one line that names the root cause; the log file has the traceback."""
     try:
         yield
     except (DltException, psycopg2.Error) as error:
@@ -166,6 +166,4 @@ def one_line_errors(doing: str) -> Iterator[None]:
         cause = root_cause(error)
         log.exception("could not %s", doing)
         reason = " ".join(str(cause).split())[:300]
-        raise PerpsError(
-            f"expected to {doing}, got {type(cause).__name__}: {reason}; {advice(cause)}"
-        ) from error
+        raise PerpsError(f"could not {doing}: {type(cause).__name__}: {reason}; {advice(cause)}") from error

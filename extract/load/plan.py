@@ -1,4 +1,4 @@
-"""What to ask Deribit: pure planning of windows. No clock, no I/O; every time is UTC milliseconds."""
+"""Plans the windows to fetch; pure functions without clock and I/O. Every time is in UTC milliseconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_PACKAGE, MOST_PACKAGE = 500_000, 10_000_000
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """One range of buckets of one instrument, to be answered as a whole.
+    """A time range of one series that is fetched as a whole.
 
     Attributes:
         instrument: such as BTC-PERPETUAL.
@@ -36,17 +36,17 @@ class Window:
 
     @property
     def buckets(self) -> int:
-        """How many candles the window can hold."""
+        """Number of candles that the window can hold."""
         return -(-(self.end_ms - self.start_ms) // self.resolution.step_ms)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where an instrument stands at one resolution.
+    """How far a series is loaded.
 
     Attributes:
-        last_ms: open of the newest candle landed without a break since the first load; None before it.
-        owed: windows that were asked and never answered, older than the cursor or outside its path.
+        last_ms: open of the newest loaded candle of the series, UTC ms; None before the first load.
+        owed: failed windows that the next run fetches again, older than the cursor or not continuing it.
     """
 
     last_ms: int | None = None
@@ -55,14 +55,14 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Series:
-    """One instrument at one resolution, as it stands when a plan is made.
+    """One instrument at one resolution, at the time of planning.
 
     Attributes:
         instrument: its name.
         resolution: of the candles.
         listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
         now_ms: the server's clock, or the instrument's end if that is earlier, UTC ms.
-        cursor: where it stands.
+        cursor: how far the series is loaded.
     """
 
     instrument: str
@@ -85,18 +85,18 @@ class Series:
 
 
 def plan_update(series: Series, lookback: int) -> list[Window]:
-    """Plan from the cursor to the last closed candle, and whatever is still owed.
+    """Plan from the cursor to the last closed candle, and the owed windows.
 
-    Without a cursor the plan begins with what is owed, or at listing.
+    Without a cursor the plan begins with the owed windows, or at the listing.
 
     Args:
-        series: what to plan for.
-        lookback: how many buckets up to and including the cursor's are asked again for late revisions.
+        series: the series to plan for.
+        lookback: number of buckets, up to and including the cursor's, to fetch again for late revisions.
     """
     resolution, cursor, end = series.resolution, series.cursor, series.closed_ms
     earliest = earliest_start(resolution, series.listed_ms)
     if cursor.last_ms is not None:
-        # down to the grid: a cursor off the grid must not shift what is asked
+        # round down to the grid, so that a cursor off the grid does not shift the windows
         following = resolution.floor(cursor.last_ms) + resolution.step_ms
         start = max(following - lookback * resolution.step_ms, min(earliest, following))
     elif cursor.owed:
@@ -108,10 +108,10 @@ def plan_update(series: Series, lookback: int) -> list[Window]:
 
 
 def plan_range(series: Series, time_range: TimeRange) -> list[Window]:
-    """Plan an explicit range: what lies behind the cursor is history, what continues it moves the cursor.
+    """Plan a time range: windows before the cursor are history, windows that continue it move the cursor.
 
-    A range that begins beyond the cursor leaves it where it is, so that the next update still asks for what
-    lies between. Times before the first candle are passed over but for one window.
+    A range that begins after the cursor does not move it, so that the next update still fetches the time
+    between. Times before the first candle are skipped, except for one window.
 
     Args:
         series: what to plan for.
@@ -132,14 +132,14 @@ def plan_range(series: Series, time_range: TimeRange) -> list[Window]:
 
 
 def plan_repair(series: Series, holes: Sequence[TimeRange]) -> list[Window]:
-    """Plan to ask again for holes, each widened by a bucket on both sides so that its edges are seen too.
+    """Plan to fetch gaps, each extended by a bucket on both sides so that its neighbours are fetched too.
 
     Args:
         series: what to plan for.
         holes: bucket opens that are missing, end exclusive, UTC ms.
     """
     step, end = series.resolution.step_ms, series.closed_ms
-    # neighbours are not merged: the start of its window is how a gap's last ask is found again
+    # neighbours are not merged, because a gap's last fetch is found by the start of its window
     return [
         window
         for start, stop in sorted(holes)
@@ -148,7 +148,7 @@ def plan_repair(series: Series, holes: Sequence[TimeRange]) -> list[Window]:
 
 
 def plan_history(series: Series, time_range: TimeRange) -> list[Window]:
-    """Plan an explicit range and whatever is owed, all of it as history: no cursor is made or moved.
+    """Plan a time range and the owed windows, all as history: no cursor is created or moved.
 
     Args:
         series: what to plan for.
@@ -160,15 +160,15 @@ def plan_history(series: Series, time_range: TimeRange) -> list[Window]:
 
 
 def earliest_start(resolution: Resolution, listed_ms: int) -> int:
-    """Return where a history begins: the first bucket less one window, which answers `no_data`.
+    """Return where a history begins, UTC ms: one window before the first bucket, which returns `no_data`.
 
-    It is a day or more, because what was listed before is known to the day.
+    The window is at least a day, because the start of older listings is known only to the day.
     """
     return resolution.floor(listed_ms) - max(BUCKETS_PER_WINDOW * resolution.step_ms, DAY_MS)
 
 
 def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
-    """Cut a plan into load packages of at most `candles` candles (one window at the least), in order."""
+    """Split a plan into load packages of at most `candles` candles (at least one window), in order."""
     package: list[Window] = []
     room = candles
     for window in windows:

@@ -1,4 +1,4 @@
-"""How a run shows that it moves: a bar on a terminal, otherwise a line now and then."""
+"""Progress of a run: a progress bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LINE_AT_MOST_EVERY_S = 1.0
 
 
 class RunProgress(Protocol):
-    """What a run tells while it works. `fetched` comes from several threads."""
+    """Called by a run while it works; several threads call `fetched`."""
 
     def planned(self, windows: int) -> None:
-        """Say how many windows there are."""
+        """Set the number of windows."""
 
     def fetched(self, candles: int) -> None:
-        """Say that a window was answered with that many candles."""
+        """Report a fetched window with that many candles."""
 
     def landed(self, candles: int) -> None:
-        """Say that a package with that many new or changed candles is safe in the database."""
+        """Report a complete package with that many new or changed candles."""
 
 
 class Silent:
@@ -47,7 +47,7 @@ class Lines:
     """A line every 10,000 candles (at most one a second) or every 10 seconds.
 
     Args:
-        write: takes a line.
+        write: called with each line.
         clock: monotonic seconds.
     """
 

@@ -1,4 +1,4 @@
-"""What a run did, and how it says what it could not do."""
+"""The result of a run, and the error that names what it could not fetch."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SHOWN_FAILURES = 3
 
 @dataclass
 class LoadResult:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        candles: raw candles landed, per instrument: those that were new or had changed.
-        requests: answered requests.
-        planned: windows planned.
-        unlisted: instruments loaded before that Deribit no longer lists, and that were left as they are.
-        delisted: those that were asked for, with the end of their last candle with volume, UTC ms.
-        nothing: per instrument, why an explicit range can have no candles.
-        refused: what is wrong with each listed perpetual that should have been loaded and cannot be.
-        failed: windows without a usable answer, first to last.
-        not_asked: how many windows were given up unasked.
+        candles: per instrument, the number of raw candles landed, which were new or had changed.
+        requests: number of answered requests.
+        planned: number of planned windows.
+        unlisted: instruments loaded before that Deribit no longer lists, and that were skipped.
+        delisted: fetched delisted instruments, with the end of their last candle with volume, UTC ms.
+        nothing: per instrument, why a time range can have no candles.
+        refused: messages about listed perpetuals that cannot be loaded.
+        failed: results of the windows that failed, in order.
+        not_asked: number of windows that were given up without a request.
     """
 
     candles: dict[str, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class LoadResult:
 
     @property
     def landed(self) -> bool:
-        """Whether the run made a load: candles, evidence or both."""
+        """Whether the run made a load, which has candles, fetches or both."""
         return self.requests > 0
 
     def add(self, results: Sequence[WindowResult]) -> None:
@@ -60,10 +60,10 @@ class LoadResult:
 
 
 class IncompleteError(PerpsError):
-    """A run that saved what it could, and names what it could not fetch.
+    """A run could not fetch all windows; the others are saved.
 
     Attributes:
-        result: what it did.
+        result: the result of the run.
     """
 
     def __init__(self, message: str, result: LoadResult) -> None:
@@ -75,10 +75,10 @@ class IncompleteError(PerpsError):
 
 
 def raise_incomplete(result: LoadResult) -> None:
-    """Name what could not be fetched, after everything else was saved.
+    """Raise an error that names the failed windows, after everything else was saved.
 
     Raises:
-        IncompleteError: there is something to name.
+        IncompleteError: there are failed windows or refused perpetuals.
     """
     if not result.failed and not result.not_asked:
         _raise_refused(result)
@@ -94,8 +94,8 @@ def raise_incomplete(result: LoadResult) -> None:
     for failed in result.failed:
         log.error("no answer for %s: %s", describe(failed.window), failed.error)
     raise IncompleteError(
-        f"expected an answer for every window, got none for {len(result.failed)} of {result.planned} "
-        f"({shown}{more}){left}; the rest is saved, run the same command again{still}",
+        f"could not fetch {len(result.failed)} of {result.planned} windows ({shown}{more}){left}; "
+        f"the others are saved, run the same command again{still}",
         result,
     )
 
@@ -104,13 +104,13 @@ def _raise_refused(result: LoadResult) -> None:
     if result.refused:
         raise IncompleteError(
             f"{result.refused[0]}; {len(result.refused)} of deribit's perpetuals cannot be loaded, "
-            "the rest is saved; to do without, name those you want in --instruments",
+            "the others are saved; to skip it, name the ones you want in --instruments",
             result,
         )
 
 
 def describe(window: Window) -> str:
-    """Return a window as people write it: instrument and UTC times."""
+    """Return a window as text: instrument and UTC times."""
     start, end = (
         datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
         for ms in (window.start_ms, window.end_ms)

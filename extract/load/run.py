@@ -1,4 +1,4 @@
-"""A run under way: find its instruments, fetch ahead, land load packages one after the other."""
+"""A run: finds its instruments, fetches windows ahead, and lands load packages one after the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way: what it works with, and what it has done so far."""
+    """A run: what it works with, and its result so far."""
 
     loader: Loader
     packages: Packages
@@ -36,11 +36,11 @@ class Run:
     instruments: dict[str, Instrument] = field(default_factory=dict)
 
     def cursor(self, name: str) -> Cursor:
-        """Return where an instrument stands."""
+        """Return how far an instrument is loaded."""
         return read_cursor(self.packages.pipeline.state, name, self.resolution)
 
     def series(self, instrument: Instrument) -> Series:
-        """Return how an instrument stands, and until when it has candles."""
+        """Return the series of an instrument, with its cursor and until when it has candles."""
         end_ms = min(self.now_ms, instrument.ended_ms or self.now_ms)
         cursor = self.cursor(instrument.name)
         return Series(instrument.name, self.resolution, instrument.created_ms, end_ms, cursor)
@@ -89,7 +89,7 @@ class Run:
         return ended_ms is not None and self._is_at(name, ended_ms)
 
     def _is_at(self, name: str, end_ms: int) -> bool:
-        """Tell whether all candles of an instrument up to a time have landed, as far as its cursor knows."""
+        """Return whether an instrument is loaded up to a time, UTC ms, by its cursor."""
         cursor = self.cursor(name)
         return (cursor.last_ms or 0) + self.resolution.step_ms >= end_ms and not cursor.owed
 
@@ -104,10 +104,10 @@ class Run:
             for package in packages(windows, self.loader.package_candles):
                 results = self._marked(prefetcher.take(len(package)))
                 sent = sum(result.landing for result in results)
-                self.result.add(results)  # a package that does not land ends the run with an error
+                self.result.add(results)  # a package that cannot be landed ends the run with an error
                 listed, lookback = self.exchange.perpetuals, self.loader.lookback
                 source = deribit(results, listed, self.now_ms, lookback)
-                results.clear()  # so that the source alone holds the candles, and lets go of them
+                results.clear()  # so that only the source holds the candles, and frees them
                 time_range = (
                     min(window.start_ms for window in package),
                     max(window.end_ms for window in package),

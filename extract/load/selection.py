@@ -1,4 +1,4 @@
-"""Which instruments a run is about, and whether they may join what the database holds."""
+"""Chooses the instruments of a run, and checks its time range and origin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def choose(
         UsageError: a name is not listed and cannot be one of a perpetual, or none was named and none loaded.
     """
     if not names and not loaded:
-        raise UsageError("expected --instruments, because nothing is loaded yet; or run perps backfill first")
+        raise UsageError(
+            "nothing is loaded yet; name instruments in --instruments, or run perps backfill first"
+        )
     by_name = {instrument.name: instrument for instrument in listed}
     chosen = [*by_name, *loaded] if is_all(names) else names or loaded
     absent = [name for name in dict.fromkeys(chosen) if name not in by_name]
@@ -41,14 +43,11 @@ def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
         UsageError: there are some.
     """
     if unknown:
-        raise UsageError(
-            f"expected instruments that deribit lists, got {with_suggestions(unknown, listed)}; "
-            "see: perps instruments"
-        )
+        raise UsageError(f"deribit does not list {with_suggestions(unknown, listed)}; see: perps instruments")
 
 
 def expect_closed(time_range: TimeRange, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
-    """Refuse a range none of whose candles is closed yet.
+    """Refuse a time range in which no candle is closed yet.
 
     Args:
         time_range: start inclusive, end exclusive, UTC ms.
@@ -84,6 +83,6 @@ def check_origin(loaded: str | None, answering: str) -> None:
     """
     if loaded is not None and loaded != answering:
         raise PerpsError(
-            f"expected {loaded} candles, as this database holds, got an api that serves {answering} ones; "
+            f"this database holds {loaded} candles, but the api serves {answering} ones; "
             "use another database, or set DERIBIT_API_URL"
         )

@@ -1,4 +1,4 @@
-"""The dlt source: one resource per instrument with its own incremental cursor, plus the evidence.
+"""The loader's dlt source: a resource with an incremental cursor for each instrument, and the fetches.
 
 | resource | table | disposition | cursor |
 |---|---|---|---|
@@ -7,7 +7,7 @@
 | `fetches` | fetches | append | none; keeps in the source's state which windows are owed, which landed |
 | `instruments` | instruments | append | none; only what changed since the last snapshot |
 
-Cursors see every candle that came, the tables only those that are new or changed.
+Cursors see every fetched candle; the tables get only the new and changed ones.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FETCHES = {
 def deribit(
     results: Sequence[WindowResult], listed: Sequence[Instrument], seen_ms: int, lookback: int
 ) -> Iterable[DltResource]:
-    """Land one package of answered windows, letting go of their candles one by one.
+    """Land one package of window results, freeing their candles one by one.
 
     Args:
         results: windows in the order of the plan; those with an error land nothing and are owed.

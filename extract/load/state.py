@@ -1,4 +1,4 @@
-"""What dlt's state of the source knows: cursors, windows that are owed, times that were landed. Pure."""
+"""The source's state in dlt: cursors, owed windows, and landed times; pure functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resource_name(instrument: str, resolution: Resolution) -> str:
 
 
 def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
-    """Return which windows are owed after these results: without the answered, with the failed ones.
+    """Return the owed windows after these results: without the fetched ones, with the failed ones.
 
     Args:
         owed: per `<instrument> <resolution>`, the ranges [start, end) owed before, UTC ms.
@@ -39,7 +39,7 @@ def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict
 
 
 def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
-    """Return which times were landed after these results. Elsewhere no candle can have been landed before.
+    """Return the landed times after these results. At other times no candle was ever landed.
 
     Args:
         landed: per `<instrument> <resolution>`, the ranges [start, end) landed before, UTC ms.
@@ -64,7 +64,7 @@ def owed_key(instrument: str, resolution: Resolution) -> str:
 
 
 def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
-    """Return where an instrument stands, from the pipeline's state."""
+    """Return how far an instrument is loaded, from the pipeline's state."""
     found = state.get("sources", {}).get(SOURCE, {})
     resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
     last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
@@ -105,6 +105,6 @@ def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
 
 
 def loaded_origin(state: Mapping[str, Any]) -> str | None:
-    """Return who answered so far: live, testnet or simulator; None before the first load."""
+    """Return the origin of the loaded candles: live, testnet or simulator; None before the first load."""
     origin: str | None = state.get("sources", {}).get(SOURCE, {}).get("origin")
     return origin

@@ -1,4 +1,4 @@
-"""dbt, in this process or in one beside it, and what it built.
+"""Runs dbt, in this process or in a second one, and reads what it built.
 
 Imports database and core.
 """

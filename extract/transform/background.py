@@ -1,4 +1,4 @@
-"""dbt in a process beside this one: it starts while candles are fetched, and builds while they land."""
+"""dbt in a second process, which starts while candles are fetched and builds while they land."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from extract.transform.runner import Project, expect_project, open_dbt
 log = logging.getLogger(__name__)
 
 BUILD_EVERY = 400_000
-"""Candles that make a build worth its start while more are being fetched."""
+"""Number of landed candles after which a build starts while more candles are fetched."""
 
 LONGEST_GOODBYE_S = 5.0
 
@@ -28,16 +28,16 @@ LONGEST_GOODBYE_S = 5.0
 class Builder:
     """Runs dbt commands, one at a time, in a process that has imported dbt and read the project.
 
-    Two processes, because dbt needs seconds of processor time before its first statement, and would take
-    them from the one that fetches. It ends with the block, and with this process whatever ends that; a
-    statement under way is cancelled.
+    It is a second process because dbt needs seconds of processor time before its first statement, which the
+    fetching process would lack. It ends with the block, and with this process however that ends; a running
+    statement is cancelled.
 
     Args:
-        database: where the raw tables are and the models go.
-        project: what to run.
-        variables: dbt's arguments about variables, the same for each command. See `base_variables`.
-        wait_s: how long a command waits for another build to end, which is not this one's.
-        build_every: landed candles after which a build begins while a load goes on.
+        database: the database of the raw tables and the models.
+        project: the dbt project.
+        variables: dbt's arguments for variables, the same for each command. See `base_variables`.
+        wait_s: how long a command waits for another program's build to end, in seconds.
+        build_every: number of landed candles after which a build begins during a load.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Builder:
 
     @property
     def pid(self) -> int | None:
-        """Return the number of its process."""
+        """Return the process id of dbt's process."""
         return self._process.pid
 
     def landed(self, candles: int) -> None:
-        """Build the models from what has landed, if that is much and dbt has nothing to do.
+        """Start a build if enough candles have landed and dbt is idle.
 
-        It is a head start and no more: a failure is logged, and `run` meets it again.
+        This only saves time later: a failure is logged, and `run` meets it again.
 
         Args:
-            candles: how many more are in complete loads.
+            candles: number of candles that have landed since the last call.
         """
         self._landed += candles
         if self._busy and self._pipe.poll():
@@ -109,7 +109,7 @@ class Builder:
             self._start(["--quiet", "run"], "")
 
     def run(self, arguments: Sequence[str], advice: str = "") -> None:
-        """Run a dbt command after the one under way. dbt prints for itself.
+        """Run a dbt command after the current one has ended. dbt prints its own output.
 
         Args:
             arguments: as typed after `dbt`, without variables.
@@ -131,7 +131,7 @@ class Builder:
             self._pipe.send(([*arguments, *self._variables], advice))
 
     def _finish(self) -> None:
-        """Take the answer of a build that nobody asked to see."""
+        """Wait for the result of a build that `landed` started, and log a failure."""
         try:
             problem = self._wait()
         except PerpsError as error:
@@ -140,14 +140,14 @@ class Builder:
             log.warning("a build while candles were landing failed: %s", problem)
 
     def _wait(self) -> str:
-        """Return why the command under way failed, nothing if it did not."""
+        """Return why the current command failed, empty if it succeeded."""
         try:
             problem = str(self._pipe.recv())
         except (EOFError, ConnectionError):
             self._busy = False
             self._process.join(LONGEST_GOODBYE_S)
             raise PerpsError(
-                f"expected dbt to answer, its process ended with exit code {self._process.exitcode}; "
+                f"dbt did not finish, its process ended with exit code {self._process.exitcode}; "
                 "what was loaded is safe, run the same command again"
             ) from None
         self._busy = False
@@ -184,7 +184,7 @@ def _serve(
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    """Have dbt cancel what it has under way; what it would say about that is nobody's concern any more."""
+    """Make dbt cancel its running statements, without printing anything about it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -192,7 +192,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent, cancelling what dbt has under way."""
+    """End this process soon after its parent, cancelling dbt's running statements."""
     connection.wait([parent])
     os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait(LONGEST_GOODBYE_S)

@@ -1,4 +1,4 @@
-"""What failed in a dbt command, in a line: the names first, because people search for them."""
+"""Describes the failures of a dbt command in one line, names first, because people search for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from extract.errors import PerpsError
 
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
-"""dbt's words for a node that did not succeed; one that was skipped names nothing new."""
+"""dbt's statuses of a node that failed; a skipped node is only a consequence."""
 
 NAMED = 3
 
@@ -38,17 +38,17 @@ class FailedNode:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What came of a build: whether all of it succeeded, and what failed."""
+    """The result of a build: whether all of it succeeded, and what failed."""
 
     success: bool
     failed: tuple[FailedNode, ...] = ()
 
 
 class NodesFailedError(PerpsError):
-    """A model, a test or an operation failed; dbt has said why, and the others have run.
+    """A model, a test or an operation failed; dbt has printed why, and the others have run.
 
     Attributes:
-        failed: which.
+        failed: the failed nodes.
     """
 
     def __init__(self, message: str, failed: Sequence[FailedNode] = ()) -> None:
@@ -77,7 +77,7 @@ def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> Non
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     what = f"{counts} failed: {', '.join(map(str, failed[:NAMED]))}{more}" if failed else "it failed"
     advice = advice or "see its output above" + (", run: perps report" if "test" in kinds else "")
-    raise NodesFailedError(f"expected dbt {_command(arguments, result)} to succeed, {what}; {advice}", failed)
+    raise NodesFailedError(f"dbt {_command(arguments, result)} failed: {what}; {advice}", failed)
 
 
 def _kind(result: Any) -> str:

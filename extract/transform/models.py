@@ -1,4 +1,4 @@
-"""What dbt built and dlt recorded, as the commands that check or mend it read it."""
+"""Reads what dbt built and dlt recorded, for commands that check or repair it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_resolution(database: Database) -> Resolution:
 
 
 def read_checked_at(database: Database) -> int:
-    """Return the exchange's clock as far as the loads tell it, UTC ms.
+    """Return Deribit's clock, as estimated from the newest load, UTC ms.
 
     Raises:
         PerpsError: the models are not built yet.
@@ -75,14 +75,14 @@ def pick(histories: dict[str, TimeRange], names: Sequence[str]) -> dict[str, Tim
         UsageError: the table has no such instrument, or none at all.
     """
     if not histories:
-        raise UsageError("expected candles in the table, found none; run: perps backfill, perps dbt -- build")
+        raise UsageError("the table has no candles; run: perps backfill, then: perps dbt -- build")
     if not names or is_all(names):
         return histories
     unknown = [name for name in names if name not in histories]
     if unknown:
         raise UsageError(
-            f"expected instruments of the table, got {with_suggestions(unknown, histories)}; "
-            "correct the name, or load it first: perps backfill, perps dbt -- build"
+            f"the table has no candles of {with_suggestions(unknown, histories)}; "
+            "correct the name, or load it with perps backfill, then run: perps dbt -- build"
         )
     return {name: histories[name] for name in names}
 

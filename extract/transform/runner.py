@@ -1,4 +1,4 @@
-"""dbt in this process, with the connection filled in."""
+"""Runs dbt in this process, with the database connection set up."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from extract.errors import PerpsError
 from extract.transform.failures import raise_failed
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
-"""dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
-the same."""
+"""dbt commands, and an operation, that create or alter relations. dbt itself does not notice another dbt that
+does the same at the same time."""
 
 SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
@@ -84,7 +84,7 @@ class Dbt:
             raise result.exception
         if result.exception is not None:
             reason = " ".join(str(result.exception).split())[:300]
-            raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
+            raise PerpsError(f"dbt could not run {' '.join(arguments)}: {reason}")
         if not result.success:
             raise_failed(arguments, result.result, advice)
 
@@ -102,7 +102,7 @@ def expect_project(project: Project) -> None:
     """
     if not (project.folder / "dbt_project.yml").is_file():
         raise PerpsError(
-            f"expected dbt_project.yml in {project.folder}, found none; install from a clone: make install"
+            f"no dbt_project.yml in {project.folder}; to install from a clone, run there: make install"
         )
 
 
@@ -127,7 +127,7 @@ def open_dbt(database: Database, project: Project, wait_s: float = 0) -> Iterato
         "DBT_TARGET_PATH": os.environ.get("DBT_TARGET_PATH") or str(project.files / "target"),
         "DBT_LOG_PATH": os.environ.get("DBT_LOG_PATH") or str(project.files / "logs"),
     }
-    # the last one counts: a user's own options win
+    # the last option counts, so the user's own options win
     options = {"PGOPTIONS": f"{SESSION} {os.environ.get('PGOPTIONS', '')}".strip()}
     with _environment({**database.env(), **places, **options}):
         yield Dbt(database, wait_s)
@@ -146,7 +146,8 @@ def _write_profile(project: Project) -> Path:
         part.replace(project.files / "profiles.yml")
     except OSError as error:
         raise PerpsError(
-            f"expected to write dbt's files to {project.files}, got {error.strerror}; set PERPS_HOME"
+            f"could not write dbt's files to {project.files}: {error.strerror}; "
+            "set PERPS_HOME to a folder that can be written"
         ) from None
     return project.files
 
@@ -160,7 +161,7 @@ def base_variables(resolution: str, *, audit: bool = False) -> list[str]:
 
 @contextmanager
 def expecting_models() -> Iterator[None]:
-    """Say what to do when a query meets a database in which dbt has not built the models yet.
+    """Turn the error of a query on a missing model into one that says what to do.
 
     Raises:
         PerpsError: a model is missing.
@@ -168,9 +169,7 @@ def expecting_models() -> Iterator[None]:
     try:
         yield
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
-        raise PerpsError(
-            "expected the dbt models in the database, found none; run: perps dbt -- build"
-        ) from None
+        raise PerpsError("the dbt models are not built yet; run: perps dbt -- build") from None
 
 
 @contextmanager
