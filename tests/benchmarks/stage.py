@@ -24,7 +24,7 @@ from tests.benchmarks.counters import Counters, count
 from tests.benchmarks.dbt_runs import DbtRun, read_run
 from tests.benchmarks.processes import Watch, cpu_seconds, server_cpu_seconds
 from tests.benchmarks.spans import BTC, ETH, iso
-from tests.conftest import FOREIGN, PROJECT, perps_command, perps_environment
+from tests.support.perps import FOREIGN, PROJECT, perps_command, perps_environment
 from tests.support.truth import control, look
 
 EXTRA_INSTRUMENTS = 148

@@ -8,8 +8,8 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
 from tests.support.flow import END, Flow, empty, small_exchange
+from tests.support.perps import Perps
 from tests.support.truth import control
 
 

@@ -20,8 +20,8 @@ from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT
-from tests.conftest import perps_environment
 from tests.support.ledger import judge
+from tests.support.perps import perps_environment
 from tests.support.truth import control, rows, table, truth
 from tests.support.warm import WarmPerps
 

@@ -13,7 +13,7 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps, perps_command, perps_environment
+from tests.support.perps import Perps, perps_command, perps_environment
 from tests.support.truth import checksum, rows, table, truth
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

@@ -10,7 +10,7 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import PROJECT, perps_command, perps_environment
+from tests.support.perps import PROJECT, perps_command, perps_environment
 from tests.support.truth import control, rows, table, truth
 
 BTC, START = "BTC-PERPETUAL", "2024-01-01T00:00:00Z"

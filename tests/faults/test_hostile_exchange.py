@@ -17,9 +17,9 @@ from extract.deribit.instruments import NAME
 from extract.errors import PerpsError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.listings import BTC
-from tests.conftest import Perps
 from tests.support.ledger import Injected, judge, record
 from tests.support.people import Typed, make_typed
+from tests.support.perps import Perps
 from tests.support.truth import rows, table, truth
 
 START, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"

@@ -16,7 +16,7 @@ from psycopg2 import sql
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import rows
 
 SECRET = "m4rk3r'\"\\%s%25{{x}}@:/?#&=é$"

@@ -14,7 +14,8 @@ import pytest
 
 from extract.database.database import Database
 from extract.report.evidence import write_report
-from tests.support.dbt_project import REPOSITORY, DbtProject
+from tests.support.dbt_project import DbtProject
+from tests.support.perps import PROJECT as REPOSITORY
 from tests.support.truth import rows, table
 from tests.unit.report.test_page_text import Parts
 

@@ -6,10 +6,10 @@ import pytest
 
 from extract.database import raw_tables
 from extract.database.database import PATIENCE
-from tests.support.dbt_project import wait_until
 from tests.support.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, one_error
 from tests.support.proxy import Link, Proxy, proxied
 from tests.support.truth import rows
+from tests.support.waiting import wait_until
 
 
 def cut_the_lock(proxy: Proxy, _: Link) -> None:

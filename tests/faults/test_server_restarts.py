@@ -11,11 +11,11 @@ import pytest
 
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
-from tests.support.dbt_project import wait_until
 from tests.support.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error
+from tests.support.perps import Perps
 from tests.support.proxy import proxied
 from tests.support.truth import rows
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import pytest
 from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps, perps_command, perps_environment
-from tests.support.dbt_project import wait_until
 from tests.support.ledger import Injected, judge, record
+from tests.support.perps import Perps, perps_command, perps_environment
 from tests.support.truth import control, rows, table, truth
+from tests.support.waiting import wait_until
 
 BTC = "BTC-PERPETUAL"
 START, LOADED, END = "2024-01-01T00:00:00Z", "2024-01-01T12:00:00Z", "2024-01-02T00:00:00Z"

@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.conftest import SHARED
 from tests.fuzz.replies import Seed, check, mutate, seeds
+from tests.support.perps import SHARED
 
 RECORDED = SHARED / "deribit/recorded"
 GROWTH_KB = 200_000

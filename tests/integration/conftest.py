@@ -6,8 +6,8 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
 from tests.support.dbt_project import DbtProject
+from tests.support.perps import Perps
 
 BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT
 
 
 def test_a_tiny_backfill_is_measured_and_nothing_is_left(tmp_path, home, environment, server):

@@ -20,9 +20,9 @@ from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.transform.background import Builder
 from extract.transform.runner import Project
-from tests.conftest import PROJECT, perps_environment
-from tests.support.dbt_project import wait_until
+from tests.support.perps import PROJECT, perps_environment
 from tests.support.truth import rows, table, truth
+from tests.support.waiting import wait_until
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"

@@ -13,7 +13,7 @@ import pytest
 
 from extract.database import locks
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import rows
 
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")

@@ -12,7 +12,7 @@ import pytest
 from extract.embedded.apt import PrivateApt
 from extract.embedded.errors import EmbedError
 from extract.embedded.mirror import find_mirror
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT
 from tests.unit.docker.test_docker_files import SERVICES, variables_of
 
 pytestmark = pytest.mark.long  # fetches 16 MB

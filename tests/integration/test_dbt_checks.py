@@ -13,7 +13,8 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.support.dbt_project import REPOSITORY, Candle, DbtProject, LoadResult, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, LoadResult, candles, minute
+from tests.support.perps import PROJECT as REPOSITORY
 
 FIXTURES = """
 create schema fixtures;

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FOREIGN
 from tests.support.dbt_project import Candle, DbtProject, candles, minute
+from tests.support.perps import FOREIGN
 
 DAY = 1440
 DBT = "from dbt.cli.main import cli; cli()"

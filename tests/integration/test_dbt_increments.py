@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.dbt_project import Candle, DbtProject, candles, minute, wait_until
+from tests.support.dbt_project import Candle, DbtProject, candles, minute
+from tests.support.waiting import wait_until
 
 DAY = 1440
 MODEL = ("--select", "perpetuals_ohlcv")
@@ -51,8 +52,7 @@ def marks(project: DbtProject) -> dict[str, tuple[Decimal, Decimal]]:
 
 def written(project: DbtProject) -> list[tuple[Any, ...]]:
     """Return how often rows of each table were written, and which transaction made each view and table."""
-    # a session hands its counts over when it ends
-    wait_until(lambda: project.others() == 0, "the sessions of dbt to end")
+    project.settle()
     return project.query(WRITTEN)
 
 

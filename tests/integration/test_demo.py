@@ -12,7 +12,7 @@ import pytest
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import rounded, rows, table
 
 CANDLES = 30 * 1440

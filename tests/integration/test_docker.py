@@ -19,13 +19,13 @@ import pytest
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
 from extract.simulator.faultparsing import parse_faults
-from tests.conftest import PROJECT, Perps, perps_environment
 from tests.integration.conftest import BUILD
-from tests.support.dbt_project import wait_until
 from tests.support.docker_stack import OWNER_PASSWORD, Stack, administer, asked, prepared
 from tests.support.grafana import Shown, dashboards, filled, queries
+from tests.support.perps import PROJECT, Perps, perps_environment
 from tests.support.query_truth import ANSWERS, BTC, ETH, Minutes, bars, minutes_of
 from tests.support.truth import control, rows
+from tests.support.waiting import wait_until
 
 START = datetime(2025, 9, 29, tzinfo=UTC)
 END = datetime(2025, 10, 2, 8, tzinfo=UTC)

@@ -18,7 +18,7 @@ from extract.doctor import machine
 from extract.doctor.lines import Line, attempt
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.proxy import Proxy, proxied
 
 NOWHERE = "http://127.0.0.1:9/api/v2"

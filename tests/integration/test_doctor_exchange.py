@@ -21,8 +21,8 @@ from extract.doctor import contract
 from extract.doctor.contract import Fact
 from extract.doctor.facts import FACTS, FUNDING_LIMIT, GONE
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
 from tests.integration.test_networks import serving
+from tests.support.perps import Perps
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 CHART, FUNDING, INSTRUMENTS = "get_tradingview_chart_data", "get_funding_rate_history", "get_instruments"

@@ -23,7 +23,7 @@ from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster, default_data
 from extract.embedded.packages import ARCHITECTURES, TOOLS
 from extract.errors import PerpsError
-from tests.support.dbt_project import wait_until
+from tests.support.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 FORK = multiprocessing.get_context("fork")

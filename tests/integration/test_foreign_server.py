@@ -22,7 +22,7 @@ from extract.embedded.cluster import Cluster
 from extract.settings import PROJECT, read_settings
 from extract.simulator import SimulatorConfig, running
 from extract.transform.runner import open_dbt
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import rows
 
 PASSWORD = "of-alice"

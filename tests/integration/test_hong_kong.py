@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from extract.simulator import SimulatorConfig, running
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import rows, table, truth
 
 ZONE = "Asia/Hong_Kong"

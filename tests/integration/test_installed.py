@@ -12,7 +12,7 @@ import pytest
 
 from extract import __version__
 from extract.database.database import Database
-from tests.conftest import PROJECT, perps_environment
+from tests.support.perps import PROJECT, perps_environment
 
 LEFT_OUT = ("__pycache__", ".pyc")
 

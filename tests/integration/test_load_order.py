@@ -17,8 +17,8 @@ from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
 from extract.load.loader import Loader
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
 from tests.integration.test_cursors import days, minutes, ticks
+from tests.support.perps import Perps
 from tests.support.truth import control, rows
 
 ONE = RESOLUTIONS["1"]

@@ -20,7 +20,7 @@ import requests
 from extract.deribit import network
 from extract.errors import UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import perps_command
+from tests.support.perps import perps_command
 from tests.support.tls import self_signed
 
 ELSEWHERE = "http://perps.invalid/api/v2"  # only a proxy knows where that is

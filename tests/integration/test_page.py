@@ -11,9 +11,9 @@ import pytest
 from extract.database.database import Database
 from extract.report import queries, series
 from extract.report.evidence import Evidence, write_report
-from tests.conftest import Perps
 from tests.support.page_browser import DARK, LIGHT, Looked, chromium, look
 from tests.support.page_tables import GAPS, add_findings, add_instrument, create_tables
+from tests.support.perps import Perps
 from tests.support.truth import rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

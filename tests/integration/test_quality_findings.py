@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from extract.database.database import Database
-from tests.support.dbt_project import (
-    REPOSITORY,
-    START,
-    WITHOUT_ROLLUPS,
-    Candle,
-    DbtProject,
-    candles,
-    minute,
-)
+from tests.support.dbt_project import START, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
+from tests.support.perps import PROJECT as REPOSITORY
 
 DAY = 1440
 BTC = "BTC-PERPETUAL"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dbt_project import REPOSITORY, DbtProject, candles, minute
+from tests.support.dbt_project import DbtProject, candles, minute
+from tests.support.perps import PROJECT as REPOSITORY
 
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 READ = """

@@ -9,7 +9,7 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
+from tests.support.perps import Perps
 from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"

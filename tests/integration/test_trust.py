@@ -22,7 +22,7 @@ from extract.deribit.client import DeribitClient
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import PROJECT, Perps
+from tests.support.perps import PROJECT, Perps
 from tests.support.truth import control, rows, table, truth
 
 BTC = "BTC-PERPETUAL"

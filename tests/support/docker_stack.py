@@ -9,7 +9,7 @@ from typing import Any
 
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT
 from tests.support.truth import rows
 
 OWNER_PASSWORD, READER_PASSWORD = "o'wn\\er$x", "re:ad/er"  # what SQL, a shell or a URL would take apart

@@ -17,8 +17,8 @@ from extract.cli.main import main
 from extract.database.database import Database
 from extract.deribit.client import DeribitClient
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps, perps_environment
 from tests.support.ledger import Injected, judge, record
+from tests.support.perps import Perps, perps_environment
 from tests.support.truth import control, table, truth
 
 INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")

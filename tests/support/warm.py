@@ -16,13 +16,6 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import connection
 from pathlib import Path
 
-from dbt_common.behavior_flags import BehaviorFlagRendered
-
-
-def spare_the_stack() -> None:
-    """Spare dbt in this process half a second a command: for each of its flags it searches the stack."""
-    BehaviorFlagRendered._default_source = staticmethod(lambda: "tests")
-
 
 class WarmPerps:
     """Runs `perps` commands one after the other in one process, with the environment that each is given."""
@@ -64,7 +57,9 @@ class WarmPerps:
 
 
 def _serve(pipe: connection.Connection) -> None:
-    from extract.cli.main import main  # noqa: PLC0415  # in the process that stays
+    # in the process that stays
+    from extract.cli.main import main  # noqa: PLC0415
+    from tests.support.private import spare_the_stack  # noqa: PLC0415
 
     spare_the_stack()
     while True:

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import PROJECT
 from tests.support.grafana import GRAFANA, Shown, dashboards, filled, queries
+from tests.support.perps import PROJECT
 
 DOCKER = PROJECT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.support.dbt_project import wait_until
+from tests.support.perps import PROJECT
+from tests.support.waiting import wait_until
 
 SCHEDULE = PROJECT / "docker" / "schedule.sh"
 
