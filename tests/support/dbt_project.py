@@ -35,55 +35,27 @@ RAW_TABLES = """
 create extension if not exists timescaledb;
 create schema deribit_raw;
 create table deribit_raw.candles (
-    instrument varchar not null,
-    resolution varchar not null,
-    "timestamp" timestamptz not null,
-    open double precision,
-    high double precision,
-    low double precision,
-    close double precision,
-    volume double precision,
-    cost double precision,
-    _dlt_load_id varchar not null
+    instrument varchar not null, resolution varchar not null, "timestamp" timestamptz not null,
+    open double precision, high double precision, low double precision, close double precision,
+    volume double precision, cost double precision, _dlt_load_id varchar not null
 );
 select create_hypertable(
     'deribit_raw.candles', by_range('timestamp', interval '30 days'), create_default_indexes => false
 );
 create index on deribit_raw.candles using brin (_dlt_load_id, "timestamp") with (pages_per_range = 16);
 create table deribit_raw.fetches (
-    instrument varchar,
-    resolution varchar,
-    window_start timestamptz,
-    window_end timestamptz,
-    rows bigint,
-    new_rows bigint,
-    changed_rows bigint,
-    fetched_at timestamptz,
-    origin varchar,
-    _dlt_load_id varchar
+    instrument varchar, resolution varchar, window_start timestamptz, window_end timestamptz, rows bigint,
+    new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar
 );
 create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
 create table deribit_raw.instruments (
-    instrument varchar,
-    base_currency varchar,
-    quote_currency varchar,
-    settlement_currency varchar,
-    instrument_type varchar,
-    tick_size double precision,
-    contract_size double precision,
-    min_trade_amount double precision,
-    created_at timestamptz,
-    is_active boolean,
-    ended_at timestamptz,
-    seen_at timestamptz,
-    _dlt_load_id varchar
+    instrument varchar, base_currency varchar, quote_currency varchar, settlement_currency varchar,
+    instrument_type varchar, tick_size double precision, contract_size double precision,
+    min_trade_amount double precision, created_at timestamptz, is_active boolean, ended_at timestamptz,
+    seen_at timestamptz, _dlt_load_id varchar
 );
 create table deribit_raw._dlt_loads (
-    load_id varchar,
-    schema_name varchar,
-    status bigint,
-    inserted_at timestamptz,
-    schema_version_hash varchar
+    load_id varchar, schema_name varchar, status bigint, inserted_at timestamptz, schema_version_hash varchar
 );
 create index loads_number on deribit_raw._dlt_loads ((load_id::numeric));
 create index loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
@@ -244,6 +216,11 @@ class DbtProject:
         self.query("drop view if exists public.perpetuals cascade")
         for (schema,) in self.query(SCHEMAS):
             self.query(f"drop schema {schema} cascade")
+
+    def start_anew(self) -> None:
+        """Leave empty raw tables, and nothing built."""
+        self.drop_everything()
+        self.create_raw_tables()
 
     def land(self, load_id: str, rows: list[Candle], *, complete: bool = True) -> None:
         """Append `rows` as one load, with a fetch for each run; an incomplete one has status 1."""
