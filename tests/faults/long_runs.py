@@ -18,10 +18,10 @@ from pathlib import Path
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
-from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT
-from tests.conftest import perps_environment
+from tests.support.exchange import simulated
 from tests.support.ledger import judge
+from tests.support.perps import expect, perps_environment
 from tests.support.truth import control, rows, table, truth
 from tests.support.warm import WarmPerps
 
@@ -60,16 +60,12 @@ def run_again_and_again(database: Database, home: Path, count: int, every: int, 
     """Load a day, then a minute at a time."""
     variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
-    config = SimulatorConfig(
-        clock=CLOCK, requests_per_second=None, extra_instruments=instruments - len(DEFAULT)
-    )
-    with running(config) as exchange:
+    with simulated(clock=CLOCK, extra_instruments=instruments - len(DEFAULT)) as exchange:
         env = perps_environment(os.environ, database, exchange.base_url, variables)
         warm = WarmPerps()
 
         def perps(*typed: str) -> None:
-            done = warm.run(typed, env, str(home), 600)
-            assert done.returncode == 0, done.stderr + done.stdout
+            expect(warm.run(typed, env, str(home), 600))
 
         perps("backfill", "--instruments", "all", "--start", START, *RATE)
         perps("dbt", "--", "--quiet", "run")

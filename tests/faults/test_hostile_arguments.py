@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.people import Typed, make_typed
+from tests.support.people import Typed
 
 BTC = ("--instruments", "BTC-PERPETUAL")
 NO_TIME = "expected a date, an ISO time or milliseconds"
 NOWHERE = {"PGHOST": "127.0.0.1", "PGPORT": "9", "PGUSER": "x", "DERIBIT_API_URL": "http://127.0.0.1:9/api"}
 COLUMNS = "tick_ms,open,high,low,close,volume_base"
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys, tmp_path) -> Typed:
-    return make_typed(monkeypatch, capsys, tmp_path / "home")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +25,6 @@ def typed(monkeypatch, capsys, tmp_path) -> Typed:
         (("backfill", *BTC, "--resolution", "1'\n--"), "expected a resolution of 1, 3, 5"),
         (("backfill", *BTC, "--start", "2024-01-01'; drop table x; --"), NO_TIME),
         (("backfill", *BTC, "--start", "\x1b[2J\x1b]0;x\x07"), NO_TIME),
-        (("backfill", *BTC, "--start", "2024-01-01T00:00+99:00"), NO_TIME),
         (("backfill", *BTC, "--end", "٢٠٢٤-01-01"), NO_TIME),
         (("backfill", *BTC, "--end", "0001-01-01"), "expected a time from 2016 to 2100"),
         (("update", "--requests-per-second", "nan"), "expected a number above 0"),
@@ -79,7 +73,6 @@ def test_a_file_that_is_not_what_it_should_be_is_refused(
 
 @pytest.mark.parametrize("name", ["$(touch pwned)`touch pwned`", "a'b\"c", "x; touch pwned", "per%s cent"])
 def test_what_perps_db_env_prints_is_safe_to_evaluate(name: str, typed: Typed, tmp_path: Path) -> None:
-
     env = NOWHERE | {"PGPASSWORD": f"{name}'\n"}
     said = typed("db", "env", "--database", name, env=env)
     assert said.code == 0

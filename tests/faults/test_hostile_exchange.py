@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +14,15 @@ from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import NAME
 from extract.errors import PerpsError
-from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.simulator import RunningSimulator
 from extract.simulator.listings import BTC
-from tests.conftest import Perps
+from tests.support.exchange import ETH, simulated
 from tests.support.ledger import Injected, judge, record
-from tests.support.people import Typed, make_typed
+from tests.support.people import Typed
+from tests.support.perps import Perps, expect
 from tests.support.truth import rows, table, truth
 
 START, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"
-ETH = "ETH-PERPETUAL"
 RANGE = ("--start", START, "--end", END)
 HOSTILE = (
     "'; drop table deribit_raw.candles; --",
@@ -56,22 +55,17 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
-        listings = simulated.simulator.market.listings
+    with simulated(clock=END) as running:
+        listings = running.simulator.market.listings
         good = listings[ETH]
         listings.clear()
         listings |= {name: replace(BTC, name=name) for name in HOSTILE}
         listings |= {BTC.name: BTC, good.name: good}
-        yield simulated
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys, home) -> Typed:
-    return make_typed(monkeypatch, capsys, home)
+        yield running
 
 
 def test_the_good_instruments_are_loaded_and_the_others_named(
-    module_database: Database, exchange: RunningSimulator, typed: Typed, perps: Perps, home: Path
+    module_database: Database, exchange: RunningSimulator, typed: Typed, perps: Perps, tmp_path: Path
 ) -> None:
     there = module_database.env() | {"DERIBIT_API_URL": exchange.base_url}
     loaded = typed("backfill", "--instruments", "all", *RANGE, env=there)
@@ -84,8 +78,7 @@ def test_the_good_instruments_are_loaded_and_the_others_named(
     began = time.monotonic()
     updated = typed("update", env=there)
     assert updated.code == 0, updated.err
-    built = perps("dbt", "--", "run", "--select", "+perpetuals_ohlcv", database=module_database)
-    assert built.returncode == 0, built.stdout
+    expect(perps("dbt", "--", "run", "--select", "+perpetuals_ohlcv", database=module_database))
     recovery = time.monotonic() - began
 
     true = [row for name in (BTC.name, ETH) for row in truth(exchange.base_url, name, START, END)]
@@ -95,8 +88,9 @@ def test_the_good_instruments_are_loaded_and_the_others_named(
     listed = rows(module_database, "select distinct instrument from deribit_raw.instruments order by 1")
     assert listed == [(BTC.name,), (ETH,)]
     assert not Path("/tmp/perps-escaped").exists()
-    kept = [name for _, folders, files in os.walk(home / "pipelines") for name in (*folders, *files)]
-    assert all(NAME.fullmatch(name) for name in kept)
+    made = {path.name for path in (tmp_path / "home").rglob("*")}
+    assert made >= {"pipelines", "perps.log"}
+    assert all(NAME.fullmatch(name) for name in made)
 
     names = [name.replace("\x00", "") for name in HOSTILE]  # no argument of a program can hold one
     wrong = typed("backfill", *RANGE, f"--instruments={','.join(names)}", env=there)

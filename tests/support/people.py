@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extract.cli import main as cli
-from tests.conftest import FOREIGN
+from tests.support.perps import FOREIGN
 
 
 @dataclass(frozen=True)

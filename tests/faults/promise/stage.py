@@ -17,9 +17,9 @@ import psycopg2
 from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster
 from extract.settings import read_settings
-from tests.conftest import FOREIGN
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate
 from tests.faults.promise.zygote import Running, Zygote
+from tests.support.perps import FOREIGN
 from tests.support.truth import rows
 
 DATABASE = "promise"
