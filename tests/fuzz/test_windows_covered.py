@@ -1,4 +1,4 @@
-"""Plans result by any server: every closed candle of what is wanted exactly once, and nothing else.
+"""Plans answered by any server: every closed candle of what is wanted exactly once, and nothing else.
 
 `FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_windows_covered.py` looks longer.
 """
@@ -18,12 +18,12 @@ from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
 from extract.load import plan
 from extract.load.fetch import fetch_window
-from extract.load.plan import Cursor, Series, Window, packages, plan_range, plan_update
+from extract.load.plan import Cursor, Series, Window, earliest_start, packages, plan_range, plan_update
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
 BASE = 1_704_067_200_000
-LONGEST_WINDOW = 9
+LONGEST_WINDOW, ROOM = 9, 20
 
 
 @dataclass
@@ -94,7 +94,7 @@ def cases(draw: st.DrawFn) -> Case:
         now,
         Cursor(last, tuple(merge(owed))),
         (start, start + length),
-        draw(st.integers(0, 8)),
+        draw(st.integers(0, 8) | st.just(2 * BUCKETS)),
     )
 
 
@@ -108,7 +108,11 @@ def short_windows():
 
 def brought(case: Case, plan: list[Window]) -> list[int]:
     """Return the ticks of all answers to a plan, window by window."""
-    assert [window for package in packages(plan, 20) for window in package] == plan
+    loads = list(packages(plan, ROOM))
+    assert [window for load in loads for window in load] == plan
+    assert all(sum(window.buckets for window in load) <= ROOM or len(load) == 1 for load in loads)
+    earliest = earliest_start(case.resolution, case.listed_ms)
+    assert all(0 < window.buckets <= LONGEST_WINDOW and window.start_ms >= earliest for window in plan)
     found: list[int] = []
     for window in plan:
         result = fetch_window(case.server, window, case.listed_ms)

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.core.resolution import MINUTE_MS, RESOLUTIONS
-from extract.deribit.candles import VALUES, parse_chart
-from extract.deribit.errors import DeribitError
+from extract.deribit.candles import VALUES
 from extract.deribit.replies import decode
-from tests.support.slow_reading import bits, slowly
+from tests.fuzz.replies import Seed, check
 
 ONE = RESOLUTIONS["1"]
 START = 1_704_067_200_000
 ROWS = 4
-LAST = START + (ROWS - 1) * MINUTE_MS
+ASKED = Seed(b"", ONE, START, START + (ROWS - 1) * MINUTE_MS)
 
 ODD = (
     *("null", "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "true", '"7"', '"\\ud800"', "[1]"),
@@ -46,45 +45,33 @@ def bodies(draw: st.DrawFn) -> bytes:
     members += draw(st.sampled_from([[], [], [], [("open", "[9,9,9,9]")], [("more", "1")], [("ticks", "7")]]))
     result = ",".join(f'"{name}":{value}' for name, value in draw(st.permutations(members)))
     body = f'{{"usOut":1700000000123456,"testnet":false,"result":{{{result}}}}}'.encode()
-    around = draw(
-        st.sampled_from([(b"", b""), (b"", b""), (b"\xef\xbb\xbf", b""), (b" ", b"\n"), (b"", b"x")])
-    )
-    body = around[0] + body + around[1]
+    around = [(b"", b""), (b"", b""), (b"\xef\xbb\xbf", b""), (b" ", b"\n"), (b"", b"x")]
+    before, after = draw(st.sampled_from(around))
+    body = before + body + after
     return body[: draw(st.sampled_from([len(body), len(body), len(body), len(body) // 2]))]
+
+
+def chart_of(volumes: str) -> bytes:
+    """Return a reply with these volumes and nothing else that is odd."""
+    count = volumes.count(",") + 1
+    ticks = ",".join(str(START + n * MINUTE_MS) for n in range(count))
+    values = {name: ",".join("1" * count) for name in VALUES} | {"volume": volumes}
+    columns = ",".join(f'"{name}":[{text}]' for name, text in values.items())
+    return f'{{"usOut":1700000000123456,"result":{{"status":"ok","ticks":[{ticks}],{columns}}}}}'.encode()
 
 
 @given(bodies())
 def test_every_reply_reads_as_with_pythons_own_json_and_loops(body):
-    expected = slowly(body, ONE, START, LAST)
-    try:
-        result = decode(200, {}, body, "h").result
-        chart = parse_chart(result, ONE, START, START + (ROWS - 1) * MINUTE_MS)
-    except DeribitError:
-        assert expected is None
-        return
-    ticks = chart.table["timestamp"].cast("int64").to_pylist()
-    values = {name: list(map(bits, chart.table[name].to_pylist())) for name in VALUES}
-    assert (ticks, values, chart.off_grid) == expected
+    check(ASKED, body)
 
 
 @pytest.mark.parametrize("number", ODD)
 def test_an_odd_number_reads_as_with_pythons_own_json(number):
-    columns = ",".join(f'"{name}":[{number if name == "volume" else 1}]' for name in VALUES)
-    body = f'{{"result":{{"status":"ok","ticks":[{START}],{columns}}}}}'.encode()
-    expected = slowly(body, ONE, START, START)
-    if expected is None:
-        with pytest.raises(DeribitError):
-            parse_chart(decode(200, {}, body, "h").result, ONE, START, START)
-        return
-    table = parse_chart(decode(200, {}, body, "h").result, ONE, START, START).table
-    assert [bits(value) for value in table["volume"].to_pylist()] == expected[1]["volume"]
+    check(ASKED, chart_of(number))
 
 
 def test_a_chart_of_numbers_alone_makes_no_python_number(monkeypatch):
     monkeypatch.setattr("orjson.loads", None)
-    columns = ",".join(f'"{name}":[1,2.5]' for name in VALUES)
-    chart = f'{{"status":"ok","ticks":[{START},{START + MINUTE_MS}],{columns}}}'
-    body = f'{{"usOut":1700000000123456,"result":{chart}}}'.encode()
-    reply = decode(200, {}, body, "h")
+    reply = decode(200, {}, chart_of("1,2.5"), "h")
     assert reply.server_ms == 1_700_000_000_123
     assert all(isinstance(reply.result[name], np.ndarray) for name in ("ticks", *VALUES))

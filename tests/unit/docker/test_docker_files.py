@@ -121,19 +121,6 @@ def test_every_panel_and_variable_asks_the_provisioned_datasource():
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_panels_have_ids_of_their_own_and_do_not_overlap(name):
-    panels = BOARDS[name]["panels"]
-    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
-    taken = set()
-    for panel in panels:
-        grid = panel["gridPos"]
-        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-
-
-@pytest.mark.parametrize("name", BOARDS)
 def test_every_variable_of_a_dashboard_is_used_and_every_one_used_is_there(name):
     board = BOARDS[name]
     known = {variable["name"] for variable in board["templating"]["list"]}

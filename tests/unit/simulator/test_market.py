@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.errors import PerpsError
 from extract.simulator.candles import COLUMNS, MINUTE_MS, PRICES, RESOLUTIONS, Candles, aggregate, bucket_open
 from extract.simulator.market import Market
 
@@ -114,12 +113,6 @@ def test_coarse_candles_are_the_aggregate_of_their_minutes(resolution):
         assert row.cost[0] == pytest.approx(inside.cost.sum(), abs=1e-6)
 
 
-@pytest.mark.parametrize(("resolution", "opens"), [("1D", {8}), ("720", {8, 20}), ("360", {0, 6, 12, 18})])
-def test_half_day_and_day_buckets_open_at_the_settlement_hour(resolution, opens):
-    ticks = MARKET.candles(BTC, resolution, T2024, T2024 + 5 * DAY).ticks
-    assert {int(tick) // HOUR % 24 for tick in ticks} == opens
-
-
 def test_a_long_range_read_in_chunks_equals_one_aggregate():
     start = bucket_open(T2024, "60")
     end = start + 400 * DAY - 1
@@ -159,20 +152,6 @@ def test_a_forming_hour_is_made_of_the_minutes_so_far():
     assert hour.close[0] == minutes.close[-1]
 
 
-def test_extra_instruments_bring_the_listing_to_131():
-    market = Market(extra_instruments=122)
-    assert len(market.listings) == 131
-    last = list(market.listings.values())[-1]
-    assert len(market.minutes(last.name, last.created_ms, last.created_ms + HOUR)) == 61
-
-
 def test_one_instrument_has_prices_below_a_cent_and_huge_volumes():
     candles = MARKET.minutes("SHIB_USDC-PERPETUAL", 1_751_328_000_000, 1_751_328_000_000 + DAY)
     assert candles.high.max() < 0.01 and candles.volume.max() > 1e8
-
-
-def test_unknown_instruments_and_resolutions_are_refused():
-    with pytest.raises(PerpsError, match="expected a listed instrument"):
-        MARKET.minutes("X-PERPETUAL", 0, 1)
-    with pytest.raises(PerpsError, match="expected a resolution"):
-        MARKET.candles(BTC, "7", 0, 1)
