@@ -129,7 +129,9 @@ def test_an_explicit_range_far_before_a_second_listing_is_asked(flow: Flow):
     flow.set_faults(again)
     flow.expect(*ask(BTC, "2023-01-10", "2023-01-11"))
     flow.expect(*BUILD)
-    assert table(flow.database) == truth(flow.exchange.base_url, BTC, "2023-01-10", "2023-01-11")
+    true = truth(flow.exchange.base_url, BTC, "2023-01-10", "2023-01-11")
+    assert table(flow.database) == true
+    assert len(true) == 1440
 
 
 def test_a_range_with_nothing_in_it_says_why(flow: Flow):

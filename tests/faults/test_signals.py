@@ -56,12 +56,11 @@ REPORT = Moment("a report", ("report", "--out", "/tmp/perps-report"), ("public.p
 AUDIT = Moment("an audit", ("audit",), ("public.perpetuals_ohlcv", READS))
 QUEUE = Moment("waiting for another load", (*UPDATE, "--wait", "60"))
 
-TOLD = [(moment, signal.SIGTERM) for moment in (FETCH, COMPARE, COPY, RUN)] + [(DBT, signal.SIGINT)]
-TOLD_TOO = [
-    (moment, number)
+SOON = [(moment, signal.SIGTERM) for moment in (FETCH, COMPARE, COPY, RUN)] + [(DBT, signal.SIGINT)]
+TOLD = [
+    pytest.param(moment, number, marks=[pytest.mark.long] * ((moment, number) not in SOON))
     for moment in (FETCH, COMPARE, COPY, ANNOUNCE, DBT, RUN, REPORT, AUDIT, QUEUE)
     for number in (signal.SIGINT, signal.SIGTERM)
-    if (moment, number) not in TOLD
 ]
 
 
@@ -122,7 +121,11 @@ def started(
     return process
 
 
-def interrupt(moment, number, database, exchange, perps, environment, said) -> None:
+@pytest.mark.parametrize(("moment", "number"), TOLD, ids=name_of)
+def test_a_command_that_is_told_to_end_does_and_the_next_completes_it(
+    moment, number, module_database, exchange, perps, environment, tmp_path
+):
+    database, said = module_database, tmp_path / "said"
     control(exchange.base_url, "clock", {"advance_ms": 60_000})
     if moment in (DBT, REPORT, AUDIT):  # with something to build
         expect(perps(*UPDATE, database=database, api=exchange.base_url))
@@ -144,19 +147,6 @@ def interrupt(moment, number, database, exchange, perps, environment, said) -> N
     true = truth(exchange.base_url, BTC, START, END)
     found = judge(table(database), true)
     record(Injected("people", f"{number.name} in {moment.name}", *found, time.monotonic() - began))
-
-
-@pytest.mark.parametrize(("moment", "number"), TOLD, ids=name_of)
-def test_a_command_that_is_told_to_end_does_and_the_next_completes_it(
-    moment, number, module_database, exchange, perps, environment, tmp_path
-):
-    interrupt(moment, number, module_database, exchange, perps, environment, tmp_path / "said")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("moment", "number"), TOLD_TOO, ids=name_of)
-def test_at_every_other_moment_too(moment, number, module_database, exchange, perps, environment, tmp_path):
-    interrupt(moment, number, module_database, exchange, perps, environment, tmp_path / "said")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=name_of)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from extract.load.plan import Cursor, Series, Window, earliest_start, packages, 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
 BASE = 1_704_067_200_000
-LONGEST_WINDOW, ROOM = 9, 20
+LONGEST_WINDOW = 9
 
 
 @dataclass
@@ -108,9 +109,12 @@ def short_windows():
 
 def brought(case: Case, plan: list[Window]) -> list[int]:
     """Return the ticks of all answers to a plan, window by window."""
-    loads = list(packages(plan, ROOM))
-    assert [window for load in loads for window in load] == plan
-    assert all(sum(window.buckets for window in load) <= ROOM or len(load) == 1 for load in loads)
+    for room in (5, 20):  # less than a window, and more
+        loads = list(packages(plan, room))
+        assert [window for load in loads for window in load] == plan
+        sizes = [[window.buckets for window in load] for load in loads]
+        assert all(0 < sum(load) <= room or len(load) == 1 for load in sizes)
+        assert all(sum(load) + following[0] > room for load, following in itertools.pairwise(sizes))
     earliest = earliest_start(case.resolution, case.listed_ms)
     assert all(0 < window.buckets <= LONGEST_WINDOW and window.start_ms >= earliest for window in plan)
     found: list[int] = []

@@ -52,6 +52,8 @@ def test_a_range_beyond_the_cursor_leaves_it_so_that_an_update_asks_for_what_lie
     start = cursor.last_ms + 100 * DAY_MS
     windows = plan_range(Series("X", ONE, LISTED, NOW, cursor), (start, start + DAY_MS))
     assert [window.forward for window in windows] == [False]
+    after = (cursor.last_ms + MINUTE_MS, cursor.last_ms + DAY_MS)
+    assert [window.forward for window in plan_range(Series("X", ONE, LISTED, NOW, cursor), after)] == [True]
     update = plan_update(Series("X", ONE, LISTED, NOW, cursor), lookback=10)
     assert covered(update) == [(cursor.last_ms - 9 * MINUTE_MS, ONE.closed_end(NOW))]
 
