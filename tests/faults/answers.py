@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from extract.cli import main as cli
 from extract.cli.mending import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.embedded.cluster import Cluster
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
-from extract.settings import read_settings
 from extract.simulator import RunningSimulator
 from tests.support.bad_answers import ANSWERS, FAILED, BadAnswer
 from tests.support.dbt_project import DbtProject
 from tests.support.exchange import ETH as HEALTHY
 from tests.support.exchange import charts, set_faults, simulated
+from tests.support.own_server import own_server
+from tests.support.people import run_here
 from tests.support.truth import Row, rows, table, truth
 
 ONE = RESOLUTIONS["1"]
@@ -154,10 +151,8 @@ def command(api: str, database: Database, work: Path, instruments: list[str]) ->
     names = ("--instruments", *instruments, HEALTHY)
     times = ("--start", "2025-07-01T06:00", "--end", "2025-07-01T12:00")
     env = {"DERIBIT_API_URL": api, "PERPS_HOME": str(work), **database.env()}
-    said = io.StringIO()
-    with patch.dict(os.environ, env), redirect_stderr(said), redirect_stdout(io.StringIO()):
-        code = cli.main(["backfill", *names, *times])
-    return Seen(code, said.getvalue(), rows(database, OTHER, HEALTHY, newest, HEALTHY)[0])
+    said = run_here("backfill", *names, *times, env=env)
+    return Seen(said.returncode, said.stderr, rows(database, OTHER, HEALTHY, newest, HEALTHY)[0])
 
 
 def client(api: str) -> DeribitClient:
@@ -192,15 +187,8 @@ def by_instrument(database: Database) -> dict[str, list[Row]]:
 
 def main() -> None:
     """Play all classes on a server of their own and print what a person sees."""
-    with tempfile.TemporaryDirectory(prefix="perps-answers-") as folder:
-        Path(folder).chmod(0o755)
-        cluster = Cluster(Path(folder, "server"), read_settings().cache)
-        cluster.start()
-        try:
-            with simulated(**EXCHANGE) as exchange, redirect_stdout(io.StringIO()):
-                played = play(exchange, cluster.create_database("answers"), Path(folder))
-        finally:
-            cluster.destroy()
+    with own_server() as (folder, cluster), simulated(**EXCHANGE) as exchange, redirect_stdout(io.StringIO()):
+        played = play(exchange, cluster.create_database("answers"), folder)
     print("| every answer is | what comes of it | exit code | what the user sees |\n|---|---|---:|---|")
     for bad in ANSWERS:
         seen = played.seen[bad.name]

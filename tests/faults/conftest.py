@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.support.exchange import set_clock, set_faults, simulated
 from tests.support.flow import END, Flow, empty
-from tests.support.people import Typed, make_typed
-from tests.support.perps import Perps
+from tests.support.people import run_here
+from tests.support.perps import Perps, Result
 
 
 @pytest.fixture(scope="module")
@@ -37,5 +37,6 @@ def flow(
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
-    return make_typed(monkeypatch, capsys, tmp_path / "home")
+def typed(tmp_path: Path) -> Callable[..., Result]:
+    """`typed(*arguments, **env)`: run a command in this process, with a PERPS_HOME of the test's own."""
+    return lambda *typed, **env: run_here(*typed, env={"PERPS_HOME": str(tmp_path / "home"), **env})

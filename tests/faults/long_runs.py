@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from extract.database.database import Database
-from extract.embedded.cluster import Cluster
-from extract.settings import read_settings
 from extract.simulator.listings import DEFAULT
 from tests.support.exchange import simulated
 from tests.support.ledger import judge
+from tests.support.own_server import own_server
 from tests.support.perps import expect, perps_environment
 from tests.support.truth import control, rows, table, truth
 from tests.support.warm import WarmPerps
@@ -43,17 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=50, help="runs between two lines")
     parser.add_argument("--instruments", type=int, default=len(DEFAULT), help="default: the simulator's own")
     asked = parser.parse_args(arguments)
-    home = Path(tempfile.mkdtemp(prefix="perps-runs-"))
-    home.chmod(0o755)
-    cluster = Cluster(home / "server", read_settings().cache)
-    try:
-        cluster.start()
-        run_again_and_again(
-            cluster.create_database("runs"), home, asked.count, asked.every, asked.instruments
-        )
-    finally:
-        cluster.destroy()
-        shutil.rmtree(home, ignore_errors=True)
+    with own_server() as (home, cluster):
+        database = cluster.create_database("runs")
+        run_again_and_again(database, home, asked.count, asked.every, asked.instruments)
 
 
 def run_again_and_again(database: Database, home: Path, count: int, every: int, instruments: int) -> None:

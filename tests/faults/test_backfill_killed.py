@@ -34,7 +34,9 @@ def undisturbed(module_database: Database, exchange: RunningSimulator, perps: Pe
     expect(perps(*BUILD, database=module_database))
     for instrument in (BTC, ETH):
         assert table(module_database, instrument) == truth(exchange.base_url, instrument, START, END)
-    return checksum(module_database)
+    whole = checksum(module_database)
+    assert whole[0] == 2 * CANDLES
+    return whole
 
 
 def complete_loads(database: Database) -> int:

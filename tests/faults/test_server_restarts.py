@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from tests.support.flow import BACKFILL, BUILD, Flow, empty
+from tests.support.own_server import own_server
 from tests.support.perps import Perps, Result, error_line
 from tests.support.truth import rows
 from tests.support.waiting import wait_until
@@ -19,13 +19,8 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def own_cluster(cache: Path) -> Iterator[Cluster]:
-    """A server of the module's own: others would not like what is done to it."""
-    with tempfile.TemporaryDirectory(prefix="perps-restarts-") as folder:
-        Path(folder).chmod(0o755)
-        cluster = Cluster(Path(folder, "server"), cache)
-        cluster.start()
+    with own_server(cache) as (_, cluster):
         yield cluster
-        cluster.destroy()
 
 
 @pytest.fixture

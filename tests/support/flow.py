@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,12 +13,12 @@ from unittest.mock import patch
 
 from psycopg2 import sql
 
-from extract.cli.main import main
 from extract.database.database import Database
 from extract.deribit.client import DeribitClient
 from extract.simulator import RunningSimulator
 from tests.support.exchange import BTC, ETH, set_clock, set_faults
 from tests.support.ledger import Injected, judge, record
+from tests.support.people import run_here
 from tests.support.perps import Perps, Result, perps_environment, run_program
 from tests.support.proxy import Link, proxied
 from tests.support.truth import rows, table, truth
@@ -59,15 +57,9 @@ class Flow:
         """Run `perps` in this process, by another way to the database if one is given."""
         reached = through or self.database
         variables = perps_environment(self.environment, reached, self.exchange.base_url, env)
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, variables),
-            patch("extract.cli.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            code = main(arguments)
-        return Result(["perps", *arguments], code, out.getvalue(), err.getvalue())
+        hasty = partial(DeribitClient, sleep=lambda _: None)
+        with patch("extract.cli.shared.DeribitClient", hasty):
+            return run_here(*arguments, env=variables)
 
     def expect(self, *arguments: str, **env: str) -> Result:
         """Run a command that nothing disturbs, and count its time; it must succeed."""

@@ -53,7 +53,7 @@ def perps_environment(
 class PerpsRunner:
     """Runs commands in the environment of a person's shell.
 
-    Those of SHARING share one process, see `tests.support.warm`; others, and with `alone`, have their own.
+    Those of SHARING share one process, see `tests.support.warm`; the others, and all `alone`, have their own.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:

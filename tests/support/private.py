@@ -6,12 +6,13 @@ Each function says what for, and what a test would lose without it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import pytest
 from dbt_common.behavior_flags import BehaviorFlagRendered
-from dlt.common.runtime import anon_tracker
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def spare_the_stack() -> None:
@@ -21,6 +22,8 @@ def spare_the_stack() -> None:
 
 def telemetry_of_dlt() -> str | None:
     """Return the address that dlt reports to, which it shows nowhere."""
+    from dlt.common.runtime import anon_tracker  # noqa: PLC0415  # dlt reads the environment as it is imported
+
     return anon_tracker._ANON_TRACKER_ENDPOINT
 
 

@@ -1,11 +1,10 @@
 """What the Makefile hands to the programs that it starts, by `make --dry-run`."""
 
 import os
-import subprocess
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT, expect, run_program
 
 
 @pytest.mark.parametrize(
@@ -20,13 +19,6 @@ from tests.conftest import PROJECT
 def test_a_soak_of_seeds_has_no_time_limit_and_fuzzers_have_five_minutes(
     words: list[str], handed: str
 ) -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", *words],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"]},  # of neither a make around this one nor its variables
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert any(handed in line for line in printed.stdout.splitlines())
+    env = {"PATH": os.environ["PATH"]}  # of neither a make around this one nor its variables
+    printed = expect(run_program(["make", "--dry-run", *words], env, PROJECT))
+    assert any(handed in line for line in printed.splitlines())

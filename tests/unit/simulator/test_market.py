@@ -113,6 +113,12 @@ def test_coarse_candles_are_the_aggregate_of_their_minutes(resolution):
         assert row.cost[0] == pytest.approx(inside.cost.sum(), abs=1e-6)
 
 
+@pytest.mark.parametrize(("resolution", "opens"), [("1D", {8}), ("720", {8, 20}), ("360", {0, 6, 12, 18})])
+def test_half_day_and_day_buckets_open_at_the_settlement_hour(resolution, opens):
+    ticks = MARKET.candles(BTC, resolution, T2024, T2024 + 5 * DAY).ticks
+    assert {int(tick) // HOUR % 24 for tick in ticks} == opens
+
+
 def test_a_long_range_read_in_chunks_equals_one_aggregate():
     start = bucket_open(T2024, "60")
     end = start + 400 * DAY - 1
