@@ -9,7 +9,7 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-from extract.cli.arguments import build_parser
+from extract.cli.parser import build_parser
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"

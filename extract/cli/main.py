@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import logging.handlers
@@ -11,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from extract.cli.arguments import build_parser
 from extract.cli.ending import SAID, endable, exit_code
+from extract.cli.parser import build_parser
 from extract.core.messages import LineFormatter, one_line
 from extract.embedded.files import make_folder
 from extract.errors import PerpsError, interrupt_behind
@@ -26,7 +25,8 @@ LOG_BYTES, LOG_FILES = 10_000_000, 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
-    args = build_parser().parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    args = build_parser(typed).parse_args(typed)
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with endable():
             settings = read_settings(flags=args)
             start_logging(settings, verbose=args.verbose)
-            module, _, name = args.run.partition(":")
-            command = getattr(importlib.import_module(f"extract.cli.{module}"), name)
-            return int(command(args, settings))
+            return int(args.run(args, settings))
     except BrokenPipeError:
         return 1
     except (Exception, KeyboardInterrupt) as error:

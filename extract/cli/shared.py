@@ -1,14 +1,19 @@
-"""What several commands need: the client, the database, names, look-backs and waits as typed."""
+"""What several commands need: the client, the database, names, numbers and waits as typed."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import UsageError
 from extract.settings import DEFAULT_BURST, Settings
+
+SHOWN = 20
+REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
+"""Has the table made again from raw candles that are right."""
 
 
 def client(settings: Settings) -> DeribitClient:
@@ -56,3 +61,11 @@ def waiting(args: argparse.Namespace) -> int:
 def without_dashes(arguments: list[str]) -> list[str]:
     """Return what follows the `--` that separates another program's arguments."""
     return arguments[1:] if arguments[:1] == ["--"] else arguments
+
+
+def print_some(lines: Sequence[str], what: str) -> None:
+    """Print so many lines, and how many more there are."""
+    for line in lines[:SHOWN]:
+        print(line)
+    if len(lines) > SHOWN:
+        print(f"and {len(lines) - SHOWN:,} more {what}")

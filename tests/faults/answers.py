@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from extract.cli.mending import repair_gaps
+from extract.cli.repair import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket

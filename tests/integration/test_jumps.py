@@ -106,7 +106,7 @@ def test_every_spike_and_step_is_found_and_nothing_else(built: DbtProject, instr
 
 
 def test_false_alarms_of_calm_and_wild_markets(built: DbtProject) -> None:
-    """Prints what DECISIONS says of them."""
+    """Prints what docs/decisions/quality.md says of them."""
     alarms = {name: len(jumps(built, name)) for name in MARKETS if "SPIKED" not in name}
     print(f"false alarms in {MINUTES:,} candles each: {alarms}")
     assert alarms == {"CALM": 0, "USUAL": 0, "WILD": 0, "ONE-WILD-DAY": 0, "BURSTS": 8}

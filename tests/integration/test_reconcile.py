@@ -109,4 +109,7 @@ def test_an_audit_passes_until_something_differs(loaded, perps):
     opened.close()
     failed = perps("audit", database=loaded)
     assert failed.returncode == 1
-    assert "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'" in failed.stderr
+    last = failed.stderr.splitlines()[-1]
+    assert last.startswith("error: expected dbt test to succeed, ")
+    assert "audit_" in last
+    assert "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'" in last

@@ -172,10 +172,9 @@ def import_everything() -> None:
     import dlt.load.load  # noqa: PLC0415
     import dlt.normalize.normalize  # noqa: F401, PLC0415
 
-    import extract.cli.loading  # noqa: PLC0415
-    import extract.cli.main  # noqa: PLC0415
-    import extract.cli.mending  # noqa: PLC0415
-    import extract.cli.reading  # noqa: F401, PLC0415
+    from extract.cli.parser import build_parser  # noqa: PLC0415
+
+    build_parser()
 
 
 def read_project(folder: Path, database: str) -> None:

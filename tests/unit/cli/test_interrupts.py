@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.cli import reading
+from extract.cli import instruments
 from extract.cli.ending import SAID, TerminatedError
 from extract.errors import PerpsError, interrupt_behind
 from tests.support.people import run_here
@@ -27,7 +27,7 @@ def test_what_a_clean_up_fails_with_does_not_hide_the_signal(
         finally:
             raise failure("of a library that tidies up")
 
-    monkeypatch.setattr(reading, "instruments", interrupted)
+    monkeypatch.setattr(instruments, "run", interrupted)
     said = run_here("instruments", env={"PERPS_HOME": str(tmp_path)})
     assert (said.returncode, said.stderr.splitlines()) == (code, [SAID])
 

@@ -12,6 +12,7 @@ from extract.database.database import Database, DatabaseError
 from extract.embedded import cluster as cluster_module
 from extract.embedded.cluster import Cluster, default_cache, default_data, free_port
 from extract.embedded.files import is_locked, locked, make_folder, write_private
+from extract.embedded.state import State
 from extract.errors import PerpsError
 
 
@@ -159,7 +160,7 @@ def test_a_server_that_recovers_or_ends_is_waited_for(
     cluster, server = existing_cluster(tmp_path), Replies(*replies)
     monkeypatch.setattr(cluster, "_server", server)
     monkeypatch.setattr(Database, "connect", server.connect)
-    assert cluster._settled(cluster._read()) is answers
+    assert cluster._settled(State.read(cluster._file)) is answers
 
 
 def test_a_server_that_refuses_the_password_is_not_waited_for(
@@ -169,7 +170,7 @@ def test_a_server_that_refuses_the_password_is_not_waited_for(
     monkeypatch.setattr(cluster, "_server", server)
     monkeypatch.setattr(Database, "connect", server.connect)
     with pytest.raises(PerpsError) as caught:
-        cluster._settled(cluster._read())
+        cluster._settled(State.read(cluster._file))
     assert "password authentication failed" in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert len(server.left) == 999

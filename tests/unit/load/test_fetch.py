@@ -6,7 +6,7 @@ import threading
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extract.core.ranges import merge
@@ -58,6 +58,7 @@ def minutes_of(result: WindowResult) -> list[int]:
     st.integers(1, 60),
     st.integers(-20, 130),
 )
+@example({*range(8), 10}, 8, 9, 3, 0)  # cut first where the middle is
 def test_a_window_is_answered_whole_whatever_the_page_size(minutes, page, start, length, listed):
     exchange = Exchange(minutes, page)
     asked = window(start, start + length)
