@@ -58,6 +58,13 @@ class Settings:
         """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
         return self.server is None or self.cluster.is_reached_by(self.server)
 
+    def database(self) -> Database:
+        """Return the database to use; starts the embedded server where that is meant."""
+        if self.server and not self.embeds:
+            return self.server
+        started = self.cluster.start()
+        return self.server or started
+
     @property
     def pipelines(self) -> Path:
         """Folder of dlt's working files."""

@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import ModuleType
+from typing import cast
 
 from extract.cli.ending import SAID, endable, exit_code
 from extract.cli.parser import build_parser
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser(typed).parse_args(typed)
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
+    _do_without_polars()
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
@@ -41,6 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error)
+
+
+def _do_without_polars() -> None:
+    """Hide what no command uses, but ADBC imports where it is installed.
+
+    It puts a handler of its own before Python's, with which SIGINT wakes no main thread which waits.
+    """
+    sys.modules.setdefault("polars", cast("ModuleType", None))
 
 
 def _fail(error: BaseException) -> int:

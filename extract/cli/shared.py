@@ -23,10 +23,7 @@ def client(settings: Settings) -> DeribitClient:
 
 def database(settings: Settings) -> Database:
     """Return the database to use; starts the embedded server where that is meant."""
-    if settings.server and not settings.embeds:
-        return settings.server
-    started = settings.cluster.start()
-    return settings.server or started
+    return settings.database()
 
 
 def split_names(given: list[str]) -> list[str]:

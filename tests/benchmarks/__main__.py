@@ -17,7 +17,9 @@ from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.stage import BenchmarkError, Stage
 
-SCENARIOS = ("serve", "backfill", "unlimited", "memory", "increments", "checks", "queries", "storage")
+SCENARIOS = (
+    *("serve", "backfill", "unlimited", "memory", "increments", "checks", "queries", "export", "storage"),
+)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
