@@ -2,6 +2,11 @@
 # PERPS_HOME and PERPS_CACHE name (see docs/settings.md).
 PYTHON ?= python3
 BIN := .venv/bin
+# uv reads none of pip's settings: where only those name a registry, pip installs
+WITH_UV = uv venv --quiet --allow-existing --python $(PYTHON) .venv && $(call IN_TWO_STEPS,uv pip install --quiet --python .venv)
+WITH_PIP = $(PYTHON) -m venv .venv && $(call IN_TWO_STEPS,$(BIN)/pip install --quiet --disable-pip-version-check)
+# the second step downloads nothing, and so fails where constraints.txt lacks what pyproject.toml needs
+IN_TWO_STEPS = $(1) --require-hashes --no-deps --requirement constraints.txt && $(1) --no-index --no-build-isolation --editable '.[dev]'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage soak fuzz lint audit bench bench-quick docs constraints clean
@@ -25,9 +30,14 @@ install: .venv/installed profiles.yml
 		{ echo "error: expected Python 3.11 or newer, got $$($(PYTHON) --version); try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: expected python's venv module, got none; run: apt install python3-venv" >&2; exit 1; }
-	@echo "installing into .venv"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@begun=$$(date +%s); packages="$$(grep -c == constraints.txt) packages into .venv"; by=pip; \
+	if uv --version >/dev/null 2>&1; then \
+		echo "installing $$packages with uv"; \
+		said=$$({ $(WITH_UV); } 2>&1) && by=uv || echo "uv could not ($$(echo "$$said" | tail -n 1 | sed 's/^ *//'))"; \
+	fi; \
+	if [ $$by = pip ]; then echo "installing $$packages with pip, which takes a minute or more"; $(WITH_PIP) || \
+		{ echo "error: could not install; if constraints.txt lacks what pyproject.toml needs, run: make constraints" >&2; exit 1; }; fi; \
+	echo "installed in $$(($$(date +%s) - begun)) s"
 	@touch $@
 
 profiles.yml: profiles.yml.example
@@ -57,12 +67,12 @@ lint: install
 .venv-audit/installed:
 	@echo "installing into .venv-audit"
 	@$(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.8,<2' 'pip-audit>=2.9,<3'
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.8,<2' 'pip-audit>=2.9,<3' 'uv>=0.8,<1'
 	@touch $@
 
 # Strict: a package that the service does not know, or a service that does not answer, is a failure.
 audit: install .venv-audit/installed
-	@$(BIN)/pip check
+	@.venv-audit/bin/pip --python $(BIN)/python check
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive extract tests/benchmarks
 	@.venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt || \
 		{ echo "error: expected no known vulnerability in constraints.txt, got the above; mend it, or run where the service answers" >&2; exit 1; }
@@ -83,12 +93,11 @@ fuzz: install
 docs: install
 	@$(BIN)/python -m tests.docs
 
-# After a change of pyproject.toml: the newest versions that its bounds allow, without addresses.
-constraints:
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
-	@touch .venv/installed
+# After a change of pyproject.toml: the newest versions that its bounds allow, for every platform and Python from 3.11, with the
+# hashes of all their files and without addresses.
+constraints: .venv-audit/installed
+	@.venv-audit/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+		--no-strip-extras --generate-hashes --no-annotate --no-header --extra dev --output-file constraints.txt pyproject.toml
 
 clean:
 	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-from extract.cli.arguments import build_parser
+from extract.cli.parser import build_parser
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
@@ -21,7 +21,7 @@ SHOWN = re.compile(
 MARK = re.compile(r"(<!-- tests/unit/test_docs.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
     *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "doctor"),
-    *("report", "instruments", "dbt", "simulate"),
+    *("report", "export", "instruments", "dbt", "simulate"),
     *(f"db {action}".strip() for action in ("", "start", "stop", "status", "env", "url", "psql")),
     *("db backup", "db restore", "db destroy"),
 )

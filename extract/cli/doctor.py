@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable
 
+from extract.cli import flags
 from extract.doctor.api import Api, asking
 from extract.doctor.contract import DIFFERS, UNKNOWN, examine
 from extract.doctor.database import DatabaseChecks
@@ -16,7 +17,17 @@ from extract.errors import PerpsError
 from extract.settings import Settings
 
 
-def doctor(args: argparse.Namespace, settings: Settings) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps doctor`."""
+    parser.add_argument(
+        "--exchange",
+        action="store_true",
+        help="check that the Deribit API still behaves as this code expects",
+    )
+    flags.api(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Look at this place, or at the exchange; change nothing.
 
     Raises:

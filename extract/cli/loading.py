@@ -1,47 +1,37 @@
-"""Commands that load candles: backfill and update."""
+"""What commands that load have in common: their loader, and what they say in the end."""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from extract.cli.shared import candles_within, client, database, split_names, waiting
-from extract.core.resolution import parse_resolution
-from extract.core.times import format_time, parse_range
+import pyarrow as pa
+
+from extract.cli.shared import candles_within, client, database, waiting
+from extract.core.times import format_time
 from extract.database.watchdog import watched
-from extract.errors import UsageError
 from extract.load.loader import Loader
 from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
 from extract.load.progress import shown_progress
 from extract.load.result import LoadResult
 from extract.settings import Settings
 
-
-def backfill(args: argparse.Namespace, settings: Settings) -> int:
-    """Load an explicit range."""
-    names = split_names(args.instruments)
-    if not names:
-        raise UsageError("expected --instruments with names or 'all', got none; see: perps instruments")
-    resolution, time_range = parse_resolution(args.resolution), parse_range(args.start, args.end)
-    with loading(args, settings) as loader:
-        result = loader.backfill(names, resolution, time_range)
-    print_result(result)
-    return 0
+M_ARENA_MAX, ARENAS = -8, 2
+"""glibc's option, see mallopt(3), and how many arenas the threads share."""
 
 
-def update(
-    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
-) -> int:
-    """Load what is new; `landed` is told of every complete load. See `Loader`."""
-    names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    with loading(args, settings) as unheard:
-        loader = replace(unheard, landed=landed)
-        result = loader.update(names, resolution)
-    print_result(result)
-    return 0
+def share_memory() -> None:
+    """Have all threads use the same memory, so that what one has freed another takes.
+
+    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
+    396 MB after 4 million; with two it is 313.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 @contextmanager
@@ -55,6 +45,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
     wait_s = waiting(args)
+    share_memory()
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)

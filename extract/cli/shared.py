@@ -1,14 +1,19 @@
-"""What several commands need: the client, the database, names, look-backs and waits as typed."""
+"""What several commands need: the client, the database, names, numbers and waits as typed."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import UsageError
 from extract.settings import DEFAULT_BURST, Settings
+
+SHOWN = 20
+REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
+"""Has the table made again from raw candles that are right."""
 
 
 def client(settings: Settings) -> DeribitClient:
@@ -18,15 +23,7 @@ def client(settings: Settings) -> DeribitClient:
 
 def database(settings: Settings) -> Database:
     """Return the database to use; starts the embedded server where that is meant."""
-    if settings.server and not settings.embeds:
-        return settings.server
-    started = settings.cluster.start()
-    return settings.server or started
-
-
-def split_names(given: list[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order."""
-    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+    return settings.database()
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:
@@ -56,3 +53,11 @@ def waiting(args: argparse.Namespace) -> int:
 def without_dashes(arguments: list[str]) -> list[str]:
     """Return what follows the `--` that separates another program's arguments."""
     return arguments[1:] if arguments[:1] == ["--"] else arguments
+
+
+def print_some(lines: Sequence[str], what: str) -> None:
+    """Print so many lines, and how many more there are."""
+    for line in lines[:SHOWN]:
+        print(line)
+    if len(lines) > SHOWN:
+        print(f"and {len(lines) - SHOWN:,} more {what}")

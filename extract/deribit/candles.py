@@ -16,7 +16,6 @@ from extract.deribit.errors import BadReplyError
 
 log = logging.getLogger(__name__)
 
-Column = list[Any] | npt.NDArray[Any]
 VALUES = ("open", "high", "low", "close", "volume", "cost")
 SCHEMA = pa.schema(
     [
@@ -79,13 +78,13 @@ def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int)
     return Chart(pa.Table.from_arrays(arrays, schema=SCHEMA), off_grid)
 
 
-def _columns(result: Any) -> dict[str, Column]:
+def _columns(result: Any) -> dict[str, list[Any]]:
     """Return the seven columns of a reply, all of one length."""
     if not isinstance(result, dict) or result.get("status") not in ("ok", "no_data"):
         status = result.get("status") if isinstance(result, dict) else type(result).__name__
         raise BadReplyError(f"expected a chart with status ok or no_data, got {status!r}")
     columns: dict[str, Any] = {name: result.get(name) for name in ("ticks", *VALUES)}
-    wrong = [name for name, values in columns.items() if not isinstance(values, list | np.ndarray)]
+    wrong = [name for name, values in columns.items() if not isinstance(values, list)]
     if wrong:
         raise BadReplyError(f"expected an array for {', '.join(wrong)}, got none")
     lengths = {name: len(values) for name, values in columns.items()}
@@ -94,9 +93,7 @@ def _columns(result: Any) -> dict[str, Column]:
     return columns
 
 
-def _opens(ticks: Column) -> npt.NDArray[np.int64]:
-    if isinstance(ticks, np.ndarray):
-        return ticks
+def _opens(ticks: list[Any]) -> npt.NDArray[np.int64]:
     if set(map(type, ticks)) - {int}:
         raise BadReplyError("expected whole milliseconds in ticks, got something else")
     try:
@@ -105,9 +102,7 @@ def _opens(ticks: Column) -> npt.NDArray[np.int64]:
         raise BadReplyError("expected ticks in milliseconds, got numbers beyond 64 bits") from None
 
 
-def _doubles(name: str, values: Column) -> pa.Array:
-    if isinstance(values, np.ndarray):
-        return pa.array(values)
+def _doubles(name: str, values: list[Any]) -> pa.Array:
     if set(map(type, values)) <= {float, int, type(None)}:
         with suppress(pa.ArrowInvalid):  # an int beyond what a double holds exactly
             return pa.array(values, pa.float64())

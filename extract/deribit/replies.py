@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from extract.core.times import is_plausible
-from extract.deribit.decoding import read_json
 from extract.deribit.errors import (
     PERMANENT_CODES,
     RATE_CODES,
@@ -53,7 +53,7 @@ def decode(status: int, headers: Any, body: bytes, host: str) -> Reply:
         PermanentError: it is not.
     """
     retry_after = _retry_after(headers.get("Retry-After"))
-    envelope = read_json(body)
+    envelope = _read_json(body)
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         raise _api_error(status, envelope["error"], retry_after)
     if status == 200 and isinstance(envelope, dict) and "result" in envelope:
@@ -92,6 +92,14 @@ def check_time(reply: Reply) -> Reply:
             "ask again later"
         )
     return reply
+
+
+def _read_json(body: bytes) -> Any:
+    """Return the decoded body, None when it is not JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _target(headers: Any) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from extract.core.messages import one_line
 from extract.core.resolution import HOUR_MS
 from extract.deribit.client import DeribitClient
@@ -55,7 +53,7 @@ class Exchange:
     def chart(
         self, start_ms: int, end_ms: int, resolution: str = "1", instrument: str = INSTRUMENT
     ) -> dict[str, Any]:
-        """Return the `result` of a chart request, its columns as lists; both ends are sent as they are.
+        """Return the `result` of a chart request; both ends are sent as they are.
 
         Raises:
             DeribitError: no usable answer.
@@ -66,10 +64,8 @@ class Exchange:
             "end_timestamp": end_ms,
             "resolution": resolution,
         }
-        result = self.client.ask(CHART, params).result
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in result.items()
-        }
+        result: dict[str, Any] = self.client.ask(CHART, params).result
+        return result
 
     def instruments(self, *, expired: bool) -> list[dict[str, Any]]:
         """Return the perpetuals that are listed, or those that no longer are.

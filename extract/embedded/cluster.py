@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
-import secrets
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.core.advice import NOT_YET
 from extract.database.database import Database, DatabaseError
 from extract.embedded import roles
 from extract.embedded.errors import EmbedError
-from extract.embedded.files import locked, make_folder, one_line_errors, write_private
+from extract.embedded.files import locked, make_folder, one_line_errors
 from extract.embedded.packages import Packages
 from extract.embedded.postmaster import ORPHAN_SECONDS, RECOVERY_SECONDS, Postmaster, rotate
 from extract.embedded.programs import Account
+from extract.embedded.state import HOST, State
 
 __all__ = ["Cluster", "EmbedError", "Status", "default_cache", "default_data"]
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 DATABASE = "perps"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
@@ -47,17 +45,6 @@ class Status:
     pg_version: str | None
     timescaledb_version: str | None
     edition: str | None
-
-
-@dataclass(frozen=True)
-class _State:
-    """connection.json: the port last used, the generated passwords, the TimescaleDB that opened the data."""
-
-    port: int = 0
-    passwords: dict[str, str] = field(
-        default_factory=lambda: {role: secrets.token_urlsafe(24) for role in roles.ROLES}, repr=False
-    )
-    timescaledb: str = ""
 
 
 def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
@@ -112,17 +99,15 @@ class Cluster:
         # root keeps the folder and lets the server's account pass through to pgdata
         make_folder(self.data, 0o711 if self._account.drop else 0o700, 0o755)
         with one_line_errors(), self._locked():
-            state = self._read() or self._new_state()
+            state = State.read(self._file) or self._new_state()
             if self._settled(state):
                 rotate(self._server.log)
                 if port not in (None, state.port):
                     logger.warning("the embedded server already runs on port %d, not %d", state.port, port)
             else:
                 state = self._launch(state, port)
-            superuser = _database(state, roles.SUPERUSER, "postgres")
-            roles.ensure_roles(superuser, state.passwords)
-            roles.ensure_database(superuser, DATABASE)
-        return _database(state, roles.OWNER, DATABASE)
+            self._ensure_database(state, DATABASE)
+        return state.database(roles.OWNER, DATABASE)
 
     def stop(self) -> None:
         """Stop the server, ending open sessions; nothing happens when none runs.
@@ -138,10 +123,10 @@ class Cluster:
         """Return what is known of the server: from itself while it answers, else from its packages."""
         versions = self._packages.versions() or {}
         facts = (versions.get("postgres"), versions.get("timescaledb"), versions.get("edition"))
-        state, pid = self._read(), self._server.pid()
+        state, pid = State.read(self._file), self._server.pid()
         if state and pid:
             with contextlib.suppress(DatabaseError):
-                facts = roles.server_facts(_database(state, roles.SUPERUSER, DATABASE))
+                facts = roles.server_facts(state.database(roles.SUPERUSER, DATABASE))
         port = state.port or None if state else None
         return Status(pid is not None, pid, port, self.data, self._packages.cache, *facts)
 
@@ -165,13 +150,13 @@ class Cluster:
         """
         if role not in roles.ROLES:
             raise EmbedError(f"expected a role among {', '.join(roles.ROLES)}, got {role}")
-        return _database(self._existing(), role, dbname)
+        return self._existing().database(role, dbname)
 
     def is_reached_by(self, database: Database) -> bool:
         """Tell whether a database is one of this server's, as `database` returns them, running or not."""
         with contextlib.suppress(EmbedError):  # of another user's server
-            state = self._read()
-            return state is not None and database == _database(state, database.user, database.dbname)
+            state = State.read(self._file)
+            return state is not None and database == state.database(database.user, database.dbname)
         return False
 
     def create_database(self, name: str) -> Database:
@@ -189,8 +174,8 @@ class Cluster:
             )
         state = self._existing()
         with self._locked():
-            roles.ensure_database(_database(state, roles.SUPERUSER, "postgres"), name)
-        return _database(state, roles.OWNER, name)
+            self._ensure_database(state, name)
+        return state.database(roles.OWNER, name)
 
     def drop_database(self, name: str) -> None:
         """Drop the database `name`, ending its sessions; nothing happens when there is none.
@@ -201,7 +186,7 @@ class Cluster:
         """
         state = self._existing()
         with self._locked():
-            roles.remove_database(_database(state, roles.SUPERUSER, "postgres"), name)
+            roles.remove_database(state.database(roles.SUPERUSER, "postgres"), name)
 
     def program(self, name: str) -> Path:
         """Return the path of one of the installed PostgreSQL programs, such as `psql`.
@@ -211,43 +196,28 @@ class Cluster:
         """
         return self._packages.program(name)
 
+    def _ensure_database(self, state: State, name: str) -> None:
+        superuser = state.database(roles.SUPERUSER, "postgres")
+        roles.ensure_database(self.program("psql"), superuser, name, state.passwords)
+
     def _locked(self) -> contextlib.AbstractContextManager[int]:
         return locked(self.data / ".lock")
 
-    def _read(self) -> _State | None:
-        try:
-            return _State(**json.loads(self._file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise EmbedError(
-                f"expected to read {self._file}, got {error.strerror}; run as its owner"
-            ) from None
-        except (TypeError, ValueError):
-            raise EmbedError(
-                f"expected the server's port and passwords in {self._file}, got something else; "
-                "restore the file, or delete the data with `perps db destroy`"
-            ) from None
-
-    def _existing(self) -> _State:
-        state = self._read()
+    def _existing(self) -> State:
+        state = State.read(self._file)
         if state is None or not self._server.pgdata.is_dir():
             raise EmbedError(f"expected an embedded server in {self.data}, got none; run `perps db start`")
         return state
 
-    def _new_state(self) -> _State:
+    def _new_state(self) -> State:
         if self._server.pgdata.exists():
             raise EmbedError(
                 f"expected the server's passwords in {self._file}, got no such file; "
                 "restore it, or delete the data with `perps db destroy`"
             )
-        return _State()
+        return State()
 
-    def _write(self, state: _State) -> None:
-        content = {"port": state.port, "passwords": state.passwords, "timescaledb": state.timescaledb}
-        write_private(self._file, json.dumps(content, indent=1) + "\n")
-
-    def _settled(self, state: _State) -> bool:
+    def _settled(self, state: State) -> bool:
         """Return True once a living server answers, False once none lives.
 
         A server may be replaying its log after a crash, shutting down, or have lost its postmaster.
@@ -256,7 +226,7 @@ class Cluster:
         silent_since, told = begin, False
         while self._server.alive():
             try:
-                _database(state, roles.SUPERUSER, "postgres").connect().close()
+                state.database(roles.SUPERUSER, "postgres").connect().close()
                 return True
             except DatabaseError as error:
                 now = time.monotonic()
@@ -275,13 +245,13 @@ class Cluster:
             time.sleep(0.1)
         return False
 
-    def _launch(self, state: _State, port: int | None) -> _State:
+    def _launch(self, state: State, port: int | None) -> State:
         self._check_reach()
         if port and not free_port(port):
             raise EmbedError(f"expected port {port} to be free, got one in use; choose another, or none")
         chosen = port or (state.port and free_port(state.port)) or free_port(0)
         state = replace(state, port=chosen)
-        self._write(state)
+        state.write(self._file)
         if not self._server.pgdata.exists():
             logger.info("creating the database cluster in %s", self.data)
             self._server.initdb(state.passwords[roles.SUPERUSER])
@@ -289,10 +259,10 @@ class Cluster:
         installed = (self._packages.versions() or {}).get("timescaledb", "")
         if state.timescaledb not in ("", installed):
             logger.info("updating TimescaleDB from %s to %s", state.timescaledb, installed)
-            roles.update_extension(_database(state, roles.SUPERUSER, "postgres"))
+            roles.update_extension(state.database(roles.SUPERUSER, "postgres"))
         if state.timescaledb != installed:
             state = replace(state, timescaledb=installed)
-            self._write(state)
+            state.write(self._file)
         return state
 
     def _check_reach(self) -> None:
@@ -308,10 +278,6 @@ class Cluster:
                 f"expected {self._server.pgdata} to belong to uid {self._account.uid}, got uid {owner}; "
                 "run as the user who created it"
             )
-
-
-def _database(state: _State, role: str, dbname: str) -> Database:
-    return Database(HOST, state.port, dbname, role, state.passwords.get(role, ""))
 
 
 def free_port(port: int) -> int:

@@ -59,10 +59,9 @@ def plan_second_ask(
     end = min(holes[-1][1] + SHIFT * step, window[1])
     if (start, end) not in asked:
         return [(start, end)]
-    middle = start + (end - start) // (2 * step) * step
-    while middle > start:
+    centre = start + (end - start) // 2
+    for middle in sorted(range(start + step, end, step), key=lambda at: abs(at - centre)):
         halves = [(start, middle), (middle, end)]
         if not set(halves) & set(asked):
             return halves
-        middle -= step
     return [(start, end)]

@@ -106,43 +106,43 @@ class Builder:
             self._finish()
         if self._landed >= self._build_every and not self._busy and self._process.is_alive():
             self._landed = 0
-            self._start(["--quiet", "run"])
+            self._start(["--quiet", "run"], "")
 
-    def run(self, arguments: Sequence[str]) -> bool:
-        """Run a dbt command after the one under way; return whether it succeeded. dbt prints for itself.
+    def run(self, arguments: Sequence[str], advice: str = "") -> None:
+        """Run a dbt command after the one under way. dbt prints for itself.
 
         Args:
             arguments: as typed after `dbt`, without variables.
+            advice: what to do when it fails. See `describe_failure`.
 
         Raises:
-            PerpsError: another build is at work, dbt broke before it could run, or its process ended.
+            PerpsError: as `Dbt.run`, or its process ended.
         """
         expect_project(self._project)
         if self._busy:
             self._finish()
-        self._start(arguments)
-        success, problem = self._wait()
-        if problem:
+        self._start(arguments, advice)
+        if problem := self._wait():
             raise PerpsError(problem)
-        return success
 
-    def _start(self, arguments: Sequence[str]) -> None:
+    def _start(self, arguments: Sequence[str], advice: str) -> None:
         self._busy = True
         with suppress(BrokenPipeError):  # its process ended: waiting for the answer says so
-            self._pipe.send([*arguments, *self._variables])
+            self._pipe.send(([*arguments, *self._variables], advice))
 
     def _finish(self) -> None:
         """Take the answer of a build that nobody asked to see."""
         try:
-            success, problem = self._wait()
+            problem = self._wait()
         except PerpsError as error:
-            success, problem = False, str(error)
-        if not success:
-            log.warning("a build while candles were landing failed: %s", problem or "see what dbt said")
+            problem = str(error)
+        if problem:
+            log.warning("a build while candles were landing failed: %s", problem)
 
-    def _wait(self) -> tuple[bool, str]:
+    def _wait(self) -> str:
+        """Return why the command under way failed, nothing if it did not."""
         try:
-            success, problem = self._pipe.recv()
+            problem = str(self._pipe.recv())
         except (EOFError, ConnectionError):
             self._busy = False
             self._process.join(LONGEST_GOODBYE_S)
@@ -151,7 +151,7 @@ class Builder:
                 "what was loaded is safe, run the same command again"
             ) from None
         self._busy = False
-        return success, problem
+        return problem
 
 
 def _serve(
@@ -172,13 +172,13 @@ def _serve(
         with open_dbt(database, project, wait_s) as dbt:
             dbt.parse(variables)
             while True:
-                arguments = pipe.recv()
+                problem = ""
                 try:
-                    answer = (dbt.run(arguments), "")
+                    dbt.run(*pipe.recv())
                 except PerpsError as error:
-                    answer = (False, str(error))
+                    problem = str(error)
                 sys.stdout.flush()  # before what the other process prints next
-                pipe.send(answer)
+                pipe.send(problem)
     except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):
         return  # `Builder.run` says which
 

@@ -15,6 +15,7 @@ import psycopg2
 from extract.database.database import Database
 from extract.database.locks import BUILD_LOCK, run_lock
 from extract.errors import PerpsError
+from extract.transform.failures import raise_failed
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
 """dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
@@ -38,10 +39,12 @@ class Project:
     files: Path
 
 
-def run_dbt(arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0) -> bool:
-    """Run one dbt command against a database; return whether it succeeded. See `Dbt.run`."""
+def run_dbt(
+    arguments: Sequence[str], database: Database, project: Project, wait_s: float = 0, *, advice: str = ""
+) -> None:
+    """Run one dbt command against a database. See `Dbt.run`."""
     with open_dbt(database, project, wait_s) as dbt:
-        return dbt.run(arguments)
+        dbt.run(arguments, advice)
 
 
 @dataclass
@@ -62,13 +65,15 @@ class Dbt:
         """Read the project once for the commands that follow, which must have the same variables."""
         self.manifest = self._invoke(["--quiet", "parse", *arguments]).result
 
-    def run(self, arguments: Sequence[str]) -> bool:
-        """Run a dbt command; return whether it succeeded. dbt prints for itself.
+    def run(self, arguments: Sequence[str], advice: str = "") -> None:
+        """Run a dbt command. dbt prints for itself.
 
         Args:
             arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
+            advice: what to do when it fails. See `raise_failed`.
 
         Raises:
+            NodesFailedError: a model or test failed.
             PerpsError: another build is at work, or dbt broke before it could run.
             KeyboardInterrupt: it was interrupted, and has cancelled its statements.
         """
@@ -80,7 +85,8 @@ class Dbt:
         if result.exception is not None:
             reason = " ".join(str(result.exception).split())[:300]
             raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
-        return bool(result.success)
+        if not result.success:
+            raise_failed(arguments, result.result, advice)
 
     def _invoke(self, arguments: Sequence[str]) -> Any:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay

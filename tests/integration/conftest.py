@@ -1,7 +1,9 @@
-"""What several modules stand on: a dbt project without rows, a loader, two perpetuals loaded and built."""
+"""What several modules stand on: a dbt project, a loader, two perpetuals loaded and built, the wheel."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from extract.simulator import RunningSimulator
 from tests.support.dbt_project import DbtProject
 from tests.support.exchange import calm
 from tests.support.loading import NOW, impatient
-from tests.support.perps import Perps, expect
+from tests.support.perps import PROJECT, Perps, expect
 
 BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
 
@@ -56,3 +58,13 @@ def loaded(module_database: Database, exchange: RunningSimulator, perps: Perps) 
 def alone(perps: Perps) -> Perps:
     """`perps` with every command in a process of its own, as a person has it."""
     return lambda *arguments, **given: perps(*arguments, alone=True, **given)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=PROJECT, check=True, capture_output=True, timeout=120)
+    (made,) = folder.glob("*.whl")
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -56,7 +57,7 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         wait_until(lambda: built(database) > 0, "a build that nobody asked for")
         loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
-        assert builder.run(["run"])
+        builder.run(["run"])
     for instrument in (BTC, ETH):
         assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
 
@@ -81,6 +82,26 @@ def test_a_command_that_dbt_refuses_says_why(settled, dbt_project, database):
         pytest.raises(PerpsError, match="deribit_raw"),
     ):
         builder.run(MODELS)
+
+
+def test_what_failed_is_named_also_of_a_build_that_nobody_asked_for(
+    settled, dbt_project, database, exchange, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(logging.getLogger("extract"), "propagate", True)
+    rows(database, "create table perpetuals_ohlcv (something_else integer); select 1")
+    client = impatient(exchange)
+    failed = "expected dbt run to succeed, 1 model failed: perpetuals_ohlcv; see its output above"
+    with Builder(database, dbt_project, build_every=20_000) as builder:
+        loader = Loader(client, database, tmp_path, landed=builder.landed)
+        loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        with pytest.raises(PerpsError, match=f"^{failed}$"):
+            builder.run(MODELS)
+        operation = ["run-operation", "reread_loads", "--args", "{model: nothing}"]
+        with pytest.raises(
+            PerpsError, match="run-operation to succeed, 1 operation failed: reread_loads; try"
+        ):
+            builder.run(operation, "try something else")
+    assert caplog.messages == [f"a build while candles were landing failed: {failed}"]
 
 
 def test_no_builder_outlives_a_killed_run(environment, database, exchange):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from extract.cli.demo import QUERY
+from extract.cli.parser import build_parser
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
 from extract.simulator.market import Market
@@ -42,6 +44,22 @@ def test_it_says_that_the_candles_are_synthetic(demo, environment):
     assert "SYNTHETIC" in demo.stdout
     counts = Path(environment["PERPS_HOME"], "demo-reports/demo/row-counts.txt").read_text()
     assert "SYNTHETIC CANDLES, NOT MARKET DATA" in counts
+
+
+def test_it_ends_with_the_page_a_query_with_its_answer_and_three_commands(demo, made):
+    lines = demo.stdout.splitlines()
+    assert [line.split(" | ") for line in lines if " | " in line][1:] == [
+        [str(value) for value in row] for row in rows(made, QUERY)
+    ]
+    [page] = [line.removeprefix("page: ") for line in lines if line.startswith("page: ")]
+    assert "<html" in Path(page).read_text()
+    commands = [shlex.split(line, comments=True)[1:] for line in lines[lines.index("Go on with:") + 1 :]]
+    runs = [build_parser().parse_args(command).run for command in commands]
+    assert [(run.__module__, run.__name__) for run in runs] == [
+        ("extract.cli.db", "psql"),
+        ("extract.cli.run", "run"),
+        ("extract.cli.db", "stop"),
+    ]
 
 
 def test_the_psql_line_it_prints_answers(demo, perps):

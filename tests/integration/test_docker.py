@@ -1,6 +1,7 @@
 """What docker/ makes of a server, without an engine: roles, Grafana's queries, the ten queries, the schedule.
 
-The server is one of its own, prepared as the container's is: by its superuser, with roles.sql and alone.sql.
+The server is one of its own, prepared as the container's is: by its superuser, with the files that
+the compose file mounts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from extract.simulator.faultparsing import parse_faults
 from tests.integration.conftest import BUILD
-from tests.support.docker_stack import OWNER_PASSWORD, Stack, administer, asked, prepared
+from tests.support.docker_stack import OWNER_PASSWORD, ROLES, Stack, administer, asked, prepared
 from tests.support.exchange import BTC, ETH, set_clock
 from tests.support.grafana import Shown, dashboards, filled, queries
 from tests.support.perps import PROJECT, Perps, expect, perps_environment
@@ -79,7 +80,7 @@ def market(built: Stack, exchange: RunningSimulator) -> Minutes:
     return minutes_of(exchange, START, END)
 
 
-def test_roles_sql_gives_everyone_what_the_embedded_server_does(stack):
+def test_the_container_makes_the_roles_and_grants_that_the_embedded_server_does(stack):
     assert {row[0] for row in stack.embedded} == {"role", "database", "schema", "default", "function"}
     assert stack.prepared == stack.embedded
 
@@ -185,7 +186,7 @@ def test_roles_sql_run_again_lets_the_reader_read_what_was_made_before(built):
         execute(built.owner, f"revoke all on {what} from perps_reader")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         rows(built.reader, count)
-    assert administer(built.psql, built.superuser, "roles.sql", PERPS_PASSWORD="another").returncode == 0
+    assert administer(built.psql, built.superuser, ROLES, PERPS_PASSWORD="another").returncode == 0
     assert rows(built.reader, count) == [(0,)]
     assert rows(built.owner, "select 1") == [(1,)], "the password is the first one"
 

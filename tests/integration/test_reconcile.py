@@ -91,4 +91,5 @@ def test_an_audit_passes_until_something_differs(loaded, typed):
     assert expect(typed("audit")).endswith("audit passed\n")
     execute(loaded, "update quality.ohlcv_candle_days set candles = candles - 1 where day = '2024-01-02'")
     heals = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
-    assert heals in error_line(typed("audit"))
+    said = error_line(typed("audit"))
+    assert heals in said and "audit_" in said

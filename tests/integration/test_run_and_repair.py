@@ -35,8 +35,10 @@ def gapped(
     expect(typed("backfill", "--instruments", BTC, "--start", START))
     forget(module_database, "2024-01-01T12:00:00Z", "2024-01-01T12:30:00Z")
     result = typed("run", "--out", str(folder))
-    assert "dbt build" in error_line(result)
-    assert "perpetuals_ohlcv_no_gaps" in result.stdout
+    assert error_line(result) == (
+        "error: expected dbt build to succeed, 2 tests failed: perpetuals_ohlcv_coverage_99 (1 row), "
+        "perpetuals_ohlcv_no_gaps (1 row); see its output above, run: perps report"
+    )
     return module_database, folder
 
 

@@ -136,6 +136,12 @@ def verdicts(built: Result) -> dict[str, str]:
 
 def test_the_build_fails_for_the_right_tests_only(story: Story) -> None:
     assert story.first_build.returncode == 1
+    assert re.search(
+        r"^error: expected dbt build to succeed, 4 tests failed: no_rejected_candles \(\d+ rows?\), "
+        r"perpetuals_ohlcv_coverage_99 \(\d+ rows?\), perpetuals_ohlcv_no_gaps \(\d+ rows?\) and 1 more; .*$",
+        story.first_build.stderr,
+        re.M,
+    )
     assert verdicts(story.first_build) == {
         "perpetuals_ohlcv_no_gaps": "FAIL",
         "perpetuals_ohlcv_sanity": "FAIL",

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.support.perps import PROJECT, Result, run_program
+from tests.support.perps import Result, run_program
 from tests.support.truth import execute, rows
+from tests.unit.docker.test_docker_files import DOCKER, SERVICES
 
 OWNER_PASSWORD, READER_PASSWORD = "o'wn\\er$x", "re:ad/er"  # what SQL, a shell or a URL would take apart
+
+MOUNTED = dict(mount.split(":")[1::-1] for mount in SERVICES["timescaledb"]["volumes"])
+FIRST_START = [DOCKER / MOUNTED[path] for path in sorted(MOUNTED) if "initdb" in path]
+"""What the container's entry point runs, in its order."""
+ROLES = FIRST_START[0]
 
 PRIVILEGES = """
 select 'role', rolname, concat_ws(
@@ -39,8 +46,9 @@ order by 1, 2
 class Stack:
     """A server as the compose file's, with a history that the schedule has loaded and built.
 
-    `embedded` and `prepared` are what perps itself and what roles.sql gave to whom; `refused` is how
-    roles.sql ended without a password, `left_by_refused` the roles and extensions that there were then.
+    `embedded` and `prepared` are what perps itself and what the container's first start gave to whom;
+    `refused` is how roles.sql ended without a password, `left_by_refused` the roles and extensions that there
+    were then.
     """
 
     owner: Database
@@ -59,13 +67,13 @@ def prepared(cluster: Cluster) -> Stack:
     embedded = rows(superuser, PRIVILEGES)
     start_anew(superuser.with_database("postgres"))
     psql = str(cluster.program("psql"))
-    refused = administer(psql, superuser, "roles.sql", PERPS_PASSWORD="")
+    refused = administer(psql, superuser, ROLES, PERPS_PASSWORD="")
     left = rows(
         superuser,
         "select rolname from pg_roles where rolname like 'perps%'"
         " union select extname from pg_extension order by 1",
     )
-    for script in ("roles.sql", "roles.sql", "alone.sql"):
+    for script in (ROLES, *FIRST_START):
         assert administer(psql, superuser, script, PERPS_PASSWORD=OWNER_PASSWORD).returncode == 0
     return Stack(
         replace(superuser, user="perps", password=OWNER_PASSWORD),
@@ -90,12 +98,11 @@ def start_anew(superuser: Database) -> None:
     )
 
 
-def administer(psql: str, superuser: Database, script: str, **passwords: str) -> Result:
+def administer(psql: str, superuser: Database, script: Path, **passwords: str) -> Result:
     """Run a script as the container's entry point does."""
     given = {"PERPS_READER_PASSWORD": READER_PASSWORD, **passwords}
     command = [psql, "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1"]
-    env = {**os.environ, **superuser.env(), **given}
-    return run_program([*command, f"--file={PROJECT / 'docker' / script}"], env)
+    return run_program([*command, f"--file={script}"], {**os.environ, **superuser.env(), **given})
 
 
 def asked(database: Database, sql: str) -> tuple[dict[str, str], list[tuple[Any, ...]]]:

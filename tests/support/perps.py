@@ -18,7 +18,19 @@ FOREIGN = (
 """Variables of this machine that no test may see."""
 
 SHARING = frozenset(
-    {"backfill", "update", "repair", "verify", "reconcile", "audit", "report", "instruments", "dbt", "doctor"}
+    {
+        "backfill",
+        "update",
+        "repair",
+        "verify",
+        "reconcile",
+        "audit",
+        "report",
+        "export",
+        "instruments",
+        "dbt",
+        "doctor",
+    }
 )
 """Commands that tests run in one process: starting takes them longer than their work."""
 

@@ -1,4 +1,4 @@
-"""A chart reply read with Python's json and plain loops: what the fast reading must agree with."""
+"""A chart reply read with Python's json and plain loops: what the reading by columns must agree with."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from extract.database.database import Database, DatabaseError
 from extract.embedded import cluster as cluster_module
 from extract.embedded.cluster import Cluster, default_cache, default_data, free_port
 from extract.embedded.files import is_locked, locked, make_folder, write_private
-from extract.embedded.postmaster import rotate
+from extract.embedded.state import State
 from extract.errors import PerpsError
 
 
@@ -58,20 +58,6 @@ def test_a_lock_is_seen_while_another_process_holds_it_and_not_after(tmp_path: P
     finally:
         child.join(30)
     assert not is_locked(path)
-
-
-def test_a_long_server_log_is_set_aside_and_a_short_one_is_not(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    rotate(log)
-    assert not log.exists()
-    with log.open("a", buffering=1) as server:
-        server.write(before := "x" * 10 + "\n")
-        rotate(log, limit=11)
-        assert log.read_text() == before
-        rotate(log, limit=10)
-        server.write("next\n")
-    assert (tmp_path / "server.log.1").read_text() == before
-    assert log.read_text() == "next\n"
 
 
 def test_a_port_in_use_is_not_free() -> None:
@@ -132,12 +118,6 @@ def test_an_unknown_role_and_an_impossible_database_name_are_refused(tmp_path: P
             cluster.create_database(name)
 
 
-def test_a_connection_does_not_show_its_password_when_printed() -> None:
-    connection = Database("127.0.0.1", 1, "perps", "perps", "hidden")
-    assert "hidden" not in repr(connection)
-    assert connection.env()["PGPASSWORD"] == "hidden"
-
-
 def existing_cluster(folder: Path) -> Cluster:
     passwords = dict.fromkeys(("postgres", "perps", "perps_reader"), "hidden")
     (folder / "connection.json").write_text(json.dumps({"port": 1, "passwords": passwords}))
@@ -180,7 +160,7 @@ def test_a_server_that_recovers_or_ends_is_waited_for(
     cluster, server = existing_cluster(tmp_path), Replies(*replies)
     monkeypatch.setattr(cluster, "_server", server)
     monkeypatch.setattr(Database, "connect", server.connect)
-    assert cluster._settled(cluster._read()) is answers
+    assert cluster._settled(State.read(cluster._file)) is answers
 
 
 def test_a_server_that_refuses_the_password_is_not_waited_for(
@@ -190,7 +170,7 @@ def test_a_server_that_refuses_the_password_is_not_waited_for(
     monkeypatch.setattr(cluster, "_server", server)
     monkeypatch.setattr(Database, "connect", server.connect)
     with pytest.raises(PerpsError) as caught:
-        cluster._settled(cluster._read())
+        cluster._settled(State.read(cluster._file))
     assert "password authentication failed" in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert len(server.left) == 999

@@ -1,4 +1,4 @@
-"""What each `perps db` action does; returns are exit codes."""
+"""`perps db`: the embedded server; each action returns an exit code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2
@@ -18,6 +19,48 @@ from extract.embedded.backup import restore as restore_database
 from extract.embedded.cluster import DATABASE, Cluster
 from extract.errors import PerpsError, UsageError
 from extract.settings import Settings
+
+Action = Callable[[argparse.Namespace, Settings], int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps db`."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(run: Action, text: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(run.__name__, help=text, description=text[0].upper() + text[1:] + ".")
+        added.set_defaults(run=run)
+        return added
+
+    action(start, "start the server; installs it first if necessary").add_argument(
+        "--port", type=int, metavar="N", help="TCP port (default: the last one used, or any free port)"
+    )
+    action(stop, "stop the server; data is kept")
+    action(status, "show server status; exits with 1 if it is not running")
+    shell = action(psql, "open psql; arguments after -- are passed to it")
+    for added in (
+        action(env, 'print the connection as libpq variables, for: eval "$(perps db env)"'),
+        action(url, "print the connection as a URL, including the password"),
+        shell,
+    ):
+        _database_flag(added)
+        added.add_argument("--reader", action="store_true", help="connect as the read-only role perps_reader")
+    shell.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="arguments for psql"
+    )
+    for added, of in (
+        (action(backup, "back up a database to a file; loads can continue"), "overwritten if it exists"),
+        (action(restore, "restore a backup into an empty database"), "as written by perps db backup"),
+    ):
+        added.add_argument("file", metavar="FILE", help=f"file in pg_dump's custom format; {of}")
+        _database_flag(added)
+    action(destroy, "stop the server and delete all its data").add_argument(
+        "--yes", action="store_true", help="confirm that all databases of the server are to be deleted"
+    )
+
+
+def _database_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--database", metavar="NAME", help="database name (default: perps)")
 
 
 def start(args: argparse.Namespace, settings: Settings) -> int:
@@ -54,25 +97,25 @@ def status(_args: argparse.Namespace, settings: Settings) -> int:
 
 def env(args: argparse.Namespace, settings: Settings) -> int:
     """Print the libpq variables."""
-    for name, value in connection(args, settings).env().items():
+    for name, value in database(args, settings).env().items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
 def url(args: argparse.Namespace, settings: Settings) -> int:
     """Print the connection as a URL."""
-    print(connection(args, settings).url())
+    print(database(args, settings).url())
     return 0
 
 
 def psql(args: argparse.Namespace, settings: Settings) -> int:
     """Become psql."""
-    reached = connection(args, settings)
+    to = database(args, settings)
     program = str(settings.cluster.program("psql")) if settings.embeds else shutil.which("psql")
     if not program:
         raise PerpsError("expected psql in PATH, found none; install it, or use the embedded server")
     sys.stdout.flush()
-    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **reached.env()})  # noqa: S606
+    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **to.env()})  # noqa: S606
 
 
 def backup(args: argparse.Namespace, settings: Settings) -> int:
@@ -130,8 +173,8 @@ def embedded(settings: Settings, action: str) -> Cluster:
     return settings.cluster
 
 
-def connection(args: argparse.Namespace, settings: Settings) -> Database:
-    """Return the connection that `db env|url|psql` speak of."""
+def database(args: argparse.Namespace, settings: Settings) -> Database:
+    """Return the database that `db env|url|psql` speak of."""
     if settings.server and not settings.embeds:
         if args.reader:
             raise UsageError(

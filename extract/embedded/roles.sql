@@ -1,7 +1,7 @@
 -- What an administrator prepares once in a database for deribit-perps: the extension, the role `perps` that owns the database and is
--- no superuser, and the role `perps_reader` that only reads, also what is made later. The container runs it on its first start; on
--- a server of your own, as an administrator, in a database made for it:
---   PERPS_PASSWORD=... PERPS_READER_PASSWORD=... psql --dbname=perps --file=docker/roles.sql
+-- no superuser, and the role `perps_reader` that only reads, also what is made later. The embedded server runs it in every database
+-- that it makes, the container on its first start; on a server of your own, as an administrator, in a database made for it:
+--   PERPS_PASSWORD=... PERPS_READER_PASSWORD=... psql --dbname=perps --file=extract/embedded/roles.sql
 -- Roles that exist already keep their passwords. It may be run again, also once there are tables. All of it is one transaction; it
 -- takes a psql of version 14 or later.
 \set ON_ERROR_STOP on

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 
 from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
+from extract.cli import flags
 from extract.cli.loading import loading
 from extract.cli.shared import database
 from extract.core.ranges import TimeRange
@@ -16,7 +17,18 @@ from extract.settings import Settings
 from extract.transform.models import read_checked_at, read_resolution
 
 
-def repair(args: argparse.Namespace, settings: Settings) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be typed after `perps repair`."""
+    parser.add_argument("--dry-run", action="store_true", help="print what would be fetched, and stop")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="also fetch gaps for which Deribit had no data within the last day",
+    )
+    flags.load(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Ask again for every gap that is due; the next dbt build brings in what came."""
     if args.dry_run:
         return _print_plan(args, settings)
@@ -28,10 +40,10 @@ def repair(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
-    reached = database(settings)
-    resolution = read_resolution(reached)
-    gaps = read_gaps(reached, resolution)
-    due, resting = _split(gaps, read_checked_at(reached), again=args.again)
+    of = database(settings)
+    resolution = read_resolution(of)
+    gaps = read_gaps(of, resolution)
+    due, resting = _split(gaps, read_checked_at(of), again=args.again)
     for gap in due:
         print(f"would ask for {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
     _print_resting(resting, resolution)

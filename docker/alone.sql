@@ -1,3 +1,0 @@
--- For a server that holds nothing but deribit-perps, as the container's: nobody but its superuser enters the other databases.
-revoke all on database postgres from public;
-revoke all on database template1 from public;

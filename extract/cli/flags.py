@@ -1,0 +1,93 @@
+"""Flags that several commands have, and how a command's parser is added."""
+
+from __future__ import annotations
+
+import argparse
+
+from extract.core.resolution import RESOLUTIONS
+from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
+
+
+def api(parser: argparse.ArgumentParser) -> None:
+    """Add --api-url and --requests-per-second."""
+    parser.add_argument("--api-url", metavar="URL", help="base URL of the API (default: DERIBIT_API_URL)")
+    parser.add_argument(
+        "--requests-per-second",
+        type=float,
+        metavar="N",
+        help="request rate limit, over all instruments (default: 20)",
+    )
+
+
+def instruments(parser: argparse.ArgumentParser, all_of: str, nothing: str) -> None:
+    """Add --instruments; `all_of` is what 'all' stands for, `nothing` what its absence means."""
+    parser.add_argument(
+        "--instruments",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"names separated by commas or spaces, or 'all' for every {all_of} ({nothing})",
+    )
+
+
+def selection(parser: argparse.ArgumentParser, nothing: str) -> None:
+    """Add --instruments and --resolution, for commands that load."""
+    instruments(parser, "perpetual", nothing)
+    parser.add_argument(
+        "--resolution",
+        default="1",
+        metavar="R",
+        help=f"candle length in minutes, or 1D: {', '.join(RESOLUTIONS)} (default: 1)",
+    )
+
+
+def times(parser: argparse.ArgumentParser, start: str, end: str) -> None:
+    """Add --start and --end, with what they default to."""
+    parser.add_argument(
+        "--start",
+        metavar="TIME",
+        help=f"inclusive; a date, an ISO time or milliseconds, UTC (default: {start})",
+    )
+    parser.add_argument("--end", metavar="TIME", help=f"exclusive (default: {end})")
+
+
+def lookback(parser: argparse.ArgumentParser) -> None:
+    """Add --lookback."""
+    parser.add_argument(
+        "--lookback",
+        type=int,
+        default=DEFAULT_LOOKBACK,
+        metavar="N",
+        help="recent candles to fetch again, to catch late revisions (default: %(default)s)",
+    )
+
+
+def load(parser: argparse.ArgumentParser) -> None:
+    """Add --package-candles, --wait and the flags of `api`."""
+    parser.add_argument(
+        "--package-candles",
+        type=int,
+        default=DEFAULT_PACKAGE,
+        metavar="N",
+        help="maximum candles per load package; limits memory use (default: %(default)s)",
+    )
+    wait(parser)
+    api(parser)
+
+
+def wait(parser: argparse.ArgumentParser) -> None:
+    """Add --wait."""
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="wait up to this long for another load or build to finish (default: 0)",
+    )
+
+
+def out(parser: argparse.ArgumentParser) -> None:
+    """Add --out."""
+    parser.add_argument(
+        "--out", default="reports", metavar="DIR", help="folder for the report (default: reports)"
+    )

@@ -1,0 +1,55 @@
+"""What a person can type. A command is a module here: `add_arguments(parser)` and `run(args, settings)`.
+
+Only the module of the command that was typed is imported: dlt, dbt and Arrow take seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from extract import __version__
+
+COMMANDS = {
+    "demo": "load, build and report 30 days of synthetic candles, with an embedded server and a simulator",
+    "backfill": "load a range of candles, whether or not it was loaded before",
+    "update": "load new candles, up to the last closed one",
+    "run": "update, build and report; the command to schedule",
+    "repair": "fetch the gaps that the last dbt build found",
+    "verify": "compare stored candles with what Deribit returns now; loads nothing",
+    "reconcile": "compare aggregated candles with Deribit's own longer candles",
+    "audit": "recompute all checked models from every candle and compare; slow",
+    "doctor": "check this installation, or the Deribit API, for problems; changes nothing",
+    "report": "write the report: an HTML page, and its data as CSV and text files",
+    "export": "write candles of the table to Parquet or CSV",
+    "instruments": "list Deribit's perpetuals",
+    "dbt": "run dbt with the connection set up, for example: perps dbt -- build",
+    "db": "the embedded TimescaleDB",
+    "simulate": "run a local Deribit simulator; prints its base URL first",
+}
+"""Help by command, in the order in which it is shown."""
+
+
+def build_parser(typed: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of the command that was typed; None: of every command."""
+    first = next((word for word in typed or () if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="perps",
+        description="Every one-minute candle of every Deribit perpetual, complete, checked and queryable "
+        "in TimescaleDB. All times are UTC.",
+        epilog="Exit codes: 0 done, 1 failed (one line on stderr says what and what to do), 2 wrong usage, "
+        "130 interrupted (Ctrl-C), 143 terminated. Settings: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD "
+        "(no PGHOST: the embedded server), DERIBIT_API_URL, DERIBIT_ALLOW_HTTP, DERIBIT_REQUESTS_PER_SECOND, "
+        "PERPS_HOME, PERPS_CACHE. Flags override environment variables.",
+    )
+    parser.add_argument("--version", action="version", version=f"perps {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print log messages to stderr")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if typed is None or name == first:
+            module = importlib.import_module(f"extract.cli.{name}")
+            added.set_defaults(run=getattr(module, "run", None))
+            module.add_arguments(added)
+    return parser
