@@ -165,7 +165,8 @@ class Prefetcher:
     """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
 
     A window that fails does not stop the others. Many failures in a row do: the API is gone, and the
-    remaining windows are returned as not asked. An instrument that the API refuses permanently is not requested again.
+    remaining windows are returned as not asked. An instrument that the API refuses
+    permanently is not requested again.
 
     Args:
         fetch: fetches one window, in one of several threads.

@@ -1,8 +1,8 @@
 """Finds from when and until when Deribit has candles of a perpetual, if its listing does not say so.
 
 A listing is only a hint. A relisted perpetual has the date of its relisting, but Deribit still has its
-older candles. For a delisted perpetual, Deribit returns flat candles for ever (FACTS: seen). One or two requests for
-daily candles show the truth.
+older candles. For a delisted perpetual, Deribit returns flat candles for ever (FACTS: seen). One or
+two requests for daily candles show the truth.
 """
 
 from __future__ import annotations

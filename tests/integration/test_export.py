@@ -26,8 +26,8 @@ from extract import read_candles
 from extract.database.database import Database
 from extract.errors import PerpsError, UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import perps_command, perps_environment
 from tests.faults.test_disk_full import mounted
+from tests.support.perps import perps_command, perps_environment
 from tests.support.truth import rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -209,7 +209,7 @@ def test_a_range_without_candles_is_an_empty_table_and_no_file(reachable, perps,
     for name in ("none.parquet", "none.csv", "none"):
         ended = perps("export", "--start", "2024-03-01", "--out", str(tmp_path / name), database=reachable)
         assert ended.returncode == 1
-        assert "expected candles between --start and --end, found none" in error_of(ended)
+        assert "no candles between --start and --end" in error_of(ended)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,7 +245,7 @@ def test_importing_the_package_imports_neither_arrow_nor_a_driver():
 def test_a_database_without_models_says_what_to_run(database, perps, tmp_path):
     ended = perps("export", "--out", str(tmp_path / "x.csv"), database=database)
     assert ended.returncode == 1
-    assert "expected the dbt models in the database, found none; run: perps dbt -- build" in error_of(ended)
+    assert "the dbt models are not built yet; run: perps dbt -- build" in error_of(ended)
 
 
 def test_a_name_that_sql_would_obey_is_text(loaded, perps, tmp_path):

@@ -91,7 +91,7 @@ def test_an_unknown_instrument_is_named():
 
 
 def test_nothing_loaded_and_nothing_named_is_refused():
-    with pytest.raises(UsageError, match="expected --instruments"):
+    with pytest.raises(UsageError, match="name instruments in --instruments"):
         choose([], LISTED, [])
 
 
