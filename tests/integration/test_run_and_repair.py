@@ -89,8 +89,8 @@ def test_a_dry_run_asks_nothing(exchange, typed):
 
 def test_repair_asks_for_the_gaps_and_nothing_else(gapped, exchange, typed):
     said = expect(typed("repair"))
-    assert "06:12:00Z: 0 of 12 candles found, 12 not at the source" in said
-    assert "12:30:00Z: 30 of 30 candles found, 0 not at the source" in said
+    assert "06:12:00Z: 0 of 12 candles found, 12 not at deribit" in said
+    assert "12:30:00Z: 30 of 30 candles found, 0 not at deribit" in said
     assert said.endswith("next: perps dbt -- build\n")
     minute = 60_000
     source, unfetched = 1_704_088_740_000, 1_704_110_340_000  # 05:59, 11:59
@@ -134,7 +134,7 @@ def test_again_asks_whatever_the_last_time_was(gapped, exchange, typed):
     database, folder = gapped
     set_faults(exchange)
     exchange.simulator.log.clear()
-    assert "12 of 12 candles found, 0 not at the source" in typed("repair", "--again").stdout
+    assert "12 of 12 candles found, 0 not at deribit" in typed("repair", "--again").stdout
     assert len(charts(exchange)) == 1
 
     expect(typed("run", "--out", str(folder)))
@@ -169,7 +169,7 @@ def test_a_not_a_number_is_reported_and_fails_the_run_until_it_is_corrected(gapp
     result = typed("run", "--repair", "--out", str(folder))
     assert result.returncode == 1
     assert result.stdout.count("no_rejected_candles") >= 2
-    assert "0 of 1 candles found, 0 not at the source, 1 unusable" in result.stdout
+    assert "0 of 1 candles found, 0 not at deribit, 1 unusable" in result.stdout
     rejected = rows(database, 'select "timestamp"::text, close::text, reason from quality.rejected_candles')
     # of the update's load: the repair's answer was the same
     assert rejected == [("2024-01-04 06:10:00+00", "NaN", "not_a_number")]
