@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs `perps run` again and again, one at a time; the container's main program.
-#   schedule.sh            until it is told to end (SIGTERM): the run at work ends in order, no other begins
-#   schedule.sh healthy    exit code 0 when a run has succeeded within the last PERPS_UNHEALTHY_AFTER intervals
-# A run that fails is logged and the next one tried: what it could not load is asked for again. The first run of a UTC day asks
-# for gaps again (--repair) and writes the report into $PERPS_HOME/reports; the others write none.
+#   schedule.sh            run until SIGTERM: the current run ends cleanly, and no other run starts
+#   schedule.sh healthy    exit with 0 if a run has succeeded within the last PERPS_UNHEALTHY_AFTER intervals
+# A failed run is logged, and the next run fetches what it could not load. The first run of each UTC day also fetches gaps (--repair)
+# and writes the report into $PERPS_HOME/reports; the others write no report.
 set -u
 
 home=${PERPS_HOME:-/var/lib/perps}
@@ -31,15 +31,15 @@ whole_number() {
 healthy() {
     last=$(cat "$succeeded" 2>/dev/null) || last=
     if [ -z "$last" ]; then
-        echo "expected a run that succeeded, got none yet; look at the log" >&2
+        echo "no run has succeeded yet; see the log" >&2
         exit 1
     fi
     age=$(($(date +%s) - last))
     if [ "$age" -gt $((interval * patience)) ]; then
-        echo "expected a run that succeeded within $((interval * patience)) s, got one $age s ago; look at the log" >&2
+        echo "no run has succeeded within $((interval * patience)) s, the last one was $age s ago; see the log" >&2
         exit 1
     fi
-    echo "the last run that succeeded ended $age s ago"
+    echo "the last successful run ended $age s ago"
 }
 
 stop() {
@@ -47,13 +47,13 @@ stop() {
     [ -z "$child" ] || tell
 }
 
-# After a second: what is sent to a child that has not yet become perps is taken by this script's own trap in it, and lost.
+# Waits a second first: until the child has become perps, this script's trap in the child would catch the signal and lose it.
 tell() {
     sleep 1 9>&-
     kill -TERM "$child" 2>/dev/null
 }
 
-# A signal ends the waiting, not the child: waits until the child is gone, and leaves its exit code in $code.
+# Waits until the child has ended, because a signal interrupts `wait` but does not end the child; sets $code to its exit code.
 await() {
     while :; do
         wait "$child"
@@ -70,7 +70,7 @@ run_once() {
     if [ "$(cat "$repaired" 2>/dev/null)" = "$today" ]; then
         set -- "$@" --no-report
     else
-        # once a day, whatever comes of it: repairing at every run would ask for the same gaps every minute
+        # once a day, even if it fails: repairing in every run would fetch the same gaps every minute
         echo "$today" >"$repaired"
         set -- "$@" --repair
     fi
@@ -79,17 +79,17 @@ run_once() {
     [ -z "$stopping" ] || tell
     await
     if [ "$code" -eq 0 ]; then
-        # whole or not at all: healthy may read it at any time
+        # replaced atomically, because healthy may read it at any time
         date +%s >"$succeeded.new" && mv "$succeeded.new" "$succeeded"
     elif [ -z "$stopping" ]; then
-        say "perps run failed with exit code $code; the next one asks again for what is missing"
+        say "perps run failed with exit code $code; the next run fetches what is missing"
     fi
 }
 
-# Second by second: a signal is obeyed between two of them, and no child has to be told.
+# Sleeps one second at a time, so that a signal takes effect between two sleeps without a child to end.
 pause() {
     while [ -z "$stopping" ] && [ "$(date +%s)" -lt $((began + interval)) ]; do
-        # without the lock: what sleeps is no run
+        # without the lock, because sleep is not a run
         sleep 1 9>&-
     done
 }
@@ -110,10 +110,10 @@ esac
 
 trap stop TERM INT
 mkdir -p "$home/reports" || exit 1
-# the lock is inherited by perps: should this script alone be killed, no second schedule begins beside the run at work
+# perps inherits the lock: if only this script is killed, no second schedule starts while the run continues
 exec 9>"$home/schedule.lock"
 if ! flock --nonblock 9; then
-    echo "error: expected to be the only schedule in $home, found another at work; stop it first" >&2
+    echo "error: another schedule is running in $home; stop it first" >&2
     exit 1
 fi
 say "every $interval s: $instruments"
@@ -122,4 +122,4 @@ while [ -z "$stopping" ]; do
     run_once
     pause
 done
-say "ended as told"
+say "stopped"

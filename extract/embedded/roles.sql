@@ -1,9 +1,9 @@
--- What an administrator prepares once in a database for deribit-perps: the extension, the role `perps` that owns the database and is
--- no superuser, and the role `perps_reader` that only reads, also what is made later. The embedded server runs it in every database
--- that it makes, the container on its first start; on a server of your own, as an administrator, in a database made for it:
+-- Prepares a database for deribit-perps, once: the extension, the role `perps`, which owns the database and is not a superuser, and the
+-- role `perps_reader`, which may only read, including tables created later. The embedded server runs this file in every database that
+-- it creates, and the container on its first start. On your own server, run it as an administrator in a new database:
 --   PERPS_PASSWORD=... PERPS_READER_PASSWORD=... psql --dbname=perps --file=extract/embedded/roles.sql
--- Roles that exist already keep their passwords. It may be run again, also once there are tables. All of it is one transaction; it
--- takes a psql of version 14 or later.
+-- Existing roles keep their passwords. You may run this file again, even if there are tables. It is one transaction and needs psql 14
+-- or later.
 \set ON_ERROR_STOP on
 \set QUIET on
 \getenv perps_password PERPS_PASSWORD
@@ -25,7 +25,7 @@ from pg_roles
 where rolname = current_user
 \gset
 
--- passwords are stored as SCRAM verifiers; where this role may say so, the log of the server gets none of these statements
+-- passwords are stored as SCRAM verifiers; if this role may, it keeps these statements out of the server's log
 set local password_encryption = 'scram-sha-256';
 \if :is_superuser
     set local log_statement = 'none';
@@ -42,7 +42,7 @@ select set_config('perps.missing', concat_ws(
 do $$
 begin
     if current_setting('perps.missing') <> '' then
-        raise exception 'expected a password for each role, got none in %; set it in the environment and run this again',
+        raise exception '% is not set; set it in the environment to a password for the role, and run this again',
             current_setting('perps.missing');
     end if;
 end
@@ -75,7 +75,7 @@ grant usage on schema public to perps_reader;
 alter default privileges for role perps grant usage on schemas to perps_reader;
 alter default privileges for role perps grant select on tables to perps_reader;
 
--- what was made before there was a reader
+-- for what was created before the role perps_reader
 do $$
 declare
     made record;
@@ -95,8 +95,8 @@ begin
 end
 $$;
 
--- PostgreSQL gives both to everyone in this database: advisory locks, with which a reader could keep loads and builds waiting for
--- ever, and large objects, with which it could fill the disk
+-- PostgreSQL grants these to everyone: advisory locks, with which a reader could block loads and builds for ever, and large objects,
+-- with which it could fill the disk
 do $$
 declare
     closed regprocedure;

@@ -1,4 +1,4 @@
-"""The simulator's clock: real time, or an instant that only moves when told to."""
+"""The simulator's clock: real time, or a frozen time that moves only on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fault hits which request, and the faults of the market as a change to its candles."""
+"""Decides which faults apply to a request, and applies the market's faults to its candles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FaultBook:
         self.replace(faults)
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Put other faults in force; all counts start again."""
+        """Replace the faults; all counts start again."""
         with self._lock:
             self._faults = tuple(faults)
             self._matched.clear()
@@ -49,7 +49,7 @@ class FaultBook:
             return [fault for n, fault in matching if self._hits(n, fault, asked)]
 
     def listed_at(self, instrument: str, created_ms: int, now_ms: int) -> int | None:
-        """Return the creation that a listing says at an instant, None if it lacks the perpetual. UTC ms."""
+        """Return the creation time in the listing at a time, None if the perpetual is not listed. UTC ms."""
         with self._lock:
             changes = [
                 fault

@@ -1,4 +1,4 @@
-"""The perpetuals the simulated exchange lists, and what `get_instruments` says about them."""
+"""The perpetuals that the simulator lists, and their `get_instruments` objects."""
 
 from __future__ import annotations
 

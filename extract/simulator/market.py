@@ -41,7 +41,7 @@ _YEAR_MINUTES = 525_960
 
 
 class Source(Protocol):
-    """What the HTTP side needs of a market."""
+    """The interface of a market."""
 
     label: str
     listings: dict[str, Listing]

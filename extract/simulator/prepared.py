@@ -1,4 +1,4 @@
-"""Minute replies rendered up front, so that an answer is a copy of bytes: benchmarks measure their client."""
+"""Minute replies rendered in advance as bytes, so that benchmarks measure only the client."""
 
 from __future__ import annotations
 

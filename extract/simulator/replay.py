@@ -22,7 +22,7 @@ class Replay:
 
     Columns: tick_ms (bucket open, ms, UTC), open, high, low, close, volume_base and, optional, cost_usd
     (without it cost is volume x close). Any other resolution and any time outside the file has no data; the
-    listing date is the first tick. Raises UsageError for a file that is not like that.
+    listing date is the first tick. Raises UsageError if the file has another format.
     """
 
     def __init__(self, path: Path, instrument: str = BTC.name) -> None:
@@ -73,7 +73,7 @@ def _read(path: Path) -> Candles:
             f"expected the columns {', '.join(_REQUIRED)} in {path}, got no {', '.join(missing)}; add them"
         )
     if len(set(table.column_names)) < len(table.column_names):
-        raise UsageError(f"expected each column once in {path}, got one twice; leave one out")
+        raise UsageError(f"a column occurs twice in {path}; remove one")
     columns = {_NAMES.get(name, name): table[name].to_numpy() for name in table.column_names}
     columns.setdefault("cost", columns["volume"] * columns["close"])
     candles = Candles(ticks=columns["ticks"], **{name: columns[name].astype(np.float64) for name in VALUES})

@@ -32,7 +32,7 @@ from extract.simulator.simulator import Simulator
 
 @dataclass(frozen=True)
 class SimulatorConfig:
-    """What `perps simulate` can be told.
+    """The configuration of a simulator.
 
     `candles` replays a CSV for `instrument` (default BTC-PERPETUAL) instead of the market of `seed`; `port` 0
     takes any free one; `clock` (ISO) freezes the time; `requests_per_second` None switches all rate limits
@@ -80,14 +80,14 @@ class SimulatorConfig:
 
 @dataclass(frozen=True)
 class RunningSimulator:
-    """A simulator that listens: `base_url` ends in /api/v2, `simulator` is the object behind it."""
+    """A running simulator: `base_url` ends in /api/v2, `simulator` is the object behind it."""
 
     base_url: str
     simulator: Simulator
 
 
 def build(config: SimulatorConfig) -> Simulator:
-    """Return the simulator a configuration describes; raises UsageError for files that do not read."""
+    """Return the simulator for a configuration; raises UsageError if a file cannot be read."""
     market: Source = (
         Replay(config.candles, config.instrument or BTC.name)
         if config.candles
@@ -121,7 +121,7 @@ def _prepared(config: SimulatorConfig, market: Source, now_ms: int) -> dict[str,
 def running(config: SimulatorConfig | None = None) -> Iterator[RunningSimulator]:
     """Run a simulator in a thread for the length of a with block.
 
-    Raises UsageError for a configuration that does not hold, PerpsError when the port is taken.
+    Raises UsageError for an invalid configuration, and PerpsError if the port is in use.
     """
     simulator = build(config or SimulatorConfig())
     server = _listen(simulator, config.port if config else 0)
@@ -157,9 +157,7 @@ def _listen(simulator: Simulator, port: int) -> SimulatorServer:
         return SimulatorServer(simulator, port)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise PerpsError(
-            f"expected port {port} to be free, got {reason}; choose another with --port"
-        ) from error
+        raise PerpsError(f"port {port} is not free: {reason}; choose another with --port") from error
 
 
 def _faults(given: Path | tuple[Fault, ...]) -> tuple[Fault, ...]:

@@ -1,4 +1,4 @@
-"""The simulated exchange: a request in, an answer out. Knows no sockets."""
+"""The simulated exchange: turns a request into a response. Has no sockets."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Simulator:
         self._lock = threading.Lock()
 
     def view(self) -> View:
-        """Return the market as it looks now."""
+        """Return the market as it is now."""
         now_ms = self.clock.now_ms()
         return View(self.market, now_ms, self.faults.adjust(now_ms, self.market))
 

@@ -1,4 +1,4 @@
-"""What a chart request shows of a market at an instant: the faults of the market, then the row limit."""
+"""A market as a chart request sees it at a time: with the market's faults and the row limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes on the wire, and the faults that damage it there or answer instead."""
+"""HTTP responses, and the faults that damage or replace them."""
 
 from __future__ import annotations
 

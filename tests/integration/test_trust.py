@@ -208,7 +208,7 @@ def test_repair_fills_the_unanswered_window_and_asks_the_source_once_a_day(story
     # the outage, again in halves; two rejected candles; the window, widened to more than a reply holds
     assert set(story.hours_asked) == {24 + 5, 24 + 6, 4 * 24 + 3, 4 * 24 + 20, 6 * 24 + 22, 10 * 24 + 9}
     story.exchange.simulator.log.clear()
-    assert story.run("repair").stdout.count("answered since the last build") == 4
+    assert story.run("repair").stdout.count("fetched since the last build") == 4
     assert story.hours_asked == []
     built = story.run("dbt", "--", "build", "--exclude-resource-type", "unit_test")
     assert "perpetuals_ohlcv_no_gaps" not in verdicts(built)

@@ -77,7 +77,7 @@ def installed(project: Path, uv: str) -> list[str]:
 def test_where_uv_finds_no_registry_pip_installs(small: Path) -> None:
     assert installed(small, UV_WITHOUT_A_REGISTRY) == [
         f"{PACKAGES} uv",
-        "uv could not (cause: no registry)",
+        "uv failed (cause: no registry)",
         f"{PACKAGES} pip, which takes a minute or more",
         "installed in n s",
     ]
