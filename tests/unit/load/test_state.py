@@ -81,12 +81,12 @@ def test_no_names_means_those_loaded_before():
 
 def test_a_perpetual_that_is_not_listed_may_be_named_but_not_something_else():
     assert choose(["A", "OLD-PERPETUAL"], LISTED, []) == ([LISTED[0]], ["OLD-PERPETUAL"])
-    with pytest.raises(UsageError, match="got BTC-28JUN19"):
+    with pytest.raises(UsageError, match="list BTC-28JUN19"):
         choose(["A", "BTC-28JUN19"], LISTED, [])
 
 
 def test_an_unknown_instrument_is_named():
-    with pytest.raises(UsageError, match="got BTC-PERP; see: perps instruments"):
+    with pytest.raises(UsageError, match="list BTC-PERP; see: perps instruments"):
         choose(["A", "BTC-PERP"], LISTED, [])
 
 
@@ -98,5 +98,5 @@ def test_nothing_loaded_and_nothing_named_is_refused():
 def test_synthetic_candles_never_join_market_candles():
     check_origin(None, "live")
     check_origin("live", "live")
-    with pytest.raises(PerpsError, match=r"expected live candles.*simulator"):
+    with pytest.raises(PerpsError, match=r"holds live candles.*simulator"):
         check_origin("live", "simulator")
