@@ -149,7 +149,7 @@ def test_a_name_that_deribit_does_not_know_is_refused_and_nothing_is_loaded(flow
     said = error_line(
         flow.command("backfill", "--instruments", BTC, "BCT-PERPETUAL", "--start", "2024-01-02"), 2
     )
-    assert "got BCT-PERPETUAL (BTC-PERPETUAL?)" in said
+    assert "list BCT-PERPETUAL (BTC-PERPETUAL?)" in said
     assert rows(flow.database, "select to_regclass('deribit_raw.candles')") == [(None,)]
 
 

@@ -71,7 +71,7 @@ def test_a_network_that_takes_everything_and_answers_nothing_ends_the_run(flow: 
         proxy.once(A_COPY_IS_UNDER_WAY, lambda _: proxy.swallow())
         silent = flow.spawn(*BACKFILL, code=IMPATIENT, **through.env())
         assert proxy.triggered
-        assert "to answer, got nothing for 1 s" in error_line(silent)
+        assert "has not responded for 1 s" in error_line(silent)
 
         # the server cannot know yet that nobody is behind the lock: whom to end is named
         refused = error_line(flow.command(*BACKFILL))

@@ -33,7 +33,7 @@ def perps(alone: Perps) -> Perps:
         (("backfill", *RANGE), "--instruments"),
         (("backfill", *BTC, *RANGE, "--package-candles", "0"), "--package-candles"),
         (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "a number above 0"),
-        (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "an http address"),
+        (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "an http URL"),
         (("backfill", *BTC, *RANGE, "--wait", "-1"), "--wait"),
         (("dbt",), "dbt arguments after --"),
         (("db", "destroy"), "--yes"),
@@ -81,7 +81,7 @@ def test_a_database_without_timescaledb_exits_with_1(perps, server, exchange):
 def test_a_second_run_exits_with_1(perps, database, exchange):
     with locks.run_lock(database):
         result = perps("backfill", *BTC, *RANGE, database=database, api=exchange.base_url)
-    assert "another at work" in error_line(result)
+    assert "is using database" in error_line(result)
 
 
 def test_a_run_that_waits_begins_when_the_other_ends(perps, database, exchange):
@@ -110,7 +110,7 @@ def test_a_run_that_waited_in_vain_exits_with_1(command, lock, perps, database, 
     with locks.run_lock(database, lock):
         result = perps(*command, database=database, api=exchange.base_url)
     assert "waiting up to 1 s" in result.stderr
-    assert "another at work since 20" in error_line(result)
+    assert ", running since 20" in error_line(result)
 
 
 def test_what_reads_the_models_before_there_are_any_says_to_build(perps, database, exchange, tmp_path):
@@ -127,7 +127,7 @@ def test_dbt_before_any_load_says_to_load(perps, database):
 
 def test_a_server_that_is_not_ours_is_not_stopped(perps, database, tmp_path):
     stopped = perps("db", "stop", database=database, env={"PERPS_HOME": str(tmp_path)})
-    assert "not ours" in error_line(stopped)
+    assert "embedded server only" in error_line(stopped)
 
 
 @pytest.mark.parametrize("env", [{"DERIBIT_REQUESTS_PER_SECOND": "nan"}, {"PERPS_HOME": "/dev/null"}])

@@ -225,7 +225,7 @@ def test_synthetic_candles_cannot_join_market_candles(load, database, monkeypatc
     live = load()
     told = replace(live.client.server_time(), origin="live")
     monkeypatch.setattr(live.client, "server_time", lambda: told)
-    with pytest.raises(PerpsError, match="expected simulator candles"):
+    with pytest.raises(PerpsError, match="holds simulator candles"):
         live.update([], ONE)
     assert ticks(database) == minutes(29, 30)
 

@@ -235,8 +235,8 @@ def test_no_thread_outlives_a_run_that_was_cut_short(pipeline, exchange):
     ("arguments", "message"),
     [
         ({"instruments": []}, "expected instruments, got none"),
-        ({"instruments": "BTC"}, r"got BTC \(BTC-PERPETUAL"),
-        ({"instruments": "GONE-PERPETUAL"}, "got GONE-PERPETUAL"),
+        ({"instruments": "BTC"}, r"list BTC \(BTC-PERPETUAL"),
+        ({"instruments": "GONE-PERPETUAL"}, "list GONE-PERPETUAL"),
         ({"instruments": BTC, "start": "yesterday"}, "expected a date"),
         ({"instruments": BTC, "resolution": "7"}, "expected a resolution"),
         ({"instruments": BTC, "lookback": -1}, "expected a lookback"),

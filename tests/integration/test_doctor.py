@@ -189,7 +189,7 @@ def test_a_lock_that_is_held_is_named_with_its_session(
         done = look()
     status, text = odd(done)["loads"]
     assert (done.returncode, status) == (0, "LOOK")
-    assert text.startswith(f"a {kind} is at work")
+    assert text.startswith(f"a {kind} has the lock")
     assert f"session {session} " in text
 
 
@@ -209,7 +209,7 @@ def test_a_lock_that_is_held_is_named_with_its_session(
         (
             "update deribit_raw.fetches set origin = 'testnet'",
             "update deribit_raw.fetches set origin = 'simulator'",
-            *("WRONG", "newest candle", "expected testnet candles"),
+            *("WRONG", "newest candle", "this database holds testnet candles"),
         ),
     ],
     ids=["a load that was killed", "a load of tomorrow", "candles of another exchange"],

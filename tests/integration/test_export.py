@@ -216,7 +216,7 @@ def test_a_range_without_candles_is_an_empty_table_and_no_file(reachable, perps,
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"instruments": "BTC-PERP"}, r"got BTC-PERP \(BTC-PERPETUAL\?\)"),
+        ({"instruments": "BTC-PERP"}, r"no candles of BTC-PERP \(BTC-PERPETUAL\?\)"),
         ({"instruments": []}, "expected names of instruments, or all, got none"),
         ({"instruments": "all", "resolution": "1w"}, "expected a resolution of 1, 5m, 15m, 1h, 4h, 1d"),
         ({"instruments": "all", "start": "soon"}, "in start, such as 2024-01-01, .* got 'soon'"),
@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_said(given, message, reachable):
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(PerpsError, match=r"got none; run: pip install 'deribit-perps\[polars\]'"):
+    with pytest.raises(PerpsError, match=r"polars; run: pip install 'deribit-perps\[polars\]'"):
         read_candles("all", return_type="polars")
 
 
@@ -405,9 +405,9 @@ def test_a_partition_is_replaced_whole_and_others_stay(loaded, perps, tmp_path):
     ("out", "code", "message"),
     [
         ("candles.json", 2, "expected FILE.parquet, FILE.csv or a folder in --out"),
-        ("missing/candles.parquet", 1, "got No such file or directory; choose another --out"),
-        ("missing/candles.csv", 1, "got No such file or directory; choose another --out"),
-        ("file/candles", 1, "got Not a directory; choose another --out"),
+        ("missing/candles.parquet", 1, "No such file or directory; choose another --out"),
+        ("missing/candles.csv", 1, "No such file or directory; choose another --out"),
+        ("file/candles", 1, "Not a directory; choose another --out"),
     ],
 )
 def test_what_cannot_be_written_is_one_line(out, code, message, loaded, perps, tmp_path):
@@ -423,5 +423,5 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(name, loaded, perps, tm
     with mounted(tmp_path / "small", "512k") as disk:
         ended = perps("export", "--out", str(disk.folder / name), database=loaded)
         assert ended.returncode == 1
-        assert "got No space left on device; choose another --out" in error_of(ended)
+        assert "No space left on device; choose another --out" in error_of(ended)
         assert files(disk.folder) == []

@@ -142,7 +142,7 @@ print(built.success, "perpetuals_ohlcv_no_gaps (1 row)" in map(str, built.failed
     ).splitlines()
     assert (
         told[0]
-        == "True expected a json answer, got http 400 with a body that is not json; check DERIBIT_API_URL"
+        == "True expected a json reply, got http 400 with a body that is not json; check DERIBIT_API_URL"
     )
     assert told[1].startswith("expected a resolution of 1, 3")
     assert told[2].startswith("expected database as postgresql://user:password@host:port/name, got something")

@@ -169,6 +169,6 @@ def test_wrong_usage_exits_with_2(arguments, named, verify):
 def test_candles_of_another_source_are_not_compared(loaded, verify):
     execute(loaded, "update deribit_raw.fetches set origin = 'live'")
     try:
-        assert "expected live candles" in error_line(verify(*RANGE))
+        assert "holds live candles" in error_line(verify(*RANGE))
     finally:
         execute(loaded, "update deribit_raw.fetches set origin = 'simulator'")
