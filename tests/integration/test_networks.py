@@ -178,7 +178,7 @@ def test_a_socks_proxy_without_pysocks_says_what_to_install(monkeypatch: pytest.
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    with pytest.raises(UsageError, match=r"PySocks .*ALL_PROXY.*pip"):
+    with pytest.raises(UsageError, match=r"ALL_PROXY needs PySocks.*pip"):
         network.open_session(ELSEWHERE)
 
 
@@ -220,5 +220,5 @@ def test_certificates_that_are_none_are_named_by_their_variable(
         monkeypatch.delenv(other, raising=False)
         monkeypatch.delenv(other.lower(), raising=False)
     monkeypatch.setenv(variable, str(tmp_path / name))
-    with pytest.raises(UsageError, match=rf"{variable}, found none (at|in) .*{name}"):
+    with pytest.raises(UsageError, match=rf"{name}, which {variable} names"):
         network.open_session("https://www.deribit.invalid/api/v2")
