@@ -49,7 +49,7 @@ def carry_out(args: argparse.Namespace) -> Any:
     """
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
     shut_out(os.environ)
-    _do_without_polars()
+    do_without_polars()
     os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     with endable():
         settings = read_settings(flags=args)
@@ -57,7 +57,7 @@ def carry_out(args: argparse.Namespace) -> Any:
         return args.run(args, settings)
 
 
-def _do_without_polars() -> None:
+def do_without_polars() -> None:
     """Hide what no command uses, but ADBC imports where it is installed.
 
     It puts a handler of its own before Python's, with which SIGINT wakes no main thread which waits.
