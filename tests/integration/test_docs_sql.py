@@ -1,0 +1,55 @@
+"""The SQL in README and docs runs, and the tables that they name exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extract.database.database import Database
+from extract.simulator import RunningSimulator, SimulatorConfig, running
+from tests.docs import PROJECT, WRITTEN, inline_of, page_text, statements_of
+
+TABLE = re.compile(r"\b(?:quality|staging|deribit_raw)\.[a-z_]+")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningSimulator]:
+    """Three days of candles."""
+    with running(SimulatorConfig(clock="2024-01-04", requests_per_second=None)) as simulated:
+        yield simulated
+
+
+def name_of(page: Path) -> str:
+    """Return a page's path."""
+    return str(page.relative_to(PROJECT))
+
+
+@pytest.mark.parametrize("page", [one for one in WRITTEN if statements_of(page_text(one))], ids=name_of)
+def test_the_sql_of_a_page_runs(page: Path, loaded: Database):
+    with loaded.connect(autocommit=False) as opened, opened.cursor() as cursor:
+        for statement in statements_of(page_text(page)):
+            cursor.execute(statement)
+            opened.rollback()
+
+
+def test_the_readme_shows_an_answer_of_its_query(loaded: Database):
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    query = next(sql for sql in statements_of(text) if "time_bucket" in sql)
+    with loaded.reading() as cursor:
+        cursor.execute(query)
+        header = [column.name for column in cursor.description or ()]
+    shown = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if " | " in line]
+    assert header in shown
+
+
+def test_the_tables_that_pages_name_exist(loaded: Database):
+    named = {name for page in WRITTEN for text in inline_of(page_text(page)) for name in TABLE.findall(text)}
+    assert named
+    with loaded.reading() as cursor:
+        cursor.execute(
+            "select name from unnest(%s::text[]) as name where to_regclass(name) is null", [list(named)]
+        )
+        assert not cursor.fetchall()
