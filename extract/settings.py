@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
 from extract.database.database import Database
 from extract.deribit.urls import check_api_url
 from extract.embedded.cluster import Cluster, default_cache, default_data
@@ -21,6 +24,16 @@ DEFAULT_BURST = 20
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE / "_project" if (PACKAGE / "_project").is_dir() else PACKAGE.parent
 """Where dbt_project.yml is: in an installed package beside the code, else the checkout."""
+
+
+LIBPQ = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+}
+TLS = {f"ssl{name}": f"PGSSL{name.upper()}" for name in ("mode", "rootcert", "cert", "key")}
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,13 @@ class Settings:
         """Whether the embedded server is meant: PGHOST names none, or that one, as `perps db env` has it."""
         return self.server is None or self.cluster.is_reached_by(self.server)
 
+    def database(self) -> Database:
+        """Return the database to use; starts the embedded server where that is meant."""
+        if self.server and not self.embeds:
+            return self.server
+        started = self.cluster.start()
+        return self.server or started
+
     @property
     def pipelines(self) -> Path:
         """Folder of dlt's working files."""
@@ -82,16 +102,30 @@ def read_settings(
     Raises:
         UsageError: a variable or flag cannot be used.
     """
-    rate = getattr(flags, "requests_per_second", None)
-    api_url = getattr(flags, "api_url", None) or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
-    check_api_url(api_url, allow_http=environment.get("DERIBIT_ALLOW_HTTP") == "1")
+    api_url, rate = read_api(
+        getattr(flags, "api_url", None), getattr(flags, "requests_per_second", None), environment
+    )
     return Settings(
-        api_url=api_url.rstrip("/"),
-        requests_per_second=_rate(environment.get("DERIBIT_REQUESTS_PER_SECOND") if rate is None else rate),
+        api_url=api_url,
+        requests_per_second=rate,
         home=Path(environment.get("PERPS_HOME") or default_data(environment).parent).absolute(),
         cache=Path(environment.get("PERPS_CACHE") or default_cache(environment)).absolute(),
         server=_server(environment),
     )
+
+
+def read_api(
+    api_url: str | None, requests_per_second: float | None, environment: Mapping[str, str] = os.environ
+) -> tuple[str, float]:
+    """Return the base address of the API and the budget of all requests; what is not given, as variables say.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    url = api_url or environment.get("DERIBIT_API_URL") or DEFAULT_API_URL
+    check_api_url(url, allow_http=environment.get("DERIBIT_ALLOW_HTTP") == "1")
+    variable = environment.get("DERIBIT_REQUESTS_PER_SECOND")
+    return url.rstrip("/"), _rate(variable if requests_per_second is None else requests_per_second)
 
 
 def _rate(given: str | float | None) -> float:
@@ -124,3 +158,44 @@ def _server(environment: Mapping[str, str]) -> Database | None:
         user=user,
         password=environment.get("PGPASSWORD", ""),
     )
+
+
+def environment_for(database: str | None, home: str | Path | None) -> dict[str, str]:
+    """Return the environment in which a database and a home that a Python program names are used.
+
+    Args:
+        database: `postgresql://user:password@host:port/name`; None leaves what the libpq variables say.
+        home: stands for PERPS_HOME; None leaves that.
+
+    Raises:
+        UsageError: the URL cannot be used.
+    """
+    environment = dict(os.environ)
+    if home is not None:
+        environment["PERPS_HOME"] = str(home)
+    if database is not None:
+        # what the URL does not name is not to come from variables that are about another server
+        for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER"):
+            environment.pop(name, None)
+        environment |= _libpq(database)
+    return environment
+
+
+def _libpq(url: str) -> dict[str, str]:
+    """Return the libpq variables of a database's URL.
+
+    Raises:
+        UsageError: it is none, or has something that no variable can say.
+    """
+    try:
+        named = parse_dsn(url) if url.startswith(("postgresql://", "postgres://")) else {}
+    except psycopg2.ProgrammingError:
+        named = {}
+    unknown = sorted(named.keys() - LIBPQ.keys() - TLS.keys())
+    if "host" not in named or unknown:
+        what = f"one with {', '.join(unknown)}" if unknown else "something else"
+        raise UsageError(
+            f"expected database as postgresql://user:password@host:port/name, got {what}; "
+            "leave it out to use the libpq variables"
+        )
+    return {(LIBPQ | TLS)[name]: value for name, value in named.items()}

@@ -36,7 +36,19 @@ FOREIGN = (
 )
 
 SHARING = frozenset(
-    {"backfill", "update", "repair", "verify", "reconcile", "audit", "report", "instruments", "dbt", "doctor"}
+    {
+        "backfill",
+        "update",
+        "repair",
+        "verify",
+        "reconcile",
+        "audit",
+        "report",
+        "export",
+        "instruments",
+        "dbt",
+        "doctor",
+    }
 )
 """Commands that tests run in one process: starting takes them longer than their work."""
 

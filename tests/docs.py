@@ -28,7 +28,7 @@ SHOWN = re.compile(
 MARK = re.compile(r"(<!-- tests/unit/test_docs.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
     *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "doctor"),
-    *("report", "instruments", "dbt", "simulate"),
+    *("report", "export", "instruments", "dbt", "simulate"),
     *(f"db {action}".strip() for action in ("", "start", "stop", "status", "env", "url", "psql")),
     *("db backup", "db restore", "db destroy"),
 )
@@ -78,8 +78,11 @@ def rendered(page: str) -> str:
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 INDENTED = re.compile(r"(?:^    .*\n)+", re.M)
 INLINE = re.compile(r"`([^`]+)`")
-TYPED = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S* )*(?:\.venv/bin/)?((?:perps|dbt|make) .*)", re.S)
-SUBSTITUTED = re.compile(r"\$\((perps [^)]*)\)")
+BEFORE = r"\$ |[A-Z_]+=\S* |\.venv/bin/|Exec\w+=\S*/|[\d* ]+ flock (?:--nonblock )?\S+ "
+"""What may stand before a command: a prompt, variables, a folder; a key of systemd, or the times of cron."""
+TYPED = re.compile(rf"^(?:{BEFORE})*((?:perps|dbt|make) .*)", re.S)
+WITHIN = re.compile(r"\$\((perps [^)]*)\)|\[(perps, [^\]]*)\]")
+"""Commands in a line of the shell, and in a manifest of Kubernetes."""
 HEADING = re.compile(r"^#+ (.*)$", re.M)
 
 
@@ -104,10 +107,11 @@ def inline_of(text: str) -> list[str]:
 def commands_of(text: str) -> list[list[str]]:
     """Return the words of every `perps`, `dbt` and `make` command in a page's code."""
     commands = []
-    for line in [*(line for _, block in blocks_of(text) for line in _joined(block)), *inline_of(text)]:
+    shown = [line for language, block in blocks_of(text) if language != "python" for line in _joined(block)]
+    for line in [*shown, *inline_of(text)]:
         typed = TYPED.match(line)
-        for command in [typed[1]] if typed else SUBSTITUTED.findall(line):
-            commands.append(shlex.split(command, comments=True))
+        found = [typed[1]] if typed else [one or two.replace(",", "") for one, two in WITHIN.findall(line)]
+        commands += [shlex.split(command, comments=True) for command in found]
     return commands
 
 

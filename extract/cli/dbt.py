@@ -9,7 +9,8 @@ from extract.cli.shared import database, waiting, without_dashes
 from extract.database.watchdog import watched
 from extract.errors import UsageError
 from extract.settings import Settings
-from extract.transform.runner import run_dbt
+from extract.transform.failures import BuildResult, NodesFailedError
+from extract.transform.runner import base_variables, run_dbt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,3 +30,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with watched(to):
         run_dbt(arguments, to, settings.dbt, wait_s)
     return 0
+
+
+def build(args: argparse.Namespace, settings: Settings) -> BuildResult:
+    """Build and test the models; return what came of it."""
+    arguments = ["build", "--exclude-resource-type", "unit_test", *base_variables(args.resolution)]
+    arguments += ["--select", *args.select] if args.select else []
+    wait_s, to = waiting(args), database(settings)
+    try:
+        with watched(to):
+            run_dbt(arguments, to, settings.dbt, wait_s)
+    except NodesFailedError as error:
+        return BuildResult(success=False, failed=error.failed)
+    return BuildResult(success=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from extract import simulator
 from extract.cli import flags
+from extract.cli.loading import share_memory
 from extract.core.resolution import DAY_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
@@ -57,6 +58,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     Raises:
         PerpsError: a step failed.
     """
+    share_memory()
     server = settings.cluster
     server.start()
     server.drop_database(DATABASE)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import pyarrow as pa
 
 from extract.cli.shared import candles_within, client, database, waiting
 from extract.core.times import format_time
@@ -15,6 +18,20 @@ from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
 from extract.load.progress import shown_progress
 from extract.load.result import LoadResult
 from extract.settings import Settings
+
+M_ARENA_MAX, ARENAS = -8, 2
+"""glibc's option, see mallopt(3), and how many arenas the threads share."""
+
+
+def share_memory() -> None:
+    """Have all threads use the same memory, so that what one has freed another takes.
+
+    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
+    396 MB after 4 million; with two it is 313.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 @contextmanager
@@ -28,6 +45,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
     wait_s = waiting(args)
+    share_memory()
     deribit, reached = client(settings), database(settings)
     with shown_progress() as progress, watched(reached):
         yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
 import logging.handlers
@@ -9,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import ModuleType
+from typing import Any, cast
 
 from extract.cli.ending import SAID, endable, exit_code
 from extract.cli.parser import build_parser
@@ -27,20 +30,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     typed = sys.argv[1:] if arguments is None else arguments
     args = build_parser(typed).parse_args(typed)
-    logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
-    shut_out(os.environ)
-    os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps its order with stderr in a file or a pipe
     try:
-        with endable():
-            settings = read_settings(flags=args)
-            start_logging(settings, verbose=args.verbose)
-            return int(args.run(args, settings))
+        return int(carry_out(args))
     except BrokenPipeError:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error)
+
+
+def carry_out(args: argparse.Namespace) -> Any:
+    """Return what `args.run` returns, in a process that is all this command's.
+
+    Raises:
+        PerpsError: it failed, or its settings cannot be used.
+        KeyboardInterrupt: a signal ended it.
+    """
+    logging.getLogger("extract").addHandler(logging.NullHandler())  # or errors before the log come twice
+    shut_out(os.environ)
+    _do_without_polars()
+    os.umask(os.umask(0o077) | 0o022)  # whatever is made, others may not write it
+    with endable():
+        settings = read_settings(flags=args)
+        start_logging(settings, verbose=args.verbose)
+        return args.run(args, settings)
+
+
+def _do_without_polars() -> None:
+    """Hide what no command uses, but ADBC imports where it is installed.
+
+    It puts a handler of its own before Python's, with which SIGINT wakes no main thread which waits.
+    """
+    sys.modules.setdefault("polars", cast("ModuleType", None))
 
 
 def _fail(error: BaseException) -> int:

@@ -22,6 +22,7 @@ COMMANDS = {
     "audit": "recompute all checked models from every candle and compare; slow",
     "doctor": "check this installation, or the Deribit API, for problems; changes nothing",
     "report": "write the report: an HTML page, and its data as CSV and text files",
+    "export": "write candles of the table to Parquet or CSV",
     "instruments": "list Deribit's perpetuals",
     "dbt": "run dbt with the connection set up, for example: perps dbt -- build",
     "db": "the embedded TimescaleDB",

@@ -8,7 +8,8 @@ import sys
 from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coarser, read_buckets
 from extract.cli import flags
 from extract.cli.loading import loading
-from extract.cli.shared import database, print_some, split_names, waiting
+from extract.cli.shared import database, print_some, waiting
+from extract.core.names import split_names
 from extract.core.times import parse_range
 from extract.settings import Settings
 from extract.transform.failures import NodesFailedError

@@ -23,15 +23,7 @@ def client(settings: Settings) -> DeribitClient:
 
 def database(settings: Settings) -> Database:
     """Return the database to use; starts the embedded server where that is meant."""
-    if settings.server and not settings.embeds:
-        return settings.server
-    started = settings.cluster.start()
-    return settings.server or started
-
-
-def split_names(given: list[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order."""
-    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+    return settings.database()
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:

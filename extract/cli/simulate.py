@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from extract import simulator
-from extract.cli.shared import split_names
+from extract.core.names import split_names
 from extract.settings import Settings
 
 

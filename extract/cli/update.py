@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from extract.cli import flags
 from extract.cli.loading import loading, print_result
-from extract.cli.shared import split_names
+from extract.core.names import split_names
 from extract.core.resolution import parse_resolution
+from extract.load.result import LoadResult
 from extract.settings import Settings
 
 
@@ -20,13 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.load(parser)
 
 
-def run(
-    args: argparse.Namespace, settings: Settings, landed: Callable[[int], None] = lambda _candles: None
-) -> int:
-    """Load what is new; `landed` is told of every complete load. See `Loader`."""
+Landed = Callable[[int], None]
+
+
+def run(args: argparse.Namespace, settings: Settings, landed: Landed = lambda _candles: None) -> int:
+    """Load what is new, and say what that did; `landed` is told of every complete load. See `Loader`."""
+    print_result(load(args, settings, landed))
+    return 0
+
+
+def load(args: argparse.Namespace, settings: Settings, landed: Landed = lambda _candles: None) -> LoadResult:
+    """Load what is new; return what that did."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
     with loading(args, settings) as unheard:
-        loader = replace(unheard, landed=landed)
-        result = loader.update(names, resolution)
-    print_result(result)
-    return 0
+        return replace(unheard, landed=landed).update(names, resolution)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.cli import flags
-from extract.cli.shared import REREAD, client, database, print_some, split_names
+from extract.cli.shared import REREAD, client, database, print_some
+from extract.core.names import split_names
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time, parse_range

@@ -42,6 +42,11 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
     return [pairs[found] for found in likely]
 
 
+def split_names(given: Iterable[str]) -> list[str]:
+    """Return instrument names that were separated by commas or spaces, each once, in order."""
+    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+
+
 def is_all(names: Sequence[str]) -> bool:
     """Tell whether a run is about every listed perpetual."""
     return [name.lower() for name in names] == ["all"]

@@ -44,16 +44,23 @@ def _iso_ms(text: str) -> int:
     return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def parse_range(start: str | None, end: str | None) -> tuple[int, int]:
+def parse_range(
+    start: str | None, end: str | None, flags: tuple[str, str] = ("--start", "--end")
+) -> tuple[int, int]:
     """Return `--start` (inclusive; default: listing) and `--end` (exclusive; default: now) as UTC ms.
+
+    Args:
+        start: as `parse_time`.
+        end: likewise.
+        flags: where they were typed, for messages.
 
     Raises:
         UsageError: not times, or the end is not after the start.
     """
-    start_ms = parse_time(start, "--start") if start is not None else 0
-    end_ms = parse_time(end, "--end") if end is not None else 2**53
+    start_ms = parse_time(start, flags[0]) if start is not None else 0
+    end_ms = parse_time(end, flags[1]) if end is not None else 2**53
     if end_ms <= start_ms:
-        raise UsageError(f"expected --end after --start, got --start {start} --end {end}")
+        raise UsageError(f"expected {flags[1]} after {flags[0]}, got {flags[0]} {start} {flags[1]} {end}")
     return start_ms, end_ms
 
 

@@ -174,6 +174,7 @@ class Prefetcher:
         threads: how many windows are asked at once.
         ahead: how many answers may wait to be taken.
         stop: called when the block ends with an error, so that `fetch` gives up its waits.
+        pool: other threads to ask with, which stay when the block ends.
     """
 
     def __init__(
@@ -183,10 +184,12 @@ class Prefetcher:
         threads: int = THREADS,
         ahead: int = WINDOWS_AHEAD,
         stop: Callable[[], None] = lambda: None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self._stop = stop
         self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._owns_pool = pool is None
+        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="fetch")
         self._waiting: deque[Future[WindowResult]] = deque()
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
@@ -203,7 +206,10 @@ class Prefetcher:
         self._stopped = True
         if kind is not None:
             self._stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for waiting in self._waiting:
+            waiting.cancel()
+        if self._owns_pool:
+            self._pool.shutdown(wait=True)
 
     def take(self, count: int) -> list[WindowResult]:
         """Return the answers to the next `count` windows of the plan, waiting for them."""

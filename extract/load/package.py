@@ -6,7 +6,6 @@ in the database; the package of a killed run is dropped and its windows are aske
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import shutil
 from collections.abc import Iterator
@@ -34,20 +33,6 @@ from extract.load.state import SOURCE
 
 log = logging.getLogger(__name__)
 
-M_ARENA_MAX, ARENAS = -8, 2
-"""glibc's option, see mallopt(3), and how many arenas the threads share."""
-
-
-def share_memory() -> None:
-    """Have all threads use the same memory, so that what one has freed another takes.
-
-    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
-    396 MB after 4 million; with two it is 313.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
-
 
 @contextmanager
 def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> Iterator[dlt.Pipeline]:
@@ -61,7 +46,6 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
     Raises:
         PerpsError: the state cannot be read, or dlt cannot use this user and password.
     """
-    share_memory()
     folder = workdir / raw_tables.database_key(locked)
     cleaning.sweep(locked)
     with suppress(FileNotFoundError):

@@ -70,6 +70,9 @@ class IncompleteError(PerpsError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, LoadResult]]:
+        return IncompleteError, (str(self), self.result)
+
 
 def raise_incomplete(result: LoadResult) -> None:
     """Name what could not be fetched, after everything else was saved.

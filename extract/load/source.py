@@ -12,9 +12,9 @@ Cursors see every candle that came, the tables only those that are new or change
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -25,59 +25,37 @@ from dlt.extract import DltResource
 from dlt.extract.items_transform import MapItem
 
 from extract.core.resolution import Resolution
-from extract.deribit.candles import SCHEMA, VALUES
+from extract.deribit.candles import SCHEMA
 from extract.deribit.instruments import Instrument
 from extract.load.fetch import WindowResult
-from extract.load.state import ENDED, EPOCH, SOURCE, landed_after, owed_after, resource_name
+from extract.load.resources import (
+    CONTRACT,
+    LOAD,
+    candles_cursor,
+    candles_resource,
+    column,
+    instruments_resource,
+    to_arrow,
+)
+from extract.load.state import SOURCE, landed_after, owed_after
 
 WINDOWS_TOGETHER = 20
-TIME = pa.timestamp("ms", tz="UTC")
 LANDS = "lands"
 
-_text: dict[str, Any] = {"data_type": "text", "nullable": False}
-_time: dict[str, Any] = {"data_type": "timestamp", "nullable": False}
-_count: dict[str, Any] = {"data_type": "bigint", "nullable": False}
-_load: dict[str, Any] = {"_dlt_load_id": {"data_type": "text", "nullable": False}}
-CANDLES = (
-    {"instrument": _text, "resolution": _text, "timestamp": _time}
-    | {name: {"data_type": "double", "nullable": True} for name in VALUES}
-    | _load
-)
 FETCHES = {
-    "instrument": _text,
-    "resolution": _text,
-    "window_start": _time,
-    "window_end": _time,
-    "rows": _count,
-    "new_rows": _count,
-    "changed_rows": _count,
-    "fetched_at": _time,
-    "origin": _text,
-} | _load
-INSTRUMENTS = (
-    {"instrument": _text, "created_at": _time}
-    | {
-        name: {"data_type": "text", "nullable": True}
-        for name in ("base_currency", "quote_currency", "settlement_currency", "instrument_type")
-    }
-    | {
-        name: {"data_type": "double", "nullable": True}
-        for name in ("tick_size", "contract_size", "min_trade_amount")
-    }
-    | {
-        "is_active": {"data_type": "bool", "nullable": True},
-        "ended_at": {"data_type": "timestamp", "nullable": True},
-        "seen_at": _time,
-    }
-    | _load
-)
+    "instrument": column("text"),
+    "resolution": column("text"),
+    "window_start": column("timestamp"),
+    "window_end": column("timestamp"),
+    "rows": column("bigint"),
+    "new_rows": column("bigint"),
+    "changed_rows": column("bigint"),
+    "fetched_at": column("timestamp"),
+    "origin": column("text"),
+}
 
 
-@dlt.source(
-    name=SOURCE,
-    max_table_nesting=0,
-    schema_contract={"tables": "evolve", "columns": "freeze", "data_type": "freeze"},
-)
+@dlt.source(name=SOURCE, max_table_nesting=0, schema_contract=CONTRACT)
 def deribit(
     results: Sequence[WindowResult], listed: Sequence[Instrument], seen_ms: int, lookback: int
 ) -> Iterable[DltResource]:
@@ -91,20 +69,16 @@ def deribit(
     """
     good = [result for result in results if result.error is None and result.candles.num_rows]
     for (forward, instrument, resolution), group in groupby(sorted(good, key=_place), key=_resource_key):
-        name = resource_name(instrument, resolution) if forward else f"history {instrument} {resolution.name}"
-        yield dlt.resource(
-            _candles,
-            name=name,
-            table_name="candles",
-            write_disposition="append",
-            columns=CANDLES,
-            incremental=cursor_of(resolution, lookback) if forward else None,
-        )(list(map(_with_marks, group)), instrument, resolution).add_step(OnlyChanges(_only_changes))
+        tables = list(map(_with_marks, group))
+        cursor = candles_cursor(resolution, lookback) if forward else None
+        yield candles_resource(partial(_candles, tables), instrument, resolution, cursor).add_step(
+            OnlyChanges(_only_changes)
+        )
     evidence = [replace(result, candles=SCHEMA.empty_table(), lands=None) for result in results]
-    yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES)(evidence)
-    yield dlt.resource(
-        instruments, table_name="instruments", write_disposition="append", columns=INSTRUMENTS
-    )(listed, seen_ms)
+    yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES | LOAD)(
+        evidence
+    )
+    yield instruments_resource(listed, seen_ms)
 
 
 def _place(result: WindowResult) -> tuple[Any, ...]:
@@ -116,29 +90,15 @@ def _resource_key(result: WindowResult) -> tuple[bool, str, Resolution]:
     return (result.window.forward, result.window.instrument, result.window.resolution)
 
 
-def cursor_of(resolution: Resolution, lookback: int) -> Any:
-    """Return the incremental cursor of candles: the newest bucket open landed, less a look-back."""
-    return dlt.sources.incremental(
-        "timestamp",
-        initial_value=EPOCH,
-        lag=lookback * resolution.lag_seconds,
-        primary_key=(),
-        row_order="asc",
-    )
-
-
-def _candles(tables: list[pa.Table], instrument: str, resolution: Resolution) -> Iterator[pa.Table]:
+def _candles(tables: list[pa.Table], _cursor: object) -> Iterator[pa.Table]:
     """Yield the candles of a resource, many windows at a time, and let go of them: `tables` is emptied.
 
     What dlt does with a table costs the same for any length; but it holds two copies, and the load one.
     """
     while tables:
-        table = pa.concat_tables(tables[:WINDOWS_TOGETHER])
+        together = pa.concat_tables(tables[:WINDOWS_TOGETHER])
         del tables[:WINDOWS_TOGETHER]
-        for at, (name, value) in enumerate((("instrument", instrument), ("resolution", resolution.name))):
-            column = _constant(value, table.num_rows)
-            table = table.add_column(at, pa.field(name, column.type, nullable=False), column)
-        yield table
+        yield together
 
 
 def _with_marks(result: WindowResult) -> pa.Table:
@@ -157,10 +117,6 @@ def _only_changes(table: pa.Table) -> pa.Table | None:
     lands, candles = table[LANDS], table.drop_columns(LANDS)
     changes = candles if pc.all(lands).as_py() else candles.filter(lands)
     return changes if changes.num_rows else None
-
-
-def _constant(value: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int16()), rows), [value])
 
 
 def fetches(results: Sequence[WindowResult]) -> Iterator[pa.Table]:
@@ -185,41 +141,4 @@ def fetches(results: Sequence[WindowResult]) -> Iterator[pa.Table]:
     ]
     if rows:
         state["origin"] = rows[0]["origin"]
-        yield _arrow(rows, FETCHES)
-
-
-def instruments(listed: Sequence[Instrument], seen_ms: int) -> Iterator[pa.Table]:
-    """Yield the perpetuals that are new or changed since the last snapshot."""
-    known: dict[str, str] = dlt.current.source_state().setdefault("instruments", {})
-    changed = []
-    for instrument in listed:
-        fingerprint = hashlib.sha256(repr(astuple(instrument)).encode()).hexdigest()[:16]
-        if instrument.ended_ms is not None:
-            fingerprint = f"{ENDED}{instrument.ended_ms}"
-        if known.get(instrument.name) != fingerprint:
-            known[instrument.name] = fingerprint
-            changed.append(instrument)
-    rows = [
-        {name: getattr(instrument, name, None) for name in INSTRUMENTS}
-        | {"instrument": instrument.name, "created_at": instrument.created_ms, "seen_at": seen_ms}
-        | {"ended_at": instrument.ended_ms}
-        for instrument in changed
-    ]
-    if rows:
-        yield _arrow(rows, INSTRUMENTS)
-
-
-def _arrow(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> pa.Table:
-    types = {
-        "text": pa.string(),
-        "timestamp": TIME,
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "bool": pa.bool_(),
-    }
-    schema = pa.schema(
-        pa.field(name, types[hints["data_type"]], nullable=hints["nullable"])
-        for name, hints in columns.items()
-        if name != "_dlt_load_id"
-    )
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        yield to_arrow(rows, FETCHES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from extract.errors import PerpsError
@@ -14,33 +15,69 @@ FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 NAMED = 3
 
 
+@dataclass(frozen=True, order=True)
+class FailedNode:
+    """A model, test, seed or operation that failed.
+
+    Attributes:
+        kind: dbt's resource type: model, test, seed, unit test, operation, ...
+        name: as dbt calls it, such as perpetuals_ohlcv.
+        failures: rows that a test found; 0 for what counts none.
+        status: error, fail, runtime error or partial success.
+    """
+
+    kind: str
+    name: str
+    failures: int
+    status: str
+
+    def __str__(self) -> str:
+        rows = f" ({self.failures:,} row{_s(self.failures)})" if self.kind == "test" and self.failures else ""
+        return f"{self.name}{rows}"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What came of a build: whether all of it succeeded, and what failed."""
+
+    success: bool
+    failed: tuple[FailedNode, ...] = ()
+
+
 class NodesFailedError(PerpsError):
-    """A model, a test or an operation failed; dbt has said why, and the others have run."""
+    """A model, a test or an operation failed; dbt has said why, and the others have run.
+
+    Attributes:
+        failed: which.
+    """
+
+    def __init__(self, message: str, failed: Sequence[FailedNode] = ()) -> None:
+        super().__init__(message)
+        self.failed = tuple(failed)
 
 
-def describe_failure(arguments: Sequence[str], result: Any, advice: str = "") -> str:
-    """Return which nodes of a command failed, whole names and rows, and what to do next.
+def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> None:
+    """Name the nodes of a command that failed, whole names and rows, and what to do next.
 
     Args:
         arguments: of the command.
         result: what dbt's runner returned for it: a list of results, or something else where it ran no nodes.
         advice: what to do next; the output of dbt, and the report after a failed test, where it is empty.
+
+    Raises:
+        NodesFailedError: always.
     """
     failed = sorted(
-        (_kind(one), _name(one), one.failures or 0)
+        FailedNode(_kind(one), _name(one), one.failures or 0, str(one.status))
         for one in getattr(result, "results", ())
         if one.status in FAILED
     )
-    kinds = Counter(kind for kind, _, _ in failed)
+    kinds = Counter(node.kind for node in failed)
     counts = " and ".join(f"{count} {kind}{_s(count)}" for kind, count in kinds.items())
-    names = [
-        f"{name} ({rows:,} row{_s(rows)})" if kind == "test" and rows else name
-        for kind, name, rows in failed[:NAMED]
-    ]
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-    what = f"{counts} failed: {', '.join(names)}{more}" if failed else "it failed"
+    what = f"{counts} failed: {', '.join(map(str, failed[:NAMED]))}{more}" if failed else "it failed"
     advice = advice or "see its output above" + (", run: perps report" if "test" in kinds else "")
-    return f"expected dbt {_command(arguments, result)} to succeed, {what}; {advice}"
+    raise NodesFailedError(f"expected dbt {_command(arguments, result)} to succeed, {what}; {advice}", failed)
 
 
 def _kind(result: Any) -> str:

@@ -15,7 +15,7 @@ import psycopg2
 from extract.database.database import Database
 from extract.database.locks import BUILD_LOCK, run_lock
 from extract.errors import PerpsError
-from extract.transform.failures import NodesFailedError, describe_failure
+from extract.transform.failures import raise_failed
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
 """dbt commands, and an operation, that make or alter relations. dbt itself does not notice another one doing
@@ -70,7 +70,7 @@ class Dbt:
 
         Args:
             arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
-            advice: what to do when it fails. See `describe_failure`.
+            advice: what to do when it fails. See `raise_failed`.
 
         Raises:
             NodesFailedError: a model or test failed.
@@ -86,7 +86,7 @@ class Dbt:
             reason = " ".join(str(result.exception).split())[:300]
             raise PerpsError(f"expected dbt to run {' '.join(arguments)}, got: {reason}")
         if not result.success:
-            raise NodesFailedError(describe_failure(arguments, result.result, advice))
+            raise_failed(arguments, result.result, advice)
 
     def _invoke(self, arguments: Sequence[str]) -> Any:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415  # takes seconds: only commands that need dbt pay

@@ -17,7 +17,18 @@ from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.stage import BenchmarkError, Stage
 
-SCENARIOS = ("serve", "backfill", "unlimited", "memory", "many", "increments", "checks", "queries", "storage")
+SCENARIOS = (
+    "serve",
+    "backfill",
+    "unlimited",
+    "memory",
+    "many",
+    "increments",
+    "checks",
+    "queries",
+    "export",
+    "storage",
+)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

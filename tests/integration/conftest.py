@@ -1,12 +1,16 @@
-"""What several modules stand on: a dbt project without rows, and two perpetuals loaded and built."""
+"""What several modules stand on: a dbt project without rows, two perpetuals loaded and built, the wheel."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
+from tests.conftest import PROJECT, Perps
 from tests.support.dbt_project import DbtProject
 
 BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
@@ -34,3 +38,13 @@ def loaded(module_database: Database, exchange: RunningSimulator, perps: Perps) 
     built = perps(*BUILD, database=module_database)
     assert built.returncode == 0, built.stdout
     return module_database
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=PROJECT, check=True, capture_output=True, timeout=120)
+    (made,) = folder.glob("*.whl")
+    return made

@@ -27,7 +27,11 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(PROJECT))
 
 
-@pytest.mark.parametrize("page", [one for one in WRITTEN if statements_of(page_text(one))], ids=name_of)
+# the SQL of python.md is DuckDB's
+RUN = [page for page in WRITTEN if page.name != "python.md" and statements_of(page_text(page))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_sql_of_a_page_runs(page: Path, loaded: Database):
     with loaded.connect(autocommit=False) as opened, opened.cursor() as cursor:
         for statement in statements_of(page_text(page)):

@@ -8,22 +8,11 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytest
-
 from extract import __version__
 from extract.database.database import Database
 from tests.conftest import PROJECT, perps_environment
 
 LEFT_OUT = ("__pycache__", ".pyc")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=PROJECT, check=True, capture_output=True, timeout=120)
-    (made,) = folder.glob("*.whl")
-    return made
 
 
 def files(folder: Path) -> set[str]:

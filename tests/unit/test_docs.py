@@ -122,7 +122,8 @@ def test_every_command_of_a_page_can_be_typed(page: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_a_command_that_cannot_be_typed_is_refused(typed: str):
-    assert commands_of(f"    {typed}\n") == [typed.split()]
+    for page in (f"    {typed}\n", f"`{typed}`", f"```ini\nExecStart=/opt/bin/{typed}\n```\n"):
+        assert commands_of(page) == [typed.split()]
     assert refusal(typed.split())
 
 

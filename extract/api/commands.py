@@ -1,0 +1,219 @@
+"""`backfill`, `update` and `build` for a Python program: each works in a process of its own.
+
+Commands set up the process that they run in: its memory, its signals, its environment, dlt and dbt. So none
+of them runs in the caller's, which may be a notebook with pipelines of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from extract.core.names import split_names
+from extract.errors import PerpsError
+from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
+from extract.load.result import LoadResult
+from extract.settings import environment_for
+from extract.transform.failures import BuildResult
+
+Time = str | date | datetime
+
+LONGEST_GOODBYE_S = 10.0
+"""Seconds that an interrupted command has to end in order: a little more than it gives itself."""
+
+
+def backfill(
+    instruments: str | Sequence[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    resolution: str = "1",
+    *,
+    lookback: int = DEFAULT_LOOKBACK,
+    package_candles: int = DEFAULT_PACKAGE,
+    wait_s: int = 0,
+    database: str | None = None,
+    api_url: str | None = None,
+    requests_per_second: float | None = None,
+    home: str | Path | None = None,
+) -> LoadResult:
+    """Load a range of candles into the database, whether or not it was loaded before: `perps backfill`.
+
+    It works in a process of its own and changes nothing in this one. What it would log is in the log file
+    under `home`.
+
+    Args:
+        instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual.
+        start: oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the listing.
+        end: exclusive. Default: the last closed candle.
+        resolution: length of a candle in minutes, or 1D.
+        lookback: candles before the cursor that may be landed again.
+        package_candles: most candles in one load package; it bounds memory and what a killed load repeats.
+        wait_s: how long to wait for another load to end, in seconds.
+        database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
+            without PGHOST the embedded server, which is started if need be.
+        api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
+        requests_per_second: budget of all requests. Default: DERIBIT_REQUESTS_PER_SECOND, else 20.
+        home: folder for logs, working files and the embedded server. Default: PERPS_HOME.
+
+    Returns:
+        What was landed, by instrument.
+
+    Raises:
+        IncompleteError: some windows had no usable answer; the others are saved, and `result` says what.
+        UsageError: an argument cannot be used.
+        PerpsError: nothing could be done.
+    """
+    found: LoadResult = _carry_out(
+        "backfill:load",
+        database,
+        home,
+        instruments=_names(instruments),
+        start=_text(start),
+        end=_text(end),
+        resolution=resolution,
+        lookback=lookback,
+        package_candles=package_candles,
+        wait=wait_s,
+        api_url=api_url,
+        requests_per_second=requests_per_second,
+    )
+    return found
+
+
+def update(
+    instruments: str | Sequence[str] = (),
+    resolution: str = "1",
+    *,
+    lookback: int = DEFAULT_LOOKBACK,
+    package_candles: int = DEFAULT_PACKAGE,
+    wait_s: int = 0,
+    database: str | None = None,
+    api_url: str | None = None,
+    requests_per_second: float | None = None,
+    home: str | Path | None = None,
+) -> LoadResult:
+    """Load new candles, up to the last closed one: `perps update`.
+
+    Args:
+        instruments: names, or "all". Default: every instrument that is already loaded.
+        resolution: see `backfill`, as all the others.
+        lookback: recent candles that are asked for again, to catch late revisions.
+
+    Returns:
+        What was landed, by instrument.
+
+    Raises:
+        IncompleteError: some windows had no usable answer; the others are saved, and `result` says what.
+        UsageError: an argument cannot be used.
+        PerpsError: nothing could be done.
+    """
+    found: LoadResult = _carry_out(
+        "update:load",
+        database,
+        home,
+        instruments=_names(instruments),
+        resolution=resolution,
+        lookback=lookback,
+        package_candles=package_candles,
+        wait=wait_s,
+        api_url=api_url,
+        requests_per_second=requests_per_second,
+    )
+    return found
+
+
+def build(
+    select: Sequence[str] = (),
+    resolution: str = "1",
+    *,
+    wait_s: int = 0,
+    database: str | None = None,
+    home: str | Path | None = None,
+) -> BuildResult:
+    """Build and test the models from what is loaded: `perps dbt -- build`, without dbt's unit tests.
+
+    Args:
+        select: dbt's selection, such as ["perpetuals_ohlcv+"]. Default: everything.
+        resolution: of the candles that the models are built from.
+        wait_s: how long to wait for another build to end, in seconds.
+        database: see `backfill`.
+        home: see `backfill`.
+
+    Returns:
+        Whether all models and tests passed, and which did not. A failed test is a result, not an error.
+
+    Raises:
+        UsageError: an argument cannot be used.
+        PerpsError: another build is at work, or dbt broke before it could run.
+    """
+    found: BuildResult = _carry_out(
+        "dbt:build", database, home, select=list(select), resolution=resolution, wait=wait_s
+    )
+    return found
+
+
+def _names(instruments: str | Sequence[str]) -> list[str]:
+    return split_names([instruments] if isinstance(instruments, str) else instruments)
+
+
+def _text(at: Time | None) -> str | None:
+    return None if at is None else str(at)
+
+
+def _carry_out(run: str, database: str | None, home: str | Path | None, **arguments: Any) -> Any:
+    """Return what a function of the command line returns, from a process of its own.
+
+    Raises:
+        PerpsError: as that raised it, or its process ended without an answer.
+    """
+    ours, theirs = connection.Pipe()
+    # by path, as multiprocessing does, but without the caller's main module, which may have no guard
+    code = f"import sys; sys.path = {sys.path!r}; from extract.cli.child import main; main({theirs.fileno()})"
+    with ours, tempfile.TemporaryFile() as said:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=environment_for(database, home),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a terminal's interrupt is for this process, which passes it on
+            )
+        try:
+            ours.send(argparse.Namespace(run=run, verbose=False, **arguments))
+            answer = ours.recv()
+            process.wait()
+        except (EOFError, ConnectionError):
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().rpartition("\n")[2][:300]
+            raise PerpsError(
+                f"expected an answer, the command's process ended with exit code {process.wait()}: {last}; "
+                "what was loaded is safe, run it again"
+            ) from None
+        except BaseException:
+            _end(process)
+            raise
+    if isinstance(answer, PerpsError):
+        raise answer
+    return answer
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has not answered: in order, else after a while."""
+    process.send_signal(signal.SIGINT)
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LONGEST_GOODBYE_S)
+    finally:
+        process.kill()
+        process.wait()

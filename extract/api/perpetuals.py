@@ -1,0 +1,110 @@
+"""The dlt source for any pipeline: `deribit_perpetuals`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+
+import dlt
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.extract import DltResource
+
+from extract.core.names import is_all, split_names
+from extract.core.resolution import Resolution, parse_resolution
+from extract.core.times import parse_time
+from extract.deribit.budget import TokenBucket
+from extract.deribit.client import DeribitClient
+from extract.deribit.instruments import Instrument
+from extract.errors import PerpsError, UsageError
+from extract.load.lifetimes import find_delisted
+from extract.load.perpetuals import Exchange, stream_candles
+from extract.load.plan import DEFAULT_LOOKBACK
+from extract.load.resources import CONTRACT, candles_cursor, candles_resource, instruments_resource
+from extract.load.selection import choose, expect_known
+from extract.load.state import EPOCH
+from extract.settings import DEFAULT_BURST, read_api
+
+Time = str | date | datetime
+
+
+# the empty spec: dlt would otherwise take a START or API_URL that is somebody else's from the environment
+@dlt.source(name="deribit_perpetuals", max_table_nesting=0, schema_contract=CONTRACT, spec=BaseConfiguration)
+def deribit_perpetuals(
+    instruments: str | Sequence[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    resolution: str = "1",
+    *,
+    lookback: int = DEFAULT_LOOKBACK,
+    api_url: str | None = None,
+    requests_per_second: float | None = None,
+) -> Iterable[DltResource]:
+    """Candles of Deribit's perpetuals, as a dlt source for any pipeline and destination.
+
+    The table `candles` has instrument, resolution, timestamp (bucket open, UTC), open, high, low and close
+    (quote coin), volume (base coin) and cost (quote coin), as doubles. It is merged on the first three, so
+    that a revised candle replaces the older one; `apply_hints` changes that as for any resource. The table
+    `instruments` has one row a perpetual. Each instrument is a resource, `candles <name> <resolution>`, with
+    an incremental cursor of its own: a run loads what is new since the last one, and never a candle that is
+    not closed by the server's clock.
+
+    A window without a usable answer ends its instrument's stream: what came before it lands, the cursor
+    stays there, and the next run asks again. `pipeline.run` succeeds then; the window is logged as an error,
+    and named in `pipeline.state["sources"]["deribit_perpetuals"]["failed"]`, which is empty or absent when
+    all was answered. An extract that raises lands nothing, as always with dlt: the next run asks again.
+
+    Args:
+        instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual. A delisted one
+            that is named ends with its last candle with volume.
+        start: the oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the
+            listing. Once there is a cursor it has no effect.
+        end: where a range ends, exclusive. A range with an end is loaded whole in every run, and neither
+            uses nor moves a cursor, as `end_value` of dlt's `incremental`. Default: the last closed candle.
+        resolution: length of a candle in minutes, or 1D: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
+        lookback: candles before the cursor that are asked for again, to catch late revisions.
+        api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
+        requests_per_second: budget of all requests of the source together. Default:
+            DERIBIT_REQUESTS_PER_SECOND, else 20.
+
+    Raises:
+        UsageError: an argument cannot be used, or Deribit does not know an instrument.
+        DeribitError: the API cannot be reached.
+        PerpsError: a named perpetual cannot be loaded.
+    """
+    found_resolution, first, last = parse_resolution(resolution), _time(start, "start"), _time(end, "end")
+    if lookback < 0:
+        raise UsageError(f"expected a lookback of at least 0 candles, got {lookback}")
+    url, rate = read_api(api_url, requests_per_second)
+    names = split_names([instruments] if isinstance(instruments, str) else instruments)
+    budget = TokenBucket(rate, DEFAULT_BURST)
+    found, now_ms = _find(DeribitClient(url, budget), names, found_resolution)
+    exchange = Exchange(url, budget, streams=len(found))
+    for instrument in found:
+        cursor = candles_cursor(found_resolution, lookback, first or EPOCH, last)
+        read = partial(stream_candles, exchange, instrument, found_resolution)
+        yield candles_resource(read, instrument.name, found_resolution, cursor, merged=True)
+    yield instruments_resource(found, now_ms, merged=True)
+
+
+def _find(
+    client: DeribitClient, names: Sequence[str], resolution: Resolution
+) -> tuple[list[Instrument], int]:
+    """Return the named perpetuals, delisted ones with their end, and the server's clock, UTC ms."""
+    if not names:
+        raise UsageError("expected instruments, got none; name some, or 'all'")
+    now_ms, listed = client.server_time().result, client.instruments()
+    chosen, absent = choose(names, listed.perpetuals, [])
+    for name in absent:
+        if not is_all(names) and name in listed.refused:
+            raise PerpsError(f"{listed.refused[name]}; leave it out")
+    delisted = find_delisted(client, absent, resolution, now_ms)
+    expect_known(delisted.unknown, [one.name for one in listed.perpetuals])
+    for failed in delisted.failed:
+        if failed.error is not None:
+            raise failed.error
+    return [*chosen, *delisted.found], now_ms
+
+
+def _time(given: Time | None, name: str) -> datetime | None:
+    return None if given is None else datetime.fromtimestamp(parse_time(str(given), name) / 1000, UTC)

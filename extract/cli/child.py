@@ -1,0 +1,47 @@
+"""A command in a process of its own, for a Python program that it is not to change. See `extract.api`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import threading
+from multiprocessing import connection
+
+from extract.cli.main import carry_out
+from extract.core.messages import one_line
+from extract.errors import PerpsError, interrupt_behind
+
+log = logging.getLogger(__name__)
+
+
+def main(descriptor: int) -> None:
+    """Take one command from a pipe, carry it out, and send back what it returned, or its error.
+
+    Args:
+        descriptor: of the pipe. When its other end closes, because that process ended, this command ends.
+    """
+    os.set_inheritable(descriptor, False)
+    pipe = connection.Connection(descriptor)
+    args = pipe.recv()
+    module, _, name = args.run.partition(":")
+    args.run = getattr(importlib.import_module(f"extract.cli.{module}"), name)
+    threading.Thread(target=_end_with, args=(pipe,), name="parent", daemon=True).start()
+    try:
+        answer = carry_out(args)
+    except PerpsError as error:
+        log.error("%s", error)
+        answer = error
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupt_behind(error):
+            return
+        log.exception("unexpected failure")
+        reason = one_line(str(error))[:300]
+        answer = PerpsError(f"unexpected {type(error).__name__}: {reason}; the log has the rest")
+    pipe.send(answer)
+
+
+def _end_with(pipe: connection.Connection) -> None:
+    connection.wait([pipe])
+    os.kill(os.getpid(), signal.SIGINT)
