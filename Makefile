@@ -9,12 +9,13 @@ WITH_PIP = $(PYTHON) -m venv .venv && $(call IN_TWO_STEPS,$(BIN)/pip install --q
 IN_TWO_STEPS = $(1) --require-hashes --no-deps --requirement constraints.txt && $(1) --no-index --no-build-isolation --editable '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak fuzz lint audit bench bench-quick docs constraints clean
+.PHONY: help install demo test coverage soak fuzz lint audit bench bench-quick docs constraints clean
 
 help:
 	@echo "make install  create .venv and install; starts nothing"
 	@echo "make demo     30 days of two synthetic perpetuals, from the simulator to tested tables and a report"
 	@echo "make test     the whole suite, with a server and simulators of its own"
+	@echo "make coverage what of extract/ the suite runs, as a table; TESTS=tests/unit for a part of it"
 	@echo "make soak     the promise under random kills and faults: MINUTES=10, or SEEDS=200 FROM=1, or SEED=n again; WORKERS=1"
 	@echo "make bench    what everything costs at full size, against two baselines (about an hour; alone on the machine)"
 	@echo "make bench-quick  the same at small sizes, to see that it runs"
@@ -47,6 +48,10 @@ demo: install
 
 test: install
 	@$(BIN)/pytest
+
+coverage: install
+	@mkdir -p target
+	@$(BIN)/pytest --cov --cov-report=term $(TESTS)
 
 soak: install
 	@SEED=$(SEED) SEEDS=$(SEEDS) FROM=$(FROM) MINUTES=$(MINUTES) WORKERS=$(WORKERS) $(BIN)/python -m tests.faults.promise

@@ -1,13 +1,11 @@
-"""One embedded server for the whole session, a fresh database per test, and `perps` as a person runs it."""
+"""One embedded server for the whole session, a fresh database per test, an exchange a module, and `perps`."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,43 +14,15 @@ from hypothesis import HealthCheck, settings
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster, EmbedError
 from extract.settings import read_settings
-from tests.support.warm import WarmPerps
+from extract.simulator import RunningSimulator
+from tests.support.exchange import simulated
+from tests.support.perps import FOREIGN, PROJECT, Perps, PerpsRunner
 
 # a busy machine makes drawing examples slow; that says nothing about the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
-FOREIGN = (
-    "PGHOST",
-    "PGPORT",
-    "PGDATABASE",
-    "PGUSER",
-    "PGPASSWORD",
-    "DERIBIT_API_URL",
-    "DERIBIT_ALLOW_HTTP",
-    "DERIBIT_REQUESTS_PER_SECOND",
-)
-
-SHARING = frozenset(
-    {
-        "backfill",
-        "update",
-        "repair",
-        "verify",
-        "reconcile",
-        "audit",
-        "report",
-        "export",
-        "instruments",
-        "dbt",
-        "doctor",
-    }
-)
-"""Commands that tests run in one process: starting takes them longer than their work."""
-
-Perps = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +70,13 @@ def fresh_database(server: Cluster, name: str) -> Iterator[Database]:
     server.drop_database(name)
 
 
+@pytest.fixture(scope="module")
+def exchange(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
+    """The module's simulator, without a limit of requests; its EXCHANGE says what else it is like."""
+    with simulated(**getattr(request.module, "EXCHANGE", {})) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def environment(home: Path, cache: Path) -> dict[str, str]:
     """The environment of a person's shell, without what this machine's has about servers and APIs."""
@@ -116,62 +93,10 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def perps(environment: dict[str, str]) -> Iterator[Perps]:
-    """`perps(*arguments, database=..., api=..., env=...)`: run the command as a person does.
-
-    Commands that load, build or look share one process, see `tests.support.warm`; with `alone`, and all
-    others, run in a process of their own.
-    """
-    started: list[WarmPerps] = []
-
-    def run(
-        *arguments: str,
-        database: Database | None = None,
-        api: str | None = None,
-        env: Mapping[str, str] | None = None,
-        timeout: float = 240,
-        alone: bool = False,
-    ) -> subprocess.CompletedProcess[str]:
-        variables, folder = perps_environment(environment, database, api, env), environment["PERPS_HOME"]
-        shares = not alone and arguments[:1] and arguments[0] in SHARING
-        if shares and variables["PYTHONPATH"] == environment["PYTHONPATH"]:
-            started or started.append(WarmPerps())
-            return started[0].run(arguments, variables, folder, timeout)
-        return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
-            perps_command(*arguments),
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=folder,
-        )
-
-    yield run
-    for warm in started:
-        warm.stop()
-
-
-def perps_command(*arguments: str) -> list[str]:
-    """Return the command line of `perps` with this interpreter."""
-    return [sys.executable, "-m", "extract", *arguments]
-
-
-def perps_environment(
-    environment: Mapping[str, str],
-    database: Database | None = None,
-    api: str | None = None,
-    env: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Return an environment that names a database and an API."""
-    parsed = {}
-    if database and "DBT_TARGET_PATH" in environment:
-        parsed = {"DBT_TARGET_PATH": f"{environment['DBT_TARGET_PATH']}-{database.dbname}"}
-    return {
-        **environment,
-        **parsed,
-        **(database.env() if database else {}),
-        **({"DERIBIT_API_URL": api} if api else {}),
-        **(env or {}),
-    }
+    """`perps(*arguments, database=..., api=..., env=...)`: run the command as a person does."""
+    runner = PerpsRunner(environment)
+    yield runner
+    runner.stop()
 
 
 @pytest.fixture

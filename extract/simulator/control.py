@@ -13,17 +13,15 @@ from extract.simulator.candles import COLUMNS, RESOLUTIONS, Candles
 from extract.simulator.clock import parse_ms
 from extract.simulator.faultparsing import parse_faults
 from extract.simulator.simulator import Simulator
-from extract.simulator.wire import WindowResult
+from extract.simulator.wire import Response
 
 CONTROL_PATH = "/simulator/"
 _ROWS_AT_ONCE = 50_000  # rendered as text at a time: a whole history as Python floats takes gigabytes
-_Handler = Callable[[Simulator, Mapping[str, str], bytes], WindowResult]
+_Handler = Callable[[Simulator, Mapping[str, str], bytes], Response]
 
 
-def control(
-    simulator: Simulator, verb: str, name: str, query: Mapping[str, str], body: bytes
-) -> WindowResult:
-    """WindowResult a request under /simulator/; a wrong one gets HTTP 400 and {"error": line}."""
+def control(simulator: Simulator, verb: str, name: str, query: Mapping[str, str], body: bytes) -> Response:
+    """Response a request under /simulator/; a wrong one gets HTTP 400 and {"error": line}."""
     handler = _HANDLERS.get((verb, name))
     if handler is None:
         known = ", ".join(f"{verb} {CONTROL_PATH}{name}" for verb, name in _HANDLERS)
@@ -44,13 +42,13 @@ def truth_csv(candles: Candles) -> str:
     return "".join(parts)
 
 
-def _state(simulator: Simulator, _query: Mapping[str, str], _body: bytes) -> WindowResult:
+def _state(simulator: Simulator, _query: Mapping[str, str], _body: bytes) -> Response:
     clock = simulator.clock
     counters = dict(simulator.counters)
     return _json({"now_ms": clock.now_ms(), "frozen": clock.frozen, "counters": counters})
 
 
-def _clock(simulator: Simulator, query: Mapping[str, str], body: bytes) -> WindowResult:
+def _clock(simulator: Simulator, query: Mapping[str, str], body: bytes) -> Response:
     match _decoded(body):
         case {"now": now}:
             simulator.clock.set(parse_ms(now, "now"))
@@ -61,17 +59,17 @@ def _clock(simulator: Simulator, query: Mapping[str, str], body: bytes) -> Windo
     return _state(simulator, query, body)
 
 
-def _faults(simulator: Simulator, _query: Mapping[str, str], body: bytes) -> WindowResult:
+def _faults(simulator: Simulator, _query: Mapping[str, str], body: bytes) -> Response:
     faults = parse_faults(_decoded(body))
     simulator.faults.replace(faults)
     return _json({"faults": len(faults)})
 
 
-def _requests(simulator: Simulator, _query: Mapping[str, str], _body: bytes) -> WindowResult:
+def _requests(simulator: Simulator, _query: Mapping[str, str], _body: bytes) -> Response:
     return _json([asdict(served) for served in simulator.log.copy()])
 
 
-def _truth(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> WindowResult:
+def _truth(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> Response:
     instrument, resolution = query.get("instrument", ""), query.get("resolution", "1")
     if instrument not in simulator.market.listings:
         raise UsageError(f"expected a listed instrument, got {instrument!r}; ask get_instruments for names")
@@ -81,7 +79,7 @@ def _truth(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> Wind
     start = parse_ms(query.get("start", 0), "start")
     end = parse_ms(query.get("end", view.now_ms), "end")
     text = truth_csv(view.truth(instrument, resolution, start, end))
-    return WindowResult(200, text.encode(), "text/csv")
+    return Response(200, text.encode(), "text/csv")
 
 
 def _decoded(body: bytes) -> Any:
@@ -91,8 +89,8 @@ def _decoded(body: bytes) -> Any:
         raise UsageError(f"expected a JSON body, got: {error}") from None
 
 
-def _json(value: Any, status: int = 200) -> WindowResult:
-    return WindowResult(status, orjson.dumps(value))
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(status, orjson.dumps(value))
 
 
 _HANDLERS: dict[tuple[str, str], _Handler] = {

@@ -68,7 +68,7 @@ class ReplyFault(Fault):
 
 @dataclass(frozen=True)
 class Http(ReplyFault):
-    """WindowResult with an HTTP status and no JSON."""
+    """Response with an HTTP status and no JSON."""
 
     status: int = 503
     html: bool = True
@@ -77,7 +77,7 @@ class Http(ReplyFault):
 
 @dataclass(frozen=True)
 class RpcError(ReplyFault):
-    """WindowResult with a JSON-RPC error."""
+    """Response with a JSON-RPC error."""
 
     code: int = 10028
     status: int = 400
@@ -91,7 +91,7 @@ class Reset(ReplyFault):
 
 @dataclass(frozen=True)
 class Hang(ReplyFault):
-    """WindowResult late."""
+    """Response late."""
 
     seconds: float = 3600
 

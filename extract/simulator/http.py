@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from extract.simulator.control import CONTROL_PATH, control
 from extract.simulator.simulator import API_PATH, Simulator
-from extract.simulator.wire import WindowResult
+from extract.simulator.wire import Response
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._send(self._answer("POST", body))
 
-    def _answer(self, verb: str, body: bytes) -> WindowResult:
+    def _answer(self, verb: str, body: bytes) -> Response:
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query))
         simulator = self.server.simulator
@@ -91,9 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
             return control(simulator, verb, url.path.removeprefix(CONTROL_PATH), query, body)
         if url.path.startswith(API_PATH) and verb == "GET":
             return simulator.answer(url.path.removeprefix(API_PATH), query)
-        return WindowResult(404, b"not found\n", "text/plain")
+        return Response(404, b"not found\n", "text/plain")
 
-    def _send(self, answer: WindowResult) -> None:
+    def _send(self, answer: Response) -> None:
         if answer.delay:
             self.server.stopping.wait(answer.delay)
         if answer.reset:
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(answer.body)
         self.close_connection = self.close_connection or closes
 
-    def _drip(self, answer: WindowResult) -> None:
+    def _drip(self, answer: Response) -> None:
         for byte in answer.body:
             self.wfile.write(bytes([byte]))
             if self.server.stopping.wait(answer.pause):

@@ -20,7 +20,7 @@ from extract.simulator.market import Source
 from extract.simulator.prepared import PreparedMinutes
 from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid, raw
 from extract.simulator.view import MAX_ROWS, View
-from extract.simulator.wire import WindowResult, answer_instead, damage, retry_after
+from extract.simulator.wire import Response, answer_instead, damage, retry_after
 
 API_PATH = "/api/v2/public/"
 _CURRENCIES = {"any", "BTC", "ETH", "USDC", "USDT", "EURR"}
@@ -96,13 +96,13 @@ class Simulator:
         now_ms = self.clock.now_ms()
         return View(self.market, now_ms, self.faults.adjust(now_ms, self.market))
 
-    def answer(self, method: str, query: Mapping[str, str]) -> WindowResult:
-        """WindowResult a GET of a public method; `query` holds the parameters as typed."""
+    def answer(self, method: str, query: Mapping[str, str]) -> Response:
+        """Answer a GET of a public method; `query` holds the parameters as typed."""
         started, now_us = time.monotonic(), self.clock.now_ms() * 1000
         exchange = _Exchange(_asked(method, query))
         member, value, status = "result", None, 200
         headers: dict[str, str] = {}
-        instead: WindowResult | None = None
+        instead: Response | None = None
         try:
             self._charge(exchange, headers)
             exchange.due = self.faults.due(exchange.asked)
@@ -117,7 +117,7 @@ class Simulator:
             with self._lock:
                 even = self.counters["requests"] % 2 == 0
             body = envelope(member, value, now_us, took_us, even)
-            instead = damage(WindowResult(status, body, headers=headers), exchange.due)
+            instead = damage(Response(status, body, headers=headers), exchange.due)
         self._record(exchange, instead, started)
         return replace(instead, delay=instead.delay + self._latency_s)
 
@@ -200,7 +200,7 @@ class Simulator:
                 rows.append(dated_future_row(listing, 1000 + number))
         return rows
 
-    def _record(self, exchange: _Exchange, answer: WindowResult, started: float) -> None:
+    def _record(self, exchange: _Exchange, answer: Response, started: float) -> None:
         asked = exchange.asked
         status = 0 if answer.reset else answer.status
         served = Served(

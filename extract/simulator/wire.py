@@ -15,7 +15,7 @@ _PAGE = (
 
 
 @dataclass(frozen=True)
-class WindowResult:
+class Response:
     """One HTTP answer.
 
     `body` is sent `repeat` times; `promised` is added to content-length, `delay` (s) waited before, `pause`
@@ -44,18 +44,18 @@ def retry_after(due: Sequence[f.ReplyFault]) -> dict[str, str]:
     return {"Retry-After": f"{given[0]:g}"} if given else {}
 
 
-def answer_instead(due: Sequence[f.ReplyFault]) -> WindowResult | None:
+def answer_instead(due: Sequence[f.ReplyFault]) -> Response | None:
     """Return the answer of the first fault that replaces the reply altogether."""
     for fault in due:
         if isinstance(fault, f.Reset):
-            return WindowResult(0, b"", reset=True)
+            return Response(0, b"", reset=True)
         if isinstance(fault, f.Http):
             body = _PAGE % (fault.status, fault.status) if fault.html else b""
-            return WindowResult(fault.status, body, "text/html", retry_after([fault]))
+            return Response(fault.status, body, "text/html", retry_after([fault]))
     return None
 
 
-def damage(answer: WindowResult, due: Sequence[f.ReplyFault]) -> WindowResult:
+def damage(answer: Response, due: Sequence[f.ReplyFault]) -> Response:
     """Return an answer as the faults of the wire leave it."""
     for fault in due:
         if isinstance(fault, f.Hang):
@@ -69,7 +69,7 @@ def damage(answer: WindowResult, due: Sequence[f.ReplyFault]) -> WindowResult:
     return answer
 
 
-def _rewrite(answer: WindowResult, fault: f.Wire) -> WindowResult:
+def _rewrite(answer: Response, fault: f.Wire) -> Response:
     body, headers = answer.body, dict(answer.headers)
     if fault.body is not None:
         body = fault.body.encode()

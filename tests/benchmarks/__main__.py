@@ -18,16 +18,7 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.stage import BenchmarkError, Stage
 
 SCENARIOS = (
-    "serve",
-    "backfill",
-    "unlimited",
-    "memory",
-    "many",
-    "increments",
-    "checks",
-    "queries",
-    "export",
-    "storage",
+    *("serve", "backfill", "unlimited", "memory", "increments", "checks", "queries", "export", "storage"),
 )
 
 
@@ -50,12 +41,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--whole-habit", action="store_true", help="run the habit baseline in full: hours")
     parser.add_argument(
         "--unprepared", action="store_true", help="let the simulator compute its replies: starts sooner"
-    )
-    parser.add_argument(
-        "--lock",
-        type=Path,
-        metavar="FILE",
-        help="lock to hold while a command is measured, on a shared machine",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: reports/benchmarks-TIME.json")
     return parser.parse_args(arguments)
@@ -85,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     began, failed = time.monotonic(), []
-    with Stage(plan.clock_ms, plan.prepared, flags.lock) as stage:
+    with Stage(plan.clock_ms, plan.prepared) as stage:
         results.facts = machine_facts(stage.home, None)
         for name in [name for name in SCENARIOS if name in flags.only]:
             results.scenario = name

@@ -17,11 +17,6 @@ class DbtRun:
     tests: dict[str, float]
     wrong: dict[str, str]
 
-    @property
-    def work(self) -> float:
-        """Return the seconds of all nodes together; two run at a time."""
-        return sum(self.nodes.values()) + sum(self.tests.values())
-
 
 def read_run(target: Path, started: float) -> DbtRun | None:
     """Return the run that a process begun at `started` (unix seconds) wrote; None when it wrote none."""

@@ -12,11 +12,7 @@ from extract.database.database import Database
 _RAW = "deribit_raw.candles"
 _COPIED = "limit_raw.candles"
 _VALUES = ("open", "high", "low", "close", "volume")
-INSERTS = {
-    "plain casts": "::numeric(18, 8)",
-    "casts through text": "::text::numeric(18, 8)",
-    "no casts": "",
-}
+INSERTS = {"plain casts": "::numeric(18, 8)", "casts through text": "::text::numeric(18, 8)", "no casts": ""}
 """What is done to each value; without casts the table's columns are double precision."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from extract.embedded.cluster import Status
 from extract.embedded.settings_file import Machine
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT
 
 
 def machine_facts(home: Path, server: Status | None) -> dict[str, str]:

@@ -57,9 +57,9 @@ class Results:
         """Keep the scenario's Markdown table."""
         self.tables[self.scenario] = markdown
 
-    def median(self, case: str, metric: str, scenario: str | None = None) -> float | None:
+    def median(self, case: str, metric: str) -> float | None:
         """Return the median so far, None when nothing was measured."""
-        figure = self._figures.get((scenario or self.scenario, case, metric))
+        figure = self._figures.get((self.scenario, case, metric))
         return figure.median if figure else None
 
     def last(self, case: str, metric: str) -> float:

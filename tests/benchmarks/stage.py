@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -24,14 +23,14 @@ from tests.benchmarks.counters import Counters, count
 from tests.benchmarks.dbt_runs import DbtRun, read_run
 from tests.benchmarks.processes import Watch, cpu_seconds, server_cpu_seconds
 from tests.benchmarks.spans import BTC, ETH, iso
-from tests.conftest import FOREIGN, PROJECT, perps_command, perps_environment
-from tests.support.truth import control, look
+from tests.support.perps import FOREIGN, PROJECT, perps_command, perps_environment
+from tests.support.truth import control, look, rows
 
 EXTRA_INSTRUMENTS = 148
 """So many small perpetuals make 131 listed ones on 21 October 2025."""
 
-SUPERUSER = "postgres"
 UNLIMITED = 1e6
+BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
 
 
 class BenchmarkError(Exception):
@@ -91,13 +90,11 @@ class Cost:
 class Stage:
     """Everything that is started; leaving the with block ends and removes it.
 
-    Simulators begin at `clock_ms` and render what they serve first, unless `prepared` says otherwise. `lock`
-    is a file whose lock is held while a command is measured, for machines on which others measure too.
+    Simulators begin at `clock_ms` and render what they serve first, unless `prepared` says otherwise.
     """
 
     clock_ms: int
     prepared: bool = True
-    lock: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _exchanges: dict[tuple[float | None, float], Exchange] = field(default_factory=dict)
 
@@ -148,32 +145,16 @@ class Stage:
 
     def has_database(self, name: str) -> bool:
         """Tell whether a database was made."""
-        with self.server.database().reading() as cursor:
-            cursor.execute("select 1 from pg_database where datname = %s", [name])
-            return cursor.fetchone() is not None
+        return rows(self.server.database(), "select 1 from pg_database where datname = %s", name) != []
 
     def target(self, database: Database) -> Path:
         """Return dbt's folder for a database."""
         return self.home / "target" / database.dbname
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock, if there is one, for the length of a with block."""
-        if self.lock is None:
-            yield
-            return
-        with self.lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
     def checkpoint(self) -> None:
         """Write out what earlier work left, so that it is not charged to the next."""
-        opened = self.server.database(SUPERUSER, "postgres").connect()
-        try:
-            with opened.cursor() as cursor:
-                cursor.execute("checkpoint")
-        finally:
-            opened.close()
+        with self.server.database("postgres", "postgres").reading() as cursor:
+            cursor.execute("checkpoint")
 
     def server_cpu(self) -> float:
         """Return the seconds of processor that the server has used since it started."""
@@ -199,16 +180,6 @@ class Stage:
         Raises:
             BenchmarkError: it failed, and `may_fail` does not say that it may.
         """
-        with self.alone():
-            return self._measure(command, database, exchange, may_fail)
-
-    def _measure(
-        self,
-        command: Sequence[str],
-        database: Database | None,
-        exchange: Exchange | None,
-        may_fail: bool,
-    ) -> Cost:
         if database:
             self.checkpoint()
         postmaster = self.server.status().pid if database else None
@@ -264,19 +235,19 @@ class Stage:
         self._exchanges[key].set_clock(now_ms)
         return self._exchanges[key]
 
+    @contextmanager
     def _running(
         self, command: Sequence[str], database: Database | None, exchange: Exchange | None, output: Any
-    ) -> _Killed:
-        return _Killed(
-            subprocess.Popen(
-                command,
-                env=self.environment(database, exchange),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+    ) -> Iterator[subprocess.Popen[Any]]:
+        """Yield a process that does not outlive the with block."""
+        env = self.environment(database, exchange)
+        process = subprocess.Popen(
+            command, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
+        try:
+            yield process
+        finally:
+            _end(process)
 
     def _start_exchange(self, rate: float | None, latency_ms: float) -> Exchange:
         command = perps_command("simulate", "--clock", iso(self.clock_ms))
@@ -295,19 +266,6 @@ class Stage:
         return Exchange(address, process.pid, rate, time.monotonic() - began)
 
 
-class _Killed:
-    """A process that does not outlive its with block."""
-
-    def __init__(self, process: subprocess.Popen[Any]) -> None:
-        self.process = process
-
-    def __enter__(self) -> subprocess.Popen[Any]:
-        return self.process
-
-    def __exit__(self, *_: object) -> None:
-        _end(self.process)
-
-
 def _end(process: subprocess.Popen[Any]) -> None:
     """Stop a process, by force if it does not listen."""
     if process.returncode is None and process.poll() is None:
@@ -322,3 +280,10 @@ def _end(process: subprocess.Popen[Any]) -> None:
 def module(name: str, *arguments: str) -> list[str]:
     """Return the command line of a module of this package."""
     return [sys.executable, "-m", f"tests.benchmarks.{name}", *arguments]
+
+
+def last_load(database: Database) -> float:
+    """Return when the last load was complete, unix seconds."""
+    return float(
+        rows(database, "select extract(epoch from max(inserted_at)) from deribit_raw._dlt_loads")[0][0]
+    )

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-from extract.cli import main as cli
 from extract.cli.repair import repair_gaps
 from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
-from extract.embedded.cluster import Cluster
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
-from extract.settings import read_settings
-from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.simulator import RunningSimulator
 from tests.support.bad_answers import ANSWERS, FAILED, BadAnswer
 from tests.support.dbt_project import DbtProject
-from tests.support.truth import Row, control, rows, table, truth
+from tests.support.exchange import ETH as HEALTHY
+from tests.support.exchange import charts, set_faults, simulated
+from tests.support.own_server import own_server
+from tests.support.people import run_here
+from tests.support.truth import Row, rows, table, truth
 
 ONE = RESOLUTIONS["1"]
-HEALTHY = "ETH-PERPETUAL"
 DAY = 1_751_328_000_000  # 2025-07-01
 BEFORE, DURING, AFTER = ((DAY + n * HOUR_MS, DAY + (n + 6) * HOUR_MS) for n in (0, 6, 12))
-CONFIG = SimulatorConfig(
-    clock="2025-07-01T18:00:30Z", requests_per_second=None, extra_instruments=len(ANSWERS)
-)
+EXCHANGE = {"clock": "2025-07-01T18:00:30Z", "extra_instruments": len(ANSWERS)}
 INSTRUMENTS = {bad.name: f"SIM{number:03d}_USDC-PERPETUAL" for number, bad in enumerate(ANSWERS, 1)}
 ATTEMPTS = 3
 SLOW_S = 2.0
@@ -72,6 +69,7 @@ class Played:
     """What came of all classes, first for an answer or two each, then for as long as it took."""
 
     failed_at_once: set[str]
+    hit_in_passing: set[str | None]
     seen: dict[str, Seen] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     held: dict[str, list[Row]] = field(default_factory=dict)
@@ -95,16 +93,17 @@ def play(exchange: RunningSimulator, database: Database, work: Path, together: i
     with impatient():
         loader = Loader(client(exchange.base_url), database, work / "pipelines")
         passing = [hit(bad, BEFORE, times=2 if bad.lasting == FAILED else 1) for bad in ANSWERS]
-        control(exchange.base_url, "faults", passing)
-        played = Played(failed_at_once=backfill(loader, names))
-        control(exchange.base_url, "faults", [])
+        set_faults(exchange, *passing)
+        failed = backfill(loader, names)
+        played = Played(failed, {asked.instrument for asked in charts(exchange) if asked.fault})
+        set_faults(exchange)
         loader.backfill(names, ONE, AFTER)
         for group in groups(together):
-            control(exchange.base_url, "faults", [hit(bad, DURING) for bad in group])
+            set_faults(exchange, *(hit(bad, DURING) for bad in group))
             hurt = [INSTRUMENTS[bad.name] for bad in group]
             seen = command(exchange.base_url, database, work, hurt)
             played.seen |= {bad.name: seen for bad in group}
-    control(exchange.base_url, "faults", [])
+    set_faults(exchange)
     build(dbt)
     played.gaps = dict(rows(database, GAPS))
     played.held = by_instrument(database)
@@ -116,8 +115,8 @@ def play(exchange: RunningSimulator, database: Database, work: Path, together: i
     build(dbt)
     played.recovery_s = time.monotonic() - began
     played.recovered = by_instrument(database)
-    times = [str(ms) for ms in (BEFORE[0], AFTER[1])]
-    played.true = {name: truth(exchange.base_url, name, *times) for name in names}
+    start, end = str(BEFORE[0]), str(AFTER[1])
+    played.true = {name: truth(exchange.base_url, name, start, end) for name in names}
     return played
 
 
@@ -129,7 +128,7 @@ def groups(together: int) -> list[list[BadAnswer]]:
     return [failing[at : at + together] for at in range(0, len(failing), together)] + apart
 
 
-def hit(bad: BadAnswer, window: tuple[int, int], **more: int) -> Mapping[str, object]:
+def hit(bad: BadAnswer, window: tuple[int, int], **more: int) -> dict[str, Any]:
     """Return the fault of a class for its instrument and a window."""
     # requests of the windows beside reach up to three buckets into this one
     edge = 5 * ONE.step_ms
@@ -152,10 +151,8 @@ def command(api: str, database: Database, work: Path, instruments: list[str]) ->
     names = ("--instruments", *instruments, HEALTHY)
     times = ("--start", "2025-07-01T06:00", "--end", "2025-07-01T12:00")
     env = {"DERIBIT_API_URL": api, "PERPS_HOME": str(work), **database.env()}
-    said = io.StringIO()
-    with patch.dict(os.environ, env), redirect_stderr(said), redirect_stdout(io.StringIO()):
-        code = cli.main(["backfill", *names, *times])
-    return Seen(code, said.getvalue(), rows(database, OTHER, HEALTHY, newest, HEALTHY)[0])
+    said = run_here("backfill", *names, *times, env=env)
+    return Seen(said.returncode, said.stderr, rows(database, OTHER, HEALTHY, newest, HEALTHY)[0])
 
 
 def client(api: str) -> DeribitClient:
@@ -190,15 +187,8 @@ def by_instrument(database: Database) -> dict[str, list[Row]]:
 
 def main() -> None:
     """Play all classes on a server of their own and print what a person sees."""
-    with tempfile.TemporaryDirectory(prefix="perps-answers-") as folder:
-        Path(folder).chmod(0o755)
-        cluster = Cluster(Path(folder, "server"), read_settings().cache)
-        cluster.start()
-        try:
-            with running(CONFIG) as exchange, redirect_stdout(io.StringIO()):
-                played = play(exchange, cluster.create_database("answers"), Path(folder))
-        finally:
-            cluster.destroy()
+    with own_server() as (folder, cluster), simulated(**EXCHANGE) as exchange, redirect_stdout(io.StringIO()):
+        played = play(exchange, cluster.create_database("answers"), folder)
     print("| every answer is | what comes of it | exit code | what the user sees |\n|---|---|---:|---|")
     for bad in ANSWERS:
         seen = played.seen[bad.name]

@@ -1,33 +1,42 @@
-"""One small exchange a module, and flows from it into fresh databases."""
+"""An exchange for each module, and a flow from it into the module's database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
-from tests.support.flow import END, Flow, empty, small_exchange
-from tests.support.truth import control
+from tests.support.exchange import set_clock, set_faults, simulated
+from tests.support.flow import END, Flow, empty
+from tests.support.people import run_here
+from tests.support.perps import Perps, Result
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[RunningSimulator]:
-    with small_exchange() as simulated:
-        yield simulated
+def exchange(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
+    """An exchange as the module's EXCHANGE says, by default at the end of the small history."""
+    with simulated(**{"clock": END, **getattr(request.module, "EXCHANGE", {})}) as running:
+        yield running
 
 
 @pytest.fixture
 def flow(
-    module_database: Database, small: RunningSimulator, perps: Perps, environment: dict[str, str]
+    module_database: Database, exchange: RunningSimulator, perps: Perps, environment: dict[str, str]
 ) -> Flow:
     """A flow into the module's database, emptied, from an exchange without faults.
 
     A database a test would have dbt read the project anew for each, which takes longer than the rest.
     """
     empty(module_database)
-    control(small.base_url, "clock", {"now": END})
-    control(small.base_url, "faults", [])
-    return Flow(module_database, small, perps, environment)
+    set_clock(exchange, END)
+    set_faults(exchange)
+    return Flow(module_database, exchange, perps, environment)
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Callable[..., Result]:
+    """`typed(*arguments, **env)`: run a command in this process, with a PERPS_HOME of the test's own."""
+    return lambda *typed, **env: run_here(*typed, env={"PERPS_HOME": str(tmp_path / "home"), **env})

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from extract.database.database import Database
-from extract.embedded.cluster import Cluster
-from extract.settings import read_settings
-from extract.simulator import SimulatorConfig, running
 from extract.simulator.listings import DEFAULT
-from tests.conftest import perps_environment
+from tests.support.exchange import simulated
 from tests.support.ledger import judge
+from tests.support.own_server import own_server
+from tests.support.perps import expect, perps_environment
 from tests.support.truth import control, rows, table, truth
 from tests.support.warm import WarmPerps
 
@@ -43,33 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=50, help="runs between two lines")
     parser.add_argument("--instruments", type=int, default=len(DEFAULT), help="default: the simulator's own")
     asked = parser.parse_args(arguments)
-    home = Path(tempfile.mkdtemp(prefix="perps-runs-"))
-    home.chmod(0o755)
-    cluster = Cluster(home / "server", read_settings().cache)
-    try:
-        cluster.start()
-        run_again_and_again(
-            cluster.create_database("runs"), home, asked.count, asked.every, asked.instruments
-        )
-    finally:
-        cluster.destroy()
-        shutil.rmtree(home, ignore_errors=True)
+    with own_server() as (home, cluster):
+        database = cluster.create_database("runs")
+        run_again_and_again(database, home, asked.count, asked.every, asked.instruments)
 
 
 def run_again_and_again(database: Database, home: Path, count: int, every: int, instruments: int) -> None:
     """Load a day, then a minute at a time."""
     variables = {"PERPS_HOME": str(home), "DBT_TARGET_PATH": str(home / "target"), "TMPDIR": str(home)}
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
-    config = SimulatorConfig(
-        clock=CLOCK, requests_per_second=None, extra_instruments=instruments - len(DEFAULT)
-    )
-    with running(config) as exchange:
+    with simulated(clock=CLOCK, extra_instruments=instruments - len(DEFAULT)) as exchange:
         env = perps_environment(os.environ, database, exchange.base_url, variables)
         warm = WarmPerps()
 
         def perps(*typed: str) -> None:
-            done = warm.run(typed, env, str(home), 600)
-            assert done.returncode == 0, done.stderr + done.stdout
+            expect(warm.run(typed, env, str(home), 600))
 
         perps("backfill", "--instruments", "all", "--start", START, *RATE)
         perps("dbt", "--", "--quiet", "run")

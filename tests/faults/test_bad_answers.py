@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import urllib.request
 
 import pytest
 
 from extract.database.database import Database
-from extract.simulator import RunningSimulator, running
-from tests.faults.answers import CONFIG, DURING, HEALTHY, INSTRUMENTS, Played, play
+from extract.simulator import RunningSimulator
+from tests.faults.answers import DURING, EXCHANGE, HEALTHY, INSTRUMENTS, Played, hit, play  # noqa: F401
 from tests.support.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
+from tests.support.exchange import set_faults
 from tests.support.ledger import Injected, judge, record
 
-every = pytest.mark.parametrize("bad", ANSWERS, ids=lambda bad: bad.name.replace(" ", "-"))
+
+def named(bad: BadAnswer) -> str:
+    return bad.name.replace(" ", "-")
+
+
+every = pytest.mark.parametrize("bad", ANSWERS, ids=named)
 WINDOW = 360
 TOGETHER = 3  # a command a class takes minutes: python -m tests.faults.answers
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(CONFIG) as simulated:
-        yield simulated
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,23 @@ def played(
 
 
 def test_a_bad_answer_or_two_are_asked_again_unless_asking_cannot_help(played):
+    assert played.hit_in_passing == set(INSTRUMENTS.values())
     assert played.failed_at_once == {INSTRUMENTS[bad.name] for bad in ANSWERS if bad.final}
+
+
+@pytest.mark.parametrize("bad", [bad for bad in ANSWERS if bad.lasting != FAILED], ids=named)
+def test_an_answer_that_fails_nothing_is_really_another(bad: BadAnswer, exchange: RunningSimulator):
+    query = f"instrument_name={INSTRUMENTS[bad.name]}&resolution=1"
+    query += f"&start_timestamp={DURING[0]}&end_timestamp={DURING[1] - 1}"
+
+    def answer(*faults: dict) -> bytes:
+        set_faults(exchange, *faults)
+        with urllib.request.urlopen(f"{exchange.base_url}/public/get_tradingview_chart_data?{query}") as told:
+            return re.sub(rb'"us\w+":\d{1,16}(?=[,}])', b"", told.read())
+
+    sound = {answer(), answer()}  # the order of members alternates
+    assert answer() in sound
+    assert answer(hit(bad, DURING)) not in sound
 
 
 @every

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.support.flow import BUILD, INSTRUMENTS, Flow, one_error
+from tests.support.flow import BUILD, INSTRUMENTS, Flow
+from tests.support.perps import error_line
 from tests.support.truth import rows
 
 LAST = 'select instrument, max("timestamp") from deribit_raw.candles group by 1 order by 1'
@@ -20,33 +21,22 @@ def test_a_wrong_clock_neither_admits_a_forming_candle_nor_hides_a_closed_one(fl
     start = (now - timedelta(days=1)).replace(second=0)
     load = ("--instruments", *INSTRUMENTS, "--requests-per-second", "1000")
 
-    def closed_at(minutes: int) -> list[tuple]:
-        """Set Deribit's clock; return what a load must have then."""
+    def load_at(minutes: int, *command: str, clock: int) -> None:
+        """Load in a process whose clock is wrong by seconds: it has what Deribit's clock says is closed."""
         flow.set_clock((now + timedelta(minutes=minutes)).isoformat())
-        return [(name, now.replace(second=0) + timedelta(minutes=minutes - 1)) for name in INSTRUMENTS]
+        done = flow.spawn(*command, *load, code=skewed(clock))
+        assert done.returncode == 0, done.stderr
+        newest = now.replace(second=0) + timedelta(minutes=minutes - 1)
+        assert rows(flow.database, LAST) == [(name, newest) for name in INSTRUMENTS]
 
-    expected = closed_at(0)
-    slow = flow.spawn("backfill", *load, "--start", start.isoformat(), code=skewed(-600))
-    assert slow.returncode == 0, slow.stderr
-    assert rows(flow.database, LAST) == expected
-
-    expected = closed_at(2)
-    fast = flow.spawn("update", *load, code=skewed(600))
-    assert fast.returncode == 0, fast.stderr
-    assert rows(flow.database, LAST) == expected
-
+    load_at(0, "backfill", "--start", start.isoformat(), clock=-600)
+    load_at(2, "update", clock=600)
     # right again, ten minutes behind the last load: refused, because the order of loads decides who wins
-    refused = one_error(flow.command("update", *load))
+    refused = error_line(flow.command("update", *load))
     assert "set this machine's clock, or wait for that time" in refused
 
-    expected = closed_at(20)
-    caught_up = flow.spawn("update", *load, code=skewed(1200))
-    assert caught_up.returncode == 0, caught_up.stderr
-    assert rows(flow.database, LAST) == expected
+    load_at(20, "update", clock=1200)
     flow.expect(*BUILD)
     end = now.replace(second=0) + timedelta(minutes=20)
-    flow.judge(
-        "clock",
-        "10 minutes back, then ahead, then right",
-        (start.isoformat()[:19] + "Z", end.isoformat()[:19] + "Z"),
-    )
+    when = tuple(f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (start, end))
+    flow.judge("clock", "10 minutes back, then ahead, then right", when)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from extract.database.database import Database
-from tests.support.dbt_project import DbtProject, candles, wait_until
+from tests.support.dbt_project import DbtProject, candles
+from tests.support.waiting import wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 

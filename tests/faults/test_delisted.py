@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.flow import BUILD, Flow, one_error
-from tests.support.truth import control, look, rows, table, truth
+from tests.support.exchange import BTC, ETH, charts
+from tests.support.flow import BUILD, Flow
+from tests.support.perps import error_line
+from tests.support.truth import rows, table, truth
 
-BTC, ETH, SOL = "BTC-PERPETUAL", "ETH-PERPETUAL", "SOL_USDC-PERPETUAL"
+SOL = "SOL_USDC-PERPETUAL"
 DELISTED = {"kind": "delisted", "instrument": ETH, "at": "2024-01-02T06:00:00Z"}
 LOADED_TO = "2024-01-02T00:00:00Z"
 BUILT = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
@@ -18,9 +20,9 @@ def ask(name: str, start: str, end: str) -> tuple[str, ...]:
     return ("backfill", "--instruments", name, "--start", start, "--end", end)
 
 
-def charts(flow: Flow, instrument: str) -> list[dict]:
-    """Return the chart requests for an instrument so far."""
-    return [one for one in look(flow.exchange.base_url, "requests") if one["instrument"] == instrument]
+def asked(flow: Flow) -> int:
+    """Return how often the exchange was asked for candles of ETH so far."""
+    return sum(request.instrument == ETH for request in charts(flow.exchange))
 
 
 def end_of(flow: Flow, instrument: str, start: str, end: str) -> tuple[list, list]:
@@ -35,7 +37,7 @@ def test_an_update_brings_a_delisted_perpetual_to_its_end_once_and_then_leaves_i
     api = flow.exchange.base_url
     flow.set_clock(LOADED_TO)
     flow.expect("backfill", "--instruments", BTC, ETH, "--start", "2024-01-01")
-    control(api, "faults", [DELISTED])
+    flow.set_faults(DELISTED)
     flow.set_clock("2024-01-02T06:20:00Z")
     assert "ETH-PERPETUAL: no longer listed by deribit, its last" in flow.expect("update").stderr
     assert rows(flow.database, ENDED, ETH) == [(False, True)]  # a listing may lack a name by mistake
@@ -56,14 +58,14 @@ def test_an_update_brings_a_delisted_perpetual_to_its_end_once_and_then_leaves_i
     covered = "select coverage_percent, tail_minutes from quality.ohlcv_coverage where instrument = %s"
     assert rows(flow.database, covered, ETH) == [(100, 0)]
 
-    asked = len(charts(flow, ETH))
+    before = asked(flow)
     flow.set_clock("2024-01-04T00:00:00Z")
     assert "ETH-PERPETUAL: no longer listed by deribit, left as it is" in flow.expect("update").stderr
-    assert len(charts(flow, ETH)) == asked
+    assert asked(flow) == before > 0
     assert rows(flow.database, covered, ETH) == [(100, 0)]
     flow.expect("verify", "--instruments", ETH, "--start", "2024-01-01")
 
-    control(api, "faults", [DELISTED, {"kind": "relisted", "instrument": ETH, "at": "2024-01-04T12:00:00Z"}])
+    flow.set_faults(DELISTED, {"kind": "relisted", "instrument": ETH, "at": "2024-01-04T12:00:00Z"})
     flow.set_clock("2024-01-05T00:00:00Z")
     assert "ETH-PERPETUAL: no" not in flow.expect("update").stderr
     flow.expect(*BUILT)
@@ -74,13 +76,13 @@ def test_an_update_brings_a_delisted_perpetual_to_its_end_once_and_then_leaves_i
 
 def test_a_perpetual_that_was_delisted_before_anything_was_loaded_can_be_named(flow: Flow):
     outage = {"kind": "outage", "instrument": ETH, "start": "2024-01-01T06:00", "end": "2024-01-01T06:05"}
-    control(flow.exchange.base_url, "faults", [DELISTED, outage])
+    flow.set_faults(DELISTED, outage)
     flow.set_clock("2024-01-04T00:00:00Z")
     flow.expect("backfill", "--instruments", ETH, "--start", "2024-01-01")
     flow.expect("dbt", "--", "run", "--select", "+ohlcv_gaps", "+ohlcv_coverage")
-    asked = len(charts(flow, ETH))
+    before = asked(flow)
     flow.expect("update")
-    assert len(charts(flow, ETH)) == asked
+    assert asked(flow) == before > 0
 
     beyond = flow.expect("backfill", "--instruments", ETH, "--start", "2024-01-03")
     assert (
@@ -88,23 +90,19 @@ def test_a_perpetual_that_was_delisted_before_anything_was_loaded_can_be_named(f
         in beyond.stderr
     )
 
-    control(flow.exchange.base_url, "faults", [DELISTED])
+    flow.set_faults(DELISTED)
     assert "5 of 5 candles found" in flow.expect("repair", "--again").stdout
     flow.expect(*BUILD)
     assert table(flow.database, ETH) == end_of(flow, ETH, "2024-01-01", "2024-01-04")[0]
 
 
 def test_a_part_of_a_delisted_perpetual_is_completed_by_the_next_update(flow: Flow):
-    control(flow.exchange.base_url, "faults", [DELISTED])
+    flow.set_faults(DELISTED)
     flow.set_clock("2024-01-04T00:00:00Z")
     flow.expect(*ask(ETH, "2024-01-01", "2024-01-01T12:00"))
-    control(
-        flow.exchange.base_url,
-        "faults",
-        [DELISTED, {"kind": "http", "status": 500, "instrument": ETH, "resolution": "1D"}],
-    )
-    assert "ETH-PERPETUAL 2015-12-31T08:00Z" in one_error(flow.command("update"))
-    control(flow.exchange.base_url, "faults", [DELISTED])
+    flow.set_faults(DELISTED, {"kind": "http", "status": 500, "instrument": ETH, "resolution": "1D"})
+    assert "ETH-PERPETUAL 2015-12-31T08:00Z" in error_line(flow.command("update"))
+    flow.set_faults(DELISTED)
     flow.expect("update")
     flow.expect(*BUILD)
     assert table(flow.database, ETH) == end_of(flow, ETH, "2024-01-01", "2024-01-04")[0]
@@ -114,14 +112,9 @@ def test_a_part_of_a_delisted_perpetual_is_completed_by_the_next_update(flow: Fl
 def test_candles_from_before_a_second_listing_are_found_and_what_lies_between_is_a_gap_of_the_source(
     flow: Flow, command: str
 ):
-    between = {
-        "kind": "outage",
-        "instrument": SOL,
-        "start": "2022-03-20",
-        "end": "2022-04-20",
-    }
+    between = {"kind": "outage", "instrument": SOL, "start": "2022-03-20", "end": "2022-04-20"}
     again = {"kind": "relisted", "instrument": SOL, "at": "2022-04-20"}
-    control(flow.exchange.base_url, "faults", [between, again])
+    flow.set_faults(between, again)
     flow.set_clock("2022-04-22T00:00:00Z")
     flow.expect(command, "--instruments", SOL)
     flow.expect("dbt", "--", "run", "--select", "+ohlcv_gaps")
@@ -133,10 +126,12 @@ def test_candles_from_before_a_second_listing_are_found_and_what_lies_between_is
 
 def test_an_explicit_range_far_before_a_second_listing_is_asked(flow: Flow):
     again = {"kind": "relisted", "instrument": BTC, "at": "2024-01-02T00:00:00Z"}
-    control(flow.exchange.base_url, "faults", [again])
+    flow.set_faults(again)
     flow.expect(*ask(BTC, "2023-01-10", "2023-01-11"))
     flow.expect(*BUILD)
-    assert table(flow.database) == truth(flow.exchange.base_url, BTC, "2023-01-10", "2023-01-11")
+    true = truth(flow.exchange.base_url, BTC, "2023-01-10", "2023-01-11")
+    assert table(flow.database) == true
+    assert len(true) == 1440
 
 
 def test_a_range_with_nothing_in_it_says_why(flow: Flow):
@@ -146,12 +141,12 @@ def test_a_range_with_nothing_in_it_says_why(flow: Flow):
         in before.stderr
     )
     for start in ("2024-01-03T00:00:00Z", "2024-02-01"):  # not closed yet, in the future
-        said = one_error(flow.command("backfill", "--instruments", BTC, "--start", start), 2)
+        said = error_line(flow.command("backfill", "--instruments", BTC, "--start", start), 2)
         assert "expected --start before 2024-01-03 00:00:00Z, the end of the newest closed candle" in said
 
 
 def test_a_name_that_deribit_does_not_know_is_refused_and_nothing_is_loaded(flow: Flow):
-    said = one_error(
+    said = error_line(
         flow.command("backfill", "--instruments", BTC, "BCT-PERPETUAL", "--start", "2024-01-02"), 2
     )
     assert "got BCT-PERPETUAL (BTC-PERPETUAL?)" in said
@@ -162,8 +157,8 @@ def test_a_listed_perpetual_that_cannot_be_used_is_not_taken_for_delisted(flow: 
     flow.set_clock(LOADED_TO)
     flow.expect("backfill", "--instruments", BTC, ETH, "--start", "2024-01-01")
     odd = {"kind": "wire", "method": "get_instruments", "find": "1552568454000", "put": "1"}
-    control(flow.exchange.base_url, "faults", [odd])
+    flow.set_faults(odd)
     flow.set_clock("2024-01-03T00:00:00Z")
-    assert "creation_timestamp in ms for 'ETH-PERPETUAL'" in one_error(flow.command("update"))
-    control(flow.exchange.base_url, "faults", [])
+    assert "creation_timestamp in ms for 'ETH-PERPETUAL'" in error_line(flow.command("update"))
+    flow.set_faults()
     flow.recover("api", "a listing that cannot be used", ("update",), BUILD)

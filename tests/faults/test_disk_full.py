@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from extract.database import locks
-from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.support.flow import BACKFILL, BUILD, Flow, empty, one_error
+from tests.support.flow import BACKFILL, BUILD, Flow, empty, execute
+from tests.support.perps import error_line
 
 
 @dataclass(frozen=True)
@@ -70,33 +70,29 @@ def tables_disk(flow: Flow, server: Cluster, place: Path) -> Iterator[Disk]:
         shutil.chown(space, server._account.uid, server._account.gid)
         administrator = server.database("postgres", flow.database.dbname)
         name = f"small_{flow.database.dbname}"
-        administer(administrator, f"create tablespace {name} owner perps location '{space}'")
-        administer(administrator, f"alter database {flow.database.dbname} set default_tablespace to {name}")
+        execute(
+            administrator,
+            f"create tablespace {name} owner perps location '{space}'",
+            f"alter database {flow.database.dbname} set default_tablespace to {name}",
+        )
         yield disk
-        administer(administrator, f"alter database {flow.database.dbname} reset default_tablespace")
+        execute(administrator, f"alter database {flow.database.dbname} reset default_tablespace")
         disk.free()
         empty(flow.database)
-        administer(administrator, f"drop tablespace {name}")
-
-
-def administer(database: Database, statement: str) -> None:
-    opened = database.connect()
-    with opened.cursor() as cursor:
-        cursor.execute(statement)
-    opened.close()
+        execute(administrator, f"drop tablespace {name}")
 
 
 def test_a_full_disk_of_tables_ends_load_and_build_and_loses_nothing(flow: Flow, tables_disk: Disk):
     tables_disk.fill(but=0)
-    full = one_error(flow.command(*BACKFILL))
+    full = error_line(flow.command(*BACKFILL))
     assert full.startswith("error: expected to ")
     assert "No space left on device" in full
     tables_disk.fill(but=400_000)
-    assert "No space left on device" in one_error(flow.command(*BACKFILL))
+    assert "No space left on device" in error_line(flow.command(*BACKFILL))
     tables_disk.free()
     flow.recover("disk", "tables: full inside a copy")
 
-    administer(flow.database, "drop table perpetuals_ohlcv cascade")
+    execute(flow.database, "drop table perpetuals_ohlcv cascade")
     tables_disk.fill(but=300_000)
     built = flow.perps(*BUILD, database=flow.database)
     assert built.returncode == 1
@@ -107,10 +103,9 @@ def test_a_full_disk_of_tables_ends_load_and_build_and_loses_nothing(flow: Flow,
 
 def test_a_full_disk_of_working_files_ends_the_load_and_loses_nothing(flow: Flow, place: Path):
     home = place / "home"
-    with mounted(home / "pipelines", "300k") as disk:
-        failed = one_error(flow.command(*BACKFILL, PERPS_HOME=str(home)))
-        assert "No space left on device" in failed
-        assert disk
+    with mounted(home / "pipelines", "300k"):
+        failed = error_line(flow.command(*BACKFILL, PERPS_HOME=str(home)))
+    assert "No space left on device" in failed
     flow.recover("disk", "working files: full inside a package")
 
 
@@ -121,7 +116,8 @@ def test_a_full_disk_of_logs_neither_stops_a_load_nor_hides_an_error(flow: Flow,
         with locks.run_lock(flow.database):
             refused = flow.command(*BACKFILL, PERPS_HOME=str(home))
         loaded = flow.command(*BACKFILL, PERPS_HOME=str(home))
-    assert "found another at work" in one_error(refused)
+        assert [log.stat().st_size for log in disk.folder.glob("*.log")] == [0]
+    assert "found another at work" in error_line(refused)
     assert loaded.returncode == 0, loaded.stderr
     flow.recover("disk", "log: full", BUILD)
 
@@ -132,7 +128,7 @@ def test_a_full_disk_of_the_report_ends_it_with_one_line(flow: Flow, place: Path
     flow.expect("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
     with mounted(place / "report", "64k") as disk:
         disk.fill(but=0)
-        failed = one_error(flow.command("report", "--out", str(disk.folder)))
+        failed = error_line(flow.command("report", "--out", str(disk.folder)))
         assert "No space left on device; choose --out" in failed
         disk.free()
     flow.recover("disk", "report: full", ("report", "--out", str(place / "report")))

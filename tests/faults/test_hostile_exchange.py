@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +14,15 @@ from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import NAME
 from extract.errors import PerpsError
-from extract.simulator import RunningSimulator, SimulatorConfig, running
+from extract.simulator import RunningSimulator
 from extract.simulator.listings import BTC
-from tests.conftest import Perps
+from tests.support.exchange import ETH, simulated
 from tests.support.ledger import Injected, judge, record
-from tests.support.people import Typed, make_typed
+from tests.support.people import harmless_error
+from tests.support.perps import Perps, expect
 from tests.support.truth import rows, table, truth
 
 START, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"
-ETH = "ETH-PERPETUAL"
 RANGE = ("--start", START, "--end", END)
 HOSTILE = (
     "'; drop table deribit_raw.candles; --",
@@ -56,36 +55,29 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
-        listings = simulated.simulator.market.listings
+    with simulated(clock=END) as running:
+        listings = running.simulator.market.listings
         good = listings[ETH]
         listings.clear()
         listings |= {name: replace(BTC, name=name) for name in HOSTILE}
         listings |= {BTC.name: BTC, good.name: good}
-        yield simulated
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys, home) -> Typed:
-    return make_typed(monkeypatch, capsys, home)
+        yield running
 
 
 def test_the_good_instruments_are_loaded_and_the_others_named(
-    module_database: Database, exchange: RunningSimulator, typed: Typed, perps: Perps, home: Path
+    module_database: Database, exchange: RunningSimulator, typed, perps: Perps, tmp_path: Path
 ) -> None:
     there = module_database.env() | {"DERIBIT_API_URL": exchange.base_url}
-    loaded = typed("backfill", "--instruments", "all", *RANGE, env=there)
-    assert loaded.code == 1
-    warned = [line for line in loaded.err.splitlines() if line.endswith("that perpetual is left out")]
+    loaded = typed("backfill", "--instruments", "all", *RANGE, **there)
+    said = harmless_error(loaded)
+    warned = [line for line in loaded.stderr.splitlines() if line.endswith("that perpetual is left out")]
     assert len(warned) == len(HOSTILE)
-    assert "expected an instrument name of up to 64 letters, digits, . _ and -, got " in loaded.error
-    assert f"{len(HOSTILE)} of deribit's perpetuals cannot be loaded, the rest is saved" in loaded.error
+    assert "expected an instrument name of up to 64 letters, digits, . _ and -, got " in said
+    assert f"{len(HOSTILE)} of deribit's perpetuals cannot be loaded, the rest is saved" in said
 
     began = time.monotonic()
-    updated = typed("update", env=there)
-    assert updated.code == 0, updated.err
-    built = perps("dbt", "--", "run", "--select", "+perpetuals_ohlcv", database=module_database)
-    assert built.returncode == 0, built.stdout
+    expect(typed("update", **there))
+    expect(perps("dbt", "--", "run", "--select", "+perpetuals_ohlcv", database=module_database))
     recovery = time.monotonic() - began
 
     true = [row for name in (BTC.name, ETH) for row in truth(exchange.base_url, name, START, END)]
@@ -95,13 +87,13 @@ def test_the_good_instruments_are_loaded_and_the_others_named(
     listed = rows(module_database, "select distinct instrument from deribit_raw.instruments order by 1")
     assert listed == [(BTC.name,), (ETH,)]
     assert not Path("/tmp/perps-escaped").exists()
-    kept = [name for _, folders, files in os.walk(home / "pipelines") for name in (*folders, *files)]
-    assert all(NAME.fullmatch(name) for name in kept)
+    made = {path.name for path in (tmp_path / "home").rglob("*")}
+    assert made >= {"pipelines", "perps.log"}
+    assert all(NAME.fullmatch(name) for name in made)
 
     names = [name.replace("\x00", "") for name in HOSTILE]  # no argument of a program can hold one
-    wrong = typed("backfill", *RANGE, f"--instruments={','.join(names)}", env=there)
-    assert wrong.code == 2
-    assert "expected instruments that deribit lists, got " in wrong.error
+    wrong = typed("backfill", *RANGE, f"--instruments={','.join(names)}", **there)
+    assert "expected instruments that deribit lists, got " in harmless_error(wrong, 2)
     assert rows(module_database, "select count(distinct instrument) from deribit_raw.candles") == [(2,)]
 
 

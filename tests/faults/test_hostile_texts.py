@@ -14,7 +14,8 @@ import pytest
 
 from extract.database.database import Database
 from extract.report.evidence import write_report
-from tests.support.dbt_project import REPOSITORY, DbtProject
+from tests.support.dbt_project import DbtProject
+from tests.support.perps import PROJECT
 from tests.support.truth import rows, table
 from tests.unit.report.test_page_text import Parts
 
@@ -44,8 +45,8 @@ from (values (timestamptz '2024-01-01 00:00+00', timestamptz '2024-01-01 01:00+0
 def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     """A copy of the dbt project, whose seed can be spoilt, over candles of hostile instruments."""
     clone, work = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("dbt")
-    shutil.copytree(REPOSITORY / "dbt_project", clone / "dbt_project")
-    shutil.copyfile(REPOSITORY / "dbt_project.yml", clone / "dbt_project.yml")
+    shutil.copytree(PROJECT / "dbt_project", clone / "dbt_project")
+    shutil.copyfile(PROJECT / "dbt_project.yml", clone / "dbt_project.yml")
     project = DbtProject(module_database, work, project=clone)
     project.create_raw_tables()
     opened = module_database.connect()

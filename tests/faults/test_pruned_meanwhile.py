@@ -6,7 +6,8 @@ from pathlib import Path
 
 from extract.database.cleaning import FETCHES_KEPT, PRUNE_FETCHES
 from extract.database.database import Database
-from tests.support.dbt_project import DbtProject, candles, wait_until
+from tests.support.dbt_project import DbtProject, candles
+from tests.support.waiting import wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 FOUR_DAYS = 4 * 86_400

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,41 +10,41 @@ import pytest
 
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
-from tests.conftest import Perps
-from tests.support.dbt_project import wait_until
-from tests.support.flow import A_COPY_IS_UNDER_WAY, BACKFILL, BUILD, Flow, Result, empty, one_error
-from tests.support.proxy import proxied
+from tests.support.flow import BACKFILL, BUILD, Flow, empty
+from tests.support.own_server import own_server
+from tests.support.perps import Perps, Result, error_line
 from tests.support.truth import rows
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def own_cluster(cache: Path) -> Iterator[Cluster]:
-    """A server of the module's own: others would not like what is done to it."""
-    with tempfile.TemporaryDirectory(prefix="perps-restarts-") as folder:
-        Path(folder).chmod(0o755)
-        cluster = Cluster(Path(folder, "server"), cache)
-        cluster.start()
+    with own_server(cache) as (_, cluster):
         yield cluster
-        cluster.destroy()
 
 
 @pytest.fixture
 def flow(
-    own_cluster: Cluster, server: Cluster, small: RunningSimulator, perps: Perps, environment: dict[str, str]
+    own_cluster: Cluster,
+    server: Cluster,
+    exchange: RunningSimulator,
+    perps: Perps,
+    environment: dict[str, str],
 ) -> Flow:
     """A flow into a server of its own; `server` is asked for so that hosts without one skip."""
     database = own_cluster.start()
     empty(database)
-    return Flow(database, small, perps, environment)
+    return Flow(database, exchange, perps, environment)
 
 
 def end_sessions(flow: Flow, _: Cluster) -> None:
     """End every session of a run, as an administrator or a failover does."""
-    rows(
+    ended = rows(
         flow.database,
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where datname = current_database() and usename = current_user and pid <> pg_backend_pid()",
     )
+    assert ended
 
 
 def restart(mode: str) -> Callable[[Flow, Cluster], None]:
@@ -65,11 +64,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "act"), FAULTS)
 def test_inside_a_copy_it_ends_the_load_with_one_line(flow: Flow, own_cluster, fault, act):
-    with proxied(flow.database) as (proxy, through):
-        proxy.once(A_COPY_IS_UNDER_WAY, lambda _: act(flow, own_cluster))
+    with flow.inside_a_copy(lambda _: act(flow, own_cluster)) as through:
         failed = flow.command(*BACKFILL, through=through)
-        assert proxy.triggered
-    assert "run the same command again" in one_error(failed)
+    assert "run the same command again" in error_line(failed)
     flow.recover("server", f"{fault} inside a copy")
 
 

@@ -14,13 +14,13 @@ import pytest
 
 from extract.database.database import Database
 from extract.database.locks import run_lock
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps, perps_command, perps_environment
-from tests.support.dbt_project import wait_until
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, charts, set_faults, simulated
 from tests.support.ledger import Injected, judge, record
+from tests.support.perps import Perps, expect, perps_command, perps_environment
 from tests.support.truth import control, rows, table, truth
+from tests.support.waiting import wait_until
 
-BTC = "BTC-PERPETUAL"
 START, LOADED, END = "2024-01-01T00:00:00Z", "2024-01-01T12:00:00Z", "2024-01-02T00:00:00Z"
 SAID = "interrupted: what was loaded is safe, run the same command again"
 WAITING = "select count(*) from pg_locks where not granted and pid <> pg_backend_pid()"
@@ -56,12 +56,11 @@ REPORT = Moment("a report", ("report", "--out", "/tmp/perps-report"), ("public.p
 AUDIT = Moment("an audit", ("audit",), ("public.perpetuals_ohlcv", READS))
 QUEUE = Moment("waiting for another load", (*UPDATE, "--wait", "60"))
 
-TOLD = [(moment, signal.SIGTERM) for moment in (FETCH, COMPARE, COPY, RUN)] + [(DBT, signal.SIGINT)]
-TOLD_TOO = [
-    (moment, number)
+SOON = [(moment, signal.SIGTERM) for moment in (FETCH, COMPARE, COPY, RUN)] + [(DBT, signal.SIGINT)]
+TOLD = [
+    pytest.param(moment, number, marks=[pytest.mark.long] * ((moment, number) not in SOON))
     for moment in (FETCH, COMPARE, COPY, ANNOUNCE, DBT, RUN, REPORT, AUDIT, QUEUE)
     for number in (signal.SIGINT, signal.SIGTERM)
-    if (moment, number) not in TOLD
 ]
 
 
@@ -80,19 +79,18 @@ def name_of(value: object) -> str:
 @pytest.fixture(scope="module")
 def exchange(module_database: Database, perps: Perps) -> Iterator[RunningSimulator]:
     """A simulator of which half a day is in the table, and half a day is wanted."""
-    with running(SimulatorConfig(clock=LOADED, requests_per_second=None)) as simulated:
-        backfill = ("backfill", "--instruments", BTC, "--start", START)
-        for command in (backfill, BUILD):
-            done = perps(*command, database=module_database, api=simulated.base_url)
-            assert done.returncode == 0, done.stderr
-        control(simulated.base_url, "clock", {"advance_ms": 11 * 3_600_000})
-        yield simulated
+    with simulated(clock=LOADED) as running:
+        for command in (("backfill", "--instruments", BTC, "--start", START), BUILD):
+            expect(perps(*command, database=module_database, api=running.base_url))
+        control(running.base_url, "clock", {"advance_ms": 11 * 3_600_000})
+        yield running
 
 
 @contextmanager
 def kept_waiting(moment: Moment, database: Database, exchange: RunningSimulator) -> Iterator[None]:
     """Keep a command from going on where its moment is."""
-    control(exchange.base_url, "faults", [moment.fault] if moment.fault else [])
+    set_faults(exchange, *([moment.fault] if moment.fault else []))
+    exchange.simulator.log.clear()
     opened = database.connect(autocommit=False)
     try:
         with opened.cursor() as cursor, run_lock(database) if moment == QUEUE else nullcontext():
@@ -101,7 +99,7 @@ def kept_waiting(moment: Moment, database: Database, exchange: RunningSimulator)
             yield
     finally:
         opened.close()
-        control(exchange.base_url, "faults", [])
+        set_faults(exchange)
 
 
 def started(
@@ -115,7 +113,7 @@ def started(
             perps_command(*moment.command), env=env, stdout=output, stderr=output, text=True
         )
     waiting = {
-        FETCH.name: lambda: any("chart" in entry.method for entry in exchange.simulator.log),
+        FETCH.name: lambda: bool(charts(exchange)),
         QUEUE.name: lambda: "waiting up to" in said.read_text(),
     }.get(moment.name, lambda: rows(database, WAITING) != [(0,)])
     wait_until(lambda: process.poll() is not None or waiting(), "the command at its moment")
@@ -123,12 +121,14 @@ def started(
     return process
 
 
-def interrupt(moment, number, database, exchange, perps, environment, said) -> None:
+@pytest.mark.parametrize(("moment", "number"), TOLD, ids=name_of)
+def test_a_command_that_is_told_to_end_does_and_the_next_completes_it(
+    moment, number, module_database, exchange, perps, environment, tmp_path
+):
+    database, said = module_database, tmp_path / "said"
+    control(exchange.base_url, "clock", {"advance_ms": 60_000})
     if moment in (DBT, REPORT, AUDIT):  # with something to build
-        control(exchange.base_url, "clock", {"advance_ms": 60_000})
-        assert perps(*UPDATE, database=database, api=exchange.base_url).returncode == 0
-    else:
-        control(exchange.base_url, "clock", {"advance_ms": 60_000})
+        expect(perps(*UPDATE, database=database, api=exchange.base_url))
     with kept_waiting(moment, database, exchange):
         process = started(moment, database, exchange, environment, said)
         began = time.monotonic()
@@ -143,24 +143,10 @@ def interrupt(moment, number, database, exchange, perps, environment, said) -> N
     assert took < 10
     began = time.monotonic()
     for command in (UPDATE, BUILD):
-        again = perps(*command, database=database, api=exchange.base_url)
-        assert again.returncode == 0, again.stderr + again.stdout
+        expect(perps(*command, database=database, api=exchange.base_url))
     true = truth(exchange.base_url, BTC, START, END)
     found = judge(table(database), true)
     record(Injected("people", f"{number.name} in {moment.name}", *found, time.monotonic() - began))
-
-
-@pytest.mark.parametrize(("moment", "number"), TOLD, ids=name_of)
-def test_a_command_that_is_told_to_end_does_and_the_next_completes_it(
-    moment, number, module_database, exchange, perps, environment, tmp_path
-):
-    interrupt(moment, number, module_database, exchange, perps, environment, tmp_path / "said")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("moment", "number"), TOLD_TOO, ids=name_of)
-def test_at_every_other_moment_too(moment, number, module_database, exchange, perps, environment, tmp_path):
-    interrupt(moment, number, module_database, exchange, perps, environment, tmp_path / "said")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=name_of)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from extract.embedded.cluster import Cluster
-from tests.support.flow import Flow
-from tests.support.truth import control, rows
+from tests.support.exchange import BTC
+from tests.support.flow import INSTRUMENTS, Flow, execute
+from tests.support.truth import rows
 
 DAYS = [
     ("2024-03-09T00:00:00Z", "2024-03-12T00:00:00Z"),  # New York, 10 March: 02:00 does not exist
@@ -18,33 +19,32 @@ DAYS = [
     ("2024-11-02T00:00:00Z", "2024-11-04T12:00:00Z"),  # New York, 3 November: 01:00 comes twice
 ]
 OUTAGE = {"kind": "outage", "start": "2024-03-10T06:50:00Z", "end": "2024-03-10T07:10:00Z"}
-BTC = "BTC-PERPETUAL"
 
 
 @pytest.fixture
 def abroad(flow: Flow, server: Cluster) -> Iterator[Flow]:
     """A flow into a database with another date style, as a role with another time zone."""
     name = flow.database.dbname
-    opened = server.database("postgres", name).connect()
-    with opened.cursor() as cursor:
-        cursor.execute(f"alter database {name} set datestyle to 'German'")
-        cursor.execute(f"alter database {name} set timezone to 'Europe/Berlin'")
-        cursor.execute(f"alter role perps in database {name} set timezone to 'America/New_York'")
-        yield flow
-        cursor.execute(f"alter database {name} reset all")
-        cursor.execute(f"alter role perps in database {name} reset all")
-    opened.close()
+    administrator = server.database("postgres", name)
+    execute(
+        administrator,
+        f"alter database {name} set datestyle to 'German'",
+        f"alter database {name} set timezone to 'Europe/Berlin'",
+        f"alter role perps in database {name} set timezone to 'America/New_York'",
+    )
+    yield flow
+    execute(
+        administrator, f"alter database {name} reset all", f"alter role perps in database {name} reset all"
+    )
 
 
 @pytest.mark.long
 def test_the_time_zone_and_date_style_of_the_server_move_nothing(abroad: Flow, tmp_path: Path):
     flow = abroad
     flow.set_clock("2024-11-04T12:00:00Z")
-    control(flow.exchange.base_url, "faults", [OUTAGE])
+    flow.set_faults(OUTAGE)
     for start, end in DAYS:
-        flow.expect(
-            "backfill", "--instruments", "BTC-PERPETUAL,ETH-PERPETUAL", "--start", start, "--end", end
-        )
+        flow.expect("backfill", "--instruments", *INSTRUMENTS, "--start", start, "--end", end)
     flow.expect("dbt", "--", "build", "--resource-type", "model", "--resource-type", "seed")
     flow.judge("clock", "time zone and date style of the server", *DAYS)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Listed
-from tests.support.flow import BACKFILL, BUILD, START, Flow, one_error
-from tests.support.proxy import proxied
-from tests.support.truth import control
+from tests.support.exchange import ETH
+from tests.support.flow import BACKFILL, BUILD, START, Flow
+from tests.support.perps import Result, error_line
 
 NOON = "2024-01-02T00:00:00Z"
 FIRST_DAY = (*BACKFILL[:-3], NOON, *BACKFILL[-2:])
-
-Result = subprocess.CompletedProcess[str]
 
 
 def test_beside_a_load_another_is_refused_and_a_build_sees_complete_loads_alone(flow: Flow, tmp_path: Path):
@@ -28,20 +25,18 @@ def test_beside_a_load_another_is_refused_and_a_build_sees_complete_loads_alone(
         flow.recovery_s = 0.0
         flow.judge("people", "build inside another's copy", (START, NOON))
 
-    with proxied(flow.database) as (proxy, through):
-        proxy.once(150_000, meanwhile)
+    with flow.inside_a_copy(meanwhile) as through:
         first = flow.command(*BACKFILL, through=through)
-        assert proxy.triggered
     assert first.returncode == 0, first.stderr
     (refused,) = said
-    assert "to be the only load" in one_error(refused)
+    assert "to be the only load" in error_line(refused)
     flow.recover("people", "run beside a backfill", BUILD)
 
 
 def test_an_instrument_that_goes_while_it_is_loaded_is_named_and_the_others_are_saved(flow, monkeypatch):
-    gone = {"kind": "error", "code": 13020, "instrument": "ETH-PERPETUAL", "status": 400}
-    control(flow.exchange.base_url, "faults", [gone])
-    failed = one_error(flow.command(*BACKFILL))
+    gone = {"kind": "error", "code": 13020, "instrument": ETH, "status": 400}
+    flow.set_faults(gone)
+    failed = error_line(flow.command(*BACKFILL))
     assert "ETH-PERPETUAL 2024-01-01T00:00Z..2024-01-03T00:00Z" in failed
 
     listed = DeribitClient.instruments
@@ -49,12 +44,10 @@ def test_an_instrument_that_goes_while_it_is_loaded_is_named_and_the_others_are_
         delisted.setattr(
             DeribitClient,
             "instruments",
-            lambda client: Listed(
-                [found for found in listed(client).perpetuals if found.name != "ETH-PERPETUAL"], []
-            ),
+            lambda client: Listed([found for found in listed(client).perpetuals if found.name != ETH], []),
         )
         updated = flow.expect("update", "--requests-per-second", "1000")
     assert "ETH-PERPETUAL: no longer listed by deribit" in updated.stderr
 
-    control(flow.exchange.base_url, "faults", [])
+    flow.set_faults()
     flow.recover("api", "instrument gone between listing and chart", ("update",), BUILD)

@@ -1,8 +1,4 @@
-"""Fuzz by hand: `python -m tests.fuzz MINUTES [SEED]` prints its figures, or the body that broke.
-
-With atheris installed (Linux, by hand) `python -m tests.fuzz atheris` is guided by coverage; it takes
-libFuzzer's options.
-"""
+"""Fuzz by hand: `python -m tests.fuzz MINUTES [SEED]` prints its figures, or the body that broke."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from tests.conftest import SHARED
-from tests.fuzz.replies import Seed, check, mutate, seeds
+from tests.fuzz.replies import check, mutate, seeds
 
 RECORDED = SHARED / "deribit/recorded"
 GROWTH_KB = 200_000
@@ -47,32 +43,13 @@ def fuzz(minutes: float, seed: int) -> None:
         raise SystemExit(f"expected at most {GROWTH_KB:,} kB more memory, got {grown:,}")
 
 
-def guided(arguments: Sequence[str]) -> None:
-    """Let atheris find bodies; it ends the process at the first that breaks."""
-    import atheris  # noqa: PLC0415  # optional
-
-    known = seeds(RECORDED if RECORDED.is_dir() else None)
-    asked = [Seed(b"", seed.resolution, seed.start_ms, seed.end_ms) for seed in known]
-
-    def one(data: bytes) -> None:
-        if data:
-            check(asked[data[0] % len(asked)], data[1:])
-
-    atheris.instrument_all()
-    atheris.Setup(["fuzz", *arguments], one)
-    atheris.Fuzz()
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Run what is asked for."""
+    """Run for the minutes, and from the seed, that are asked for."""
     logging.disable(logging.CRITICAL)
-    if arguments[:1] == ["atheris"]:
-        guided(arguments[1:])
-        return
-    given = [*arguments, "1"][: max(1, len(arguments))]
-    seed = int(given[1]) if len(given) > 1 else time.time_ns() % 1_000_000
+    default = ("1", str(time.time_ns() % 1_000_000))
+    minutes, seed = (*arguments, *default[len(arguments) :])
     print(f"seed {seed}", flush=True)
-    fuzz(float(given[0]), seed)
+    fuzz(float(minutes), int(seed))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from extract.simulator import SimulatorConfig
 from extract.simulator.server import build
 from tests.support.slow_reading import bits, slowly
 
-TOKENS = [
+TOKENS = (
     *(b"null", b"true", b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1e-400", b"-0", b"-0.0"),
     *(b"9007199254740993", b"9223372036854775807", b"9223372036854775808", b"-9223372036854775809"),
     *(
@@ -45,7 +45,7 @@ TOKENS = [
         b"",
     ),
     *(b'"ok"', b'"no_data"', b'"ticks"', b'"error":{},', b'"error":{"code":{}},', b'"result"', b"[" * 2000),
-]
+)
 ODD: tuple[Any, ...] = (None, True, "1", [1], {}, -1, 2**63, 1e308, 0)
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 TOKEN = re.compile(rb'"[^"]*"|-?[0-9.eE+-]+|[\[\]{}:,]|\w+')
@@ -159,9 +159,7 @@ def _restructure(rng: random.Random, body: bytes, _others: list[Seed]) -> bytes:
             case 4:
                 rng.shuffle(column)
             case 5:
-                column[rng.randrange(len(column))] = rng.choice(
-                    (None, True, "1", [1], {}, -1, 2**63, 1e308, 0)
-                )
+                column[rng.randrange(len(column))] = rng.choice(ODD)
         return json.dumps(envelope).encode()
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, AttributeError):
         return body

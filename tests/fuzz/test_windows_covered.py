@@ -1,10 +1,11 @@
-"""Plans result by any server: every closed candle of what is wanted exactly once, and nothing else.
+"""Plans answered by any server: every closed candle of what is wanted exactly once, and nothing else.
 
 `FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_windows_covered.py` looks longer.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from extract.deribit.candles import VALUES, Chart, parse_chart
 from extract.deribit.replies import Reply
 from extract.load import plan
 from extract.load.fetch import fetch_window
-from extract.load.plan import Cursor, Series, Window, packages, plan_range, plan_update
+from extract.load.plan import Cursor, Series, Window, earliest_start, packages, plan_range, plan_update
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 BUCKETS = 60
@@ -94,7 +95,7 @@ def cases(draw: st.DrawFn) -> Case:
         now,
         Cursor(last, tuple(merge(owed))),
         (start, start + length),
-        draw(st.integers(0, 8)),
+        draw(st.integers(0, 8) | st.just(2 * BUCKETS)),
     )
 
 
@@ -108,7 +109,14 @@ def short_windows():
 
 def brought(case: Case, plan: list[Window]) -> list[int]:
     """Return the ticks of all answers to a plan, window by window."""
-    assert [window for package in packages(plan, 20) for window in package] == plan
+    for room in (5, 20):  # less than a window, and more
+        loads = list(packages(plan, room))
+        assert [window for load in loads for window in load] == plan
+        sizes = [[window.buckets for window in load] for load in loads]
+        assert all(0 < sum(load) <= room or len(load) == 1 for load in sizes)
+        assert all(sum(load) + following[0] > room for load, following in itertools.pairwise(sizes))
+    earliest = earliest_start(case.resolution, case.listed_ms)
+    assert all(0 < window.buckets <= LONGEST_WINDOW and window.start_ms >= earliest for window in plan)
     found: list[int] = []
     for window in plan:
         result = fetch_window(case.server, window, case.listed_ms)

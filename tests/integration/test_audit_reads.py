@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from extract.database.database import Database
-from tests.support.dbt_project import DbtProject, candles, wait_until
+from tests.support.dbt_project import DbtProject, candles
 
 CANDLES = 400
 SCANS = """
@@ -27,8 +27,7 @@ def test_the_audit_of_revisions_scans_raw_candles_a_few_times_however_many_came_
     project.build()
 
     def scans() -> int:
-        # a session hands its counts over when it ends
-        wait_until(lambda: project.others() == 0, "the sessions of dbt to end")
+        project.settle()
         return project.query(SCANS)[0][0]
 
     before = scans()

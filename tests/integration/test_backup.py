@@ -12,12 +12,13 @@ import pytest
 
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
-from tests.support.truth import control, rows, table, truth
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, set_clock
+from tests.support.perps import Perps, error_line, expect
+from tests.support.truth import rows, table, truth
 
-BTC = "BTC-PERPETUAL"
 START, MOVED, END = "2024-01-01T00:00:00Z", "2024-01-01T06:00:30Z", "2024-01-01T08:00:30Z"
+EXCHANGE = {"clock": MOVED}
 BUILD = ("dbt", "--", "build", "--exclude", "resource_type:test", "resource_type:unit_test")
 
 TABLES = """
@@ -69,12 +70,6 @@ MARKS = "select relation, read_to, changed_to, has_rows from quality.watermarks 
 
 
 @pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=MOVED, requests_per_second=None)) as simulated:
-        yield simulated
-
-
-@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="perps-test-"))
     path.chmod(0o755)
@@ -89,16 +84,14 @@ def database(
     """Six hours, loaded and built."""
     upkeep = ("dbt", "--", "run-operation", "upkeep")
     for command in (("backfill", "--instruments", BTC, "--start", START), BUILD, upkeep):
-        done = perps(*command, database=module_database, api=exchange.base_url)
-        assert done.returncode == 0, done.stdout + done.stderr
+        expect(perps(*command, database=module_database, api=exchange.base_url))
     return module_database
 
 
 @pytest.fixture(scope="module")
 def file(database: Database, folder: Path, perps: Perps) -> Path:
     path = folder / "perps.dump"
-    done = perps("db", "backup", str(path), "--database", database.dbname)
-    assert done.returncode == 0, done.stderr
+    expect(perps("db", "backup", str(path), "--database", database.dbname))
     return path
 
 
@@ -119,8 +112,7 @@ def there(perps: Perps, folder: Path) -> Callable[..., object]:
 
 @pytest.fixture(scope="module")
 def moved(elsewhere: Cluster, there: Perps, file: Path) -> Database:
-    done = there("db", "restore", str(file))
-    assert done.returncode == 0, done.stderr
+    expect(there("db", "restore", str(file)))
     return elsewhere.database()
 
 
@@ -131,9 +123,8 @@ def content(database: Database) -> dict[str, object]:
 
 
 def names(cluster: Cluster) -> list[str]:
-    return [
-        name for (name,) in rows(cluster.database("postgres", "postgres"), "select datname from pg_database")
-    ]
+    found = rows(cluster.database("postgres", "postgres"), "select datname from pg_database")
+    return [name for (name,) in found]
 
 
 def test_a_backup_is_for_its_owner_alone_and_leaves_no_part(file: Path) -> None:
@@ -146,18 +137,14 @@ def test_a_broken_file_leaves_no_database(file: Path, folder: Path, elsewhere: C
     whole = file.read_bytes()
     last_rows = whole.rindex(b"\x78\x9c") + 2  # zlib's mark: the file's contents can be read, and most tables
     broken.write_bytes(whole[:last_rows] + b"\xff" * 20 + whole[last_rows + 20 :])
-    done = there("db", "restore", str(broken), "--database", "other")
-    assert done.returncode == 1
-    assert "error: expected to restore all of" in done.stderr
+    assert "broken.dump" in error_line(there("db", "restore", str(broken), "--database", "other"))
     assert not {"other", "other_restoring"} & set(names(elsewhere))
 
 
 def test_a_file_of_something_else_is_refused(folder: Path, there: Perps) -> None:
     foreign = folder / "foreign.dump"
     foreign.write_text("select 1;")
-    done = there("db", "restore", str(foreign), "--database", "other")
-    assert done.returncode == 1
-    assert "error: expected a file of `perps db backup`" in done.stderr
+    assert "perps db backup" in error_line(there("db", "restore", str(foreign), "--database", "other"))
 
 
 def test_everything_arrives(database: Database, moved: Database) -> None:
@@ -165,7 +152,6 @@ def test_everything_arrives(database: Database, moved: Database) -> None:
     assert len(rows(database, TABLES)) >= 15
     hypertables = {name for name, *_ in expected["hypertables"]}
     assert hypertables >= {"candles", "perpetuals_ohlcv", "perpetuals_ohlcv_1d", "ohlcv_candle_days"}
-    assert len(hypertables) == 15, hypertables
     compressed = {is_compressed for name, is_compressed, *_ in expected["chunks"] if "ohlcv" in name}
     assert has_columnstore(database) in compressed
     arrived = content(moved)
@@ -183,20 +169,15 @@ def test_the_variables_that_name_the_embedded_server_do_not_make_it_another(
         assert (done.returncode, done.stderr) == (0, ""), command
     assert "wrote other to" in ours("db", "backup", str(tmp_path / "file")).stdout
     assert "export PGUSER=perps_reader" in ours("db", "env", "--reader").stdout
-    assert ours("db", "stop").stdout == "stopped\n"
-    assert "running on" in ours("db", "start").stdout
     ours("db", "stop")
-    done = ours("doctor")
-    assert "does not run" in done.stdout, done.stdout
-    assert ours("report").stderr.startswith("error: expected the dbt models")  # and it runs again
+    assert "does not run" in ours("doctor").stdout
+    assert "the dbt models" in error_line(ours("report"))  # and it runs again
     assert ours("db", "status").returncode == 0
 
 
 def test_a_database_with_tables_is_not_restored_over(moved: Database, there: Perps, file: Path) -> None:
     before = content(moved)
-    done = there("db", "restore", str(file))
-    assert done.returncode == 1
-    assert "without tables" in done.stderr
+    assert "without tables" in error_line(there("db", "restore", str(file)))
     assert content(moved) == before
 
 
@@ -214,14 +195,12 @@ def test_a_run_goes_on_where_the_old_server_stopped_and_writes_no_row_again(
     written = 'select "timestamp", xmin::text, ctid::text from perpetuals_ohlcv order by 1'
     compressed = has_columnstore(moved)  # such rows have neither
     before = [] if compressed else rows(moved, written)
-    done = there(*BUILD, database=moved)
-    assert done.returncode == 0, done.stdout
+    expect(there(*BUILD, database=moved))
     assert rows(moved, MARKS) == rows(database, MARKS), "a load was read again"
 
-    control(exchange.base_url, "clock", {"now": END})
+    set_clock(exchange, END)
     for command in (("update",), BUILD):
-        done = there(*command, database=moved, api=exchange.base_url)
-        assert done.returncode == 0, done.stdout + done.stderr
+        expect(there(*command, database=moved, api=exchange.base_url))
     assert table(moved) == truth(exchange.base_url, BTC, START, "2024-01-01T08:00:00Z")
     assert compressed or rows(moved, written)[: len(before)] == before
     newest = "select max(load_id::numeric) from deribit_raw._dlt_loads"

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT, expect, run_program
 
 
 def test_a_tiny_backfill_is_measured_and_nothing_is_left(tmp_path, home, environment, server):
     out, folder = tmp_path / "figures.json", home / "benchmarks"
     folder.mkdir(0o755)
     flags = ["--quick", "--unprepared", "--only", "memory", "--sizes", "0.005", "--out", str(out)]
-    ran = subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
-        [sys.executable, "-m", "tests.benchmarks", *flags],
-        cwd=PROJECT,
-        env={**environment, "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert ran.returncode == 0, ran.stderr
+    command = [sys.executable, "-m", "tests.benchmarks", *flags]
+    printed = expect(run_program(command, {**environment, "TMPDIR": str(folder)}, PROJECT))
     assert list(folder.iterdir()) == []
     figures = {(each["case"], each["metric"]): each for each in json.loads(out.read_text())["figures"]}
     peak = figures["backfill 5,000", "peak memory pipeline"]
     assert len(peak["values"]) == 1
     assert peak["median"] > 10
-    assert "backfill 5,000" in ran.stdout
+    assert "backfill 5,000" in printed

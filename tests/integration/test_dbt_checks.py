@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +11,7 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.support.dbt_project import REPOSITORY, Candle, DbtProject, LoadResult, candles, minute
+from tests.support.dbt_project import Candle, DbtProject, LoadResult, candles, minute, own_project
 
 FIXTURES = """
 create schema fixtures;
@@ -65,12 +63,9 @@ select instrument, candles - 1 as candles, first_candle, last_candle, expected, 
 from fixtures.covered;
 """
 
+GAPS = {"explained": "pass", "narrow": "pass", "unexplained": "fail"}
 BY_MODEL = {
-    "no_gaps": (
-        "gaps",
-        {"explained": "pass", "narrow": "pass", "unexplained": "fail"},
-        ", reasons: [unfetched]",
-    ),
+    "no_gaps": ("gaps", GAPS, ", reasons: [unfetched]"),
     "no_tail_gap": ("coverage", {"fresh": "pass", "late": "fail"}, ""),
     "ohlcv_sanity": ("violations", {"no_violations": "pass", "violations": "fail"}, ""),
     "row_coverage": ("coverage", {"covered": "pass", "uncovered": "fail"}, ", min_percent: 99"),
@@ -121,12 +116,8 @@ def reading_a_model(test: str, table: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    work: Path = tmp_path_factory.mktemp("dbt")
-    copy = work / "project"
-    shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")
-    shutil.copyfile(REPOSITORY / "dbt_project.yml", copy / "dbt_project.yml")
-    (copy / "dbt_project/models/fixtures.yml").write_text(fixture_sources())
-    project = DbtProject(module_database, work, copy)
+    project = own_project(module_database, tmp_path_factory.mktemp("dbt"))
+    (project.project / "dbt_project/models/fixtures.yml").write_text(fixture_sources())
     project.create_raw_tables()
     project.query(FIXTURES)
     project.land("10.5", [*candles(0, 500), *candles(508, 1000), Candle(minute(2000), open=None)])
@@ -144,38 +135,25 @@ def outcome(project: DbtProject, parsed: LoadResult) -> LoadResult:
     return project.run("build", "--store-failures")
 
 
-@pytest.mark.parametrize(
-    ("test", "table"), [(test, table) for test, tables in PASSING.items() for table in tables]
-)
-def test_a_right_table_passes(outcome: LoadResult, test: str, table: str) -> None:
-    assert outcome.statuses[f"{test}_{table}"] == "pass"
-
-
-@pytest.mark.parametrize(
-    ("test", "table"), [(test, table) for test, tables in FAILING.items() for table in tables]
-)
-def test_a_wrong_or_empty_table_fails(
-    outcome: LoadResult, project: DbtProject, test: str, table: str
+@pytest.mark.parametrize("test", ARGUMENTS)
+def test_right_tables_pass_and_wrong_or_empty_ones_fail(
+    outcome: LoadResult, project: DbtProject, test: str
 ) -> None:
-    assert outcome.statuses[f"{test}_{table}"] == "fail"
-    problems = project.query(f"select problem from test_failures.{test}_{table}")
-    assert problems
-    assert (problems == [("no rows",)]) == (table == "empty")
+    assert {table: outcome.statuses[f"{test}_{table}"] for table in PASSING[test] + FAILING[test]} == {
+        **dict.fromkeys(PASSING[test], "pass"),
+        **dict.fromkeys(FAILING[test], "fail"),
+    }
+    for table in FAILING[test]:
+        problems = project.query(f"select problem from test_failures.{test}_{table}")
+        assert problems
+        assert (problems == [("no rows",)]) == (table == "empty")
 
 
-@pytest.mark.parametrize(
-    ("test", "found", "expected"),
-    [
-        (test, found, expected)
-        for test, (_, tables, _) in BY_MODEL.items()
-        for found, expected in tables.items()
-    ],
-)
-def test_what_a_model_has_found_decides_and_an_empty_table_fails(
-    outcome: LoadResult, test: str, found: str, expected: str
-) -> None:
-    assert outcome.statuses[f"{test}_right_{found}"] == expected
-    assert outcome.statuses[f"{test}_empty_{found}"] == "fail"
+@pytest.mark.parametrize("test", BY_MODEL)
+def test_what_a_model_has_found_decides_and_an_empty_table_fails(outcome: LoadResult, test: str) -> None:
+    _, expected, _ = BY_MODEL[test]
+    assert {found: outcome.statuses[f"{test}_right_{found}"] for found in expected} == expected
+    assert {outcome.statuses[f"{test}_empty_{found}"] for found in expected} == {"fail"}
 
 
 @pytest.mark.usefixtures("outcome")
@@ -216,11 +194,7 @@ def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_mode
 
 def test_every_unit_test_passes(outcome: LoadResult, project: DbtProject) -> None:
     listed = project.run("ls", "--resource-type", "unit_test")
-    units = {
-        line.split("unit_test:")[-1].split(".")[-1]
-        for line in listed.output.splitlines()
-        if "unit_test:" in line
-    }
+    units = {line.rpartition(".")[2] for line in listed.output.splitlines() if "unit_test:" in line}
     assert len(units) >= 9
     assert {outcome.statuses[name] for name in units} == {"pass"}
 
@@ -241,13 +215,10 @@ def test_everything_is_described(documented: dict[str, dict[str, Any]]) -> None:
     manifest = documented["manifest"]
     nodes = [node for kind in ("nodes", "sources", "exposures", "macros") for node in manifest[kind].values()]
     kinds = ("model", "seed", "source", "exposure", "macro")
-    own = [
-        node
-        for node in nodes
-        if node["package_name"] == "deribit_perps"
-        and node["resource_type"] in kinds
-        and node.get("source_name") != "fixtures"
+    ours = [
+        node for node in nodes if node["package_name"] == "deribit_perps" and node["resource_type"] in kinds
     ]
+    own = [node for node in ours if node.get("source_name") != "fixtures"]
     missing = [node["name"] for node in own if not node["description"].strip()]
     missing += [
         f"{node['name']}.{name}"
@@ -259,25 +230,19 @@ def test_everything_is_described(documented: dict[str, dict[str, Any]]) -> None:
     assert missing == []
 
 
-def test_the_docs_know_every_column_of_every_model(documented: dict[str, dict[str, Any]]) -> None:
-    described = documented["manifest"]["nodes"]
-    catalog = documented["catalog"]["nodes"]
-    built = {name: node for name, node in catalog.items() if name.startswith(("model.", "seed."))}
-    assert len(built) == len([name for name in described if name.startswith(("model.", "seed."))])
-    for name, node in built.items():
-        assert set(node["columns"]) == set(described[name]["columns"]), name
-
-
-def test_sql_clients_show_the_descriptions(documented: dict[str, dict[str, Any]]) -> None:
-    described = documented["manifest"]["nodes"]
-    for name, node in documented["catalog"]["nodes"].items():
+def test_sql_clients_show_the_description_of_every_column_of_every_model(
+    documented: dict[str, dict[str, Any]],
+) -> None:
+    described, catalog = documented["manifest"]["nodes"], documented["catalog"]["nodes"]
+    models = [name for name in described if name.startswith(("model.", "seed."))]
+    assert len(models) > 20
+    for name in models:
+        shown, columns = catalog[name]["columns"], described[name]["columns"]
+        assert set(shown) == set(columns), name
         if name.startswith("model."):
-            comments = {column: each["comment"] for column, each in node["columns"].items()}
-            wanted = {
-                column: each["description"].strip() for column, each in described[name]["columns"].items()
-            }
-            assert comments == wanted, name
-            assert node["metadata"]["comment"] == described[name]["description"].strip(), name
+            wanted = {column: each["description"].strip() for column, each in columns.items()}
+            assert {column: each["comment"] for column, each in shown.items()} == wanted, name
+            assert catalog[name]["metadata"]["comment"] == described[name]["description"].strip(), name
 
 
 def test_parsing_gives_no_warning(parsed: LoadResult) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.dbt_project import Candle, DbtProject, candles, minute, wait_until
+from tests.support.dbt_project import DAY, Candle, DbtProject, candles, minute
+from tests.support.waiting import wait_until
 
-DAY = 1440
 MODEL = ("--select", "perpetuals_ohlcv")
 MODEL_AND_PARENTS = ("--select", "+perpetuals_ohlcv")
 TABLES = ("--select", "perpetuals_ohlcv", "rejected_candles")
@@ -51,8 +51,7 @@ def marks(project: DbtProject) -> dict[str, tuple[Decimal, Decimal]]:
 
 def written(project: DbtProject) -> list[tuple[Any, ...]]:
     """Return how often rows of each table were written, and which transaction made each view and table."""
-    # a session hands its counts over when it ends
-    wait_until(lambda: project.others() == 0, "the sessions of dbt to end")
+    project.settle()
     return project.query(WRITTEN)
 
 
@@ -107,14 +106,10 @@ def test_an_increment_opens_only_the_chunks_that_it_touches(project: DbtProject)
     path = project.work / "target/run/deribit_perps/dbt_project/models/marts/perpetuals_ohlcv.sql"
     statements = [each for each in path.read_text().split(";") if "insert into" in each]
     assert len(statements) == 2, "one for each touched chunk"
-    opened = project.connection.connect()
-    with opened.cursor() as cursor:
-        for statement in statements:
-            cursor.execute("explain " + statement)
-            plan = "\n".join(row[0] for row in cursor.fetchall())
-            # one chunk of the raw candles, one of the table
-            assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 2, plan
-    opened.close()
+    for statement in statements:
+        plan = "\n".join(line for (line,) in project.query("explain " + statement))
+        # one chunk of the raw candles, one of the table
+        assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 2, plan
 
 
 def test_what_surrounds_stored_candles_is_added_and_what_overlaps_them_compared(project: DbtProject) -> None:
@@ -139,7 +134,7 @@ def test_a_table_that_nobody_has_analyzed_is_compared_in_seconds(project: DbtPro
     """One row is expected of it: a loop in a loop over these would take an hour."""
     project.land("10.5", [*candles(0, 10 * DAY), *candles(0, 10 * DAY, instrument="ETH-PERPETUAL")])
     project.build("--select", "+ohlcv_candle_days")
-    assert project.run("run-operation", "reread_loads", "--args", "{model: perpetuals_ohlcv}").success
+    assert project.reread("perpetuals_ohlcv").success
     project.query(f"alter database {project.connection.dbname} set statement_timeout = '30s'")
     try:
         project.build("--select", "+ohlcv_candle_days")
@@ -227,13 +222,12 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     tested = daily.run("test", "--select", "candles_match_days", *variables)
     assert tested.statuses == {"candles_match_days": "pass"}
 
-    before = project.checksum()
+    view = "select pg_get_viewdef('staging.stg_candles'::regclass)"
+    before = project.checksum(), project.query(view)
     outcome = project.run("run")
     assert not outcome.success
-    assert (
-        "expected base_resolution 1D, which public.perpetuals_ohlcv was built with, got 1; " in outcome.output
-    )
-    assert project.checksum() == before
+    assert "base_resolution 1D, which public.perpetuals_ohlcv was built with" in outcome.output
+    assert (project.checksum(), project.query(view)) == before, "touched before it was refused"
 
     project.query("drop table perpetuals_ohlcv cascade")
     project.build()
@@ -247,7 +241,7 @@ def test_a_plain_table_in_the_way_is_named(project: DbtProject) -> None:
     project.query("create table public.perpetuals_ohlcv (kept boolean)")
     outcome = project.run("run", "--select", "stg_loads", "stg_candles", "perpetuals_ohlcv")
     assert not outcome.success
-    assert "expected public.perpetuals_ohlcv to be a hypertable, got a plain table; " in outcome.output
+    assert "public.perpetuals_ohlcv to be a hypertable" in outcome.output
     assert project.query("select * from public.perpetuals_ohlcv") == []
 
 
@@ -258,14 +252,14 @@ def test_a_column_that_somebody_dropped_is_named(project: DbtProject) -> None:
     project.query("update quality.definitions set definition = '' where relation = 'public.perpetuals_ohlcv'")
     outcome = project.run("run", *MODEL)
     assert not outcome.success
-    assert "expected public.perpetuals_ohlcv to have the columns of its contract" in outcome.output
+    assert "public.perpetuals_ohlcv to have the columns of its contract" in outcome.output
 
 
 def test_an_empty_run_is_refused_before_it_counts_loads_as_read(project: DbtProject) -> None:
     project.land("10.5", candles(0, 5))
     outcome = project.run("run", "--empty")
     assert not outcome.success
-    assert "expected a command that reads rows, got --empty; " in outcome.output
+    assert "--empty" in outcome.output
     project.build(*MODEL_AND_PARENTS)
     assert len(closes(project)) == 5
 
@@ -274,4 +268,4 @@ def test_a_database_without_raw_tables_is_named(project: DbtProject) -> None:
     project.drop_everything()
     outcome = project.run("run")
     assert not outcome.success
-    assert "expected the raw tables in schema deribit_raw of database" in outcome.output
+    assert "the raw tables in schema deribit_raw" in outcome.output

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from extract.database.database import Database
-from extract.simulator import RunningSimulator, SimulatorConfig, running
 from tests.docs import PROJECT, WRITTEN, inline_of, page_text, statements_of
 
+EXCHANGE = {"clock": "2024-01-04"}
+"""Three days of candles."""
 TABLE = re.compile(r"\b(?:quality|staging|deribit_raw)\.[a-z_]+")
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    """Three days of candles."""
-    with running(SimulatorConfig(clock="2024-01-04", requests_per_second=None)) as simulated:
-        yield simulated
 
 
 def name_of(page: Path) -> str:

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -22,10 +24,12 @@ import pytest
 from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster, default_data
 from extract.embedded.packages import ARCHITECTURES, TOOLS
+from extract.embedded.programs import Account
 from extract.errors import PerpsError
-from tests.support.dbt_project import wait_until
+from tests.support.perps import run_program
+from tests.support.truth import execute
+from tests.support.waiting import wait_until
 
-PROJECT = Path(__file__).resolve().parents[2]
 FORK = multiprocessing.get_context("fork")
 
 pytestmark = pytest.mark.skipif(
@@ -68,20 +72,8 @@ def own_cluster() -> Iterator[Cluster]:
         yield running
 
 
-def query(connection: Database, *statements: str) -> list[tuple]:
-    """Run the statements in one session and return the rows of the last, if it has any."""
-    opened = connection.connect()
-    try:
-        with opened.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        opened.close()
-
-
 def candles(connection: Database, rows: int) -> None:
-    query(
+    execute(
         connection,
         "create table candles (timestamp timestamptz not null, close float8)",
         "select create_hypertable('candles', by_range('timestamp', interval '7 days'))",
@@ -95,32 +87,29 @@ def kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def kill_once(process: BaseProcess, what: str, condition: Callable[[], bool]) -> None:
+    """Kill a process as soon as something is so, while it is still at work."""
+    process.start()
+    wait_until(lambda: condition() or not process.is_alive(), what, pause=0.002)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, f"{what}: it had ended before"
+
+
 # --- what is there
 
 
-def test_the_application_database_has_timescaledb_under_the_apache_licence(cluster: Cluster) -> None:
-    (row,) = query(
-        cluster.database(),
-        "select current_user, current_database(), current_setting('timescaledb.license'), "
-        "(select extversion from pg_extension where extname = 'timescaledb'), current_setting('timezone')",
-    )
-    assert row == ("perps", "perps", "apache", cluster.status().timescaledb_version, "UTC")
-
-
-def test_the_status_tells_versions_port_and_process(cluster: Cluster) -> None:
+def test_the_status_tells_what_there_is(cluster: Cluster) -> None:
     status = cluster.status()
-    assert status.running
-    assert status.port == cluster.database().port
-    assert status.pid
-    assert status.pg_version.startswith("17.")
-    assert status.edition == "apache"
-
-
-def test_the_installed_psql_reaches_the_server_through_the_libpq_variables(cluster: Cluster) -> None:
-    env = {"PATH": os.environ["PATH"]} | cluster.database().env()
-    command = [cluster.program("psql"), "-XAtc", "select 1 + 1"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "2\n"
+    (row,) = execute(
+        cluster.database(),
+        "select current_user, current_database(), current_setting('timescaledb.license'),"
+        " (select extversion from pg_extension where extname = 'timescaledb'), current_setting('timezone'),"
+        " inet_server_port()",
+    )
+    assert row == ("perps", "perps", "apache", status.timescaledb_version, "UTC", status.port)
+    assert (status.running, status.edition, status.pg_version[:3]) == (True, "apache", "17.")
+    assert status.pid and Path(f"/proc/{status.pid}").exists()
 
 
 def test_the_statement_of_a_killed_program_ends_with_it(cluster: Cluster) -> None:
@@ -130,29 +119,25 @@ def test_the_statement_of_a_killed_program_ends_with_it(cluster: Cluster) -> Non
         "select count(*) from pg_stat_activity where state = 'active' and query like '%of_a_killed_program'"
     )
     program = subprocess.Popen(command, env=env)
-    wait_until(lambda: query(cluster.database(), sleeping) == [(1,)], "the statement under way")
+    wait_until(lambda: execute(cluster.database(), sleeping) == [(1,)], "the statement under way")
     program.kill()
     program.wait()
-    wait_until(lambda: query(cluster.database(), sleeping) == [(0,)], "the end of the statement")
+    wait_until(lambda: execute(cluster.database(), sleeping) == [(0,)], "the end of the statement")
 
 
 def test_no_background_job_is_scheduled_to_fail_under_this_licence(cluster: Cluster) -> None:
     superuser = cluster.database("postgres")
-    assert query(superuser, "select count(*) from _timescaledb_config.bgw_job where scheduled") == [(0,)]
+    assert execute(superuser, "select count(*) from _timescaledb_config.bgw_job where scheduled") == [(0,)]
 
 
-def test_time_zone_names_are_readable(cluster: Cluster) -> None:
-    (row,) = query(cluster.database(), "select count(*) from pg_timezone_names where name = 'Europe/Berlin'")
-    assert row == (1,)
-
-
-def test_durability_is_on(cluster: Cluster) -> None:
-    (row,) = query(
+def test_durability_is_on_and_time_zone_names_are_readable(cluster: Cluster) -> None:
+    (row,) = execute(
         cluster.database(),
-        "select current_setting('fsync'), current_setting('synchronous_commit'), "
-        "current_setting('data_checksums'), current_setting('max_connections')",
+        "select current_setting('fsync'), current_setting('synchronous_commit'),"
+        " current_setting('data_checksums'),"
+        " (select name from pg_timezone_names where name = 'Europe/Berlin')",
     )
-    assert row == ("on", "on", "on", "50")
+    assert row == ("on", "on", "on", "Europe/Berlin")
 
 
 # --- who may do what
@@ -162,28 +147,22 @@ def test_durability_is_on(cluster: Cluster) -> None:
     "statement",
     [
         "alter role perps superuser",
-        "create role other superuser",
         "create role other",
         "create database other",
         "set role postgres",
         "set session authorization postgres",
-        "grant pg_write_all_data to perps",
         "copy (select 1) to program 'true'",
         "select pg_read_file('postgresql.conf')",
         "alter system set fsync = off",
         "select rolpassword from pg_authid",
         "copy (select 1) to '/tmp/perps-escaped'",
-        "select pg_ls_dir('.')",
         "select lo_import('/etc/passwd')",
         "grant pg_read_server_files to perps",
         "alter role postgres password 'mine'",
-        "alter role perps createrole",
         "create extension file_fdw",
-        "create extension dblink",
         "create function run(cstring) returns int language c as 'libc', 'system'",
         "create function _timescaledb_functions.mine() returns int language sql as 'select 1'",
         "update _timescaledb_config.bgw_job set scheduled = true",
-        "set session_preload_libraries = 'mine'",
         "alter database perps set session_preload_libraries = 'mine'",
         "load '/tmp/mine.so'",
         "set timescaledb.license = 'timescale'",
@@ -193,29 +172,22 @@ def test_durability_is_on(cluster: Cluster) -> None:
 )
 def test_the_application_role_is_no_superuser_and_cannot_become_one(cluster: Cluster, statement: str) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        query(cluster.database(), statement)
-
-
-def test_the_application_role_owns_its_database_and_makes_schemas_and_hypertables(cluster: Cluster) -> None:
-    connection = cluster.create_database("owned")
-    candles(connection, 10)
-    query(connection, "create schema quality", "create table quality.t (i int)", "drop table candles")
-    rows = query(connection, "select rolname from pg_database join pg_roles r on r.oid = datdba "
-                             "where datname = 'owned'")  # fmt: skip
-    assert rows == [("perps",)]
+        execute(cluster.database(), statement)
 
 
 def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: Cluster) -> None:
     owner = cluster.create_database("readable")
+    owners = "select datdba::regrole::text from pg_database where datname = current_database()"
+    assert execute(owner, owners) == [("perps",)]
     candles(owner, 20_000)  # two chunks
-    query(owner, "create schema quality", "create table quality.gaps as select 1 as minutes",
+    execute(owner, "create schema quality", "create table quality.gaps as select 1 as minutes",
           "create view quality.seen as select * from candles")  # fmt: skip
     reader = cluster.database("perps_reader", "readable")
-    assert query(reader, "select count(*), max(close) from candles") == [(20_000, 19_999)]
-    assert query(reader, "select minutes from quality.gaps") == [(1,)]
-    assert query(reader, "select count(*) from quality.seen") == [(20_000,)]
+    assert execute(reader, "select count(*), max(close) from candles") == [(20_000, 19_999)]
+    assert execute(reader, "select minutes from quality.gaps") == [(1,)]
+    assert execute(reader, "select count(*) from quality.seen") == [(20_000,)]
     bucket = "select count(*) from (select time_bucket('1 day', timestamp) from candles group by 1) as days"
-    assert query(reader, bucket) == [(14,)]
+    assert execute(reader, bucket) == [(14,)]
 
 
 @pytest.mark.parametrize(
@@ -223,23 +195,17 @@ def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: 
     [
         "insert into candles values (now(), 1)",
         "update candles set close = 0",
-        "delete from candles",
         "truncate candles",
         "drop table candles",
         "create table mine (i int)",
         "create temporary table mine (i int)",
         "create schema mine",
         "select drop_chunks('candles', now())",
-        "alter table candles add mine int",
-        "create view mine as select 1",
         "create function mine() returns int language sql as 'select 1'",
         "do $$ begin create table mine (i int); end $$",
         "copy (select 1) to program 'true'",
-        "copy (select 1) to '/tmp/perps-escaped'",
         "select pg_read_file('postgresql.conf')",
         "set role perps",
-        "set session authorization perps",
-        "select lo_create(0)",
         "select lo_from_bytea(0, 'mine')",
         # the locks of loads and builds
         "select pg_try_advisory_lock(1885696624, 1)",
@@ -249,18 +215,18 @@ def test_the_reader_reads_hypertables_tables_and_schemas_made_after_it(cluster: 
 )
 def test_the_reader_writes_nothing_even_in_a_writing_transaction(cluster: Cluster, statement: str) -> None:
     owner = cluster.create_database("guarded")
-    if not query(owner, "select 1 from pg_tables where tablename = 'candles'"):
+    if not execute(owner, "select 1 from pg_tables where tablename = 'candles'"):
         candles(owner, 10)
     reader = cluster.database("perps_reader", "guarded")
     with pytest.raises((psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege)):
-        query(reader, statement)
+        execute(reader, statement)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        query(reader, "set default_transaction_read_only = off", statement)
-    assert query(owner, "select count(*) from candles") == [(10,)]
+        execute(reader, "set default_transaction_read_only = off", statement)
+    assert execute(owner, "select count(*) from candles") == [(10,)]
 
 
 def test_only_the_functions_that_timescaledb_brings_run_as_their_owner(cluster: Cluster) -> None:
-    owned = query(
+    owned = execute(
         cluster.database("postgres", "perps"),
         "select proname from pg_proc where prosecdef and has_function_privilege('public', oid, 'execute')"
         " and pronamespace::regnamespace::text not like '%timescaledb%'",
@@ -270,19 +236,19 @@ def test_only_the_functions_that_timescaledb_brings_run_as_their_owner(cluster: 
 
 def test_a_database_whose_preparation_was_killed_is_completed_by_the_next_start(own_cluster: Cluster) -> None:
     superuser = own_cluster.database("postgres", "postgres")
-    query(superuser, "drop database perps", "drop role perps_reader")
-    query(superuser, "create database perps template template0")
-    assert query(own_cluster.start(), "create schema mine", "select count(*) from pg_extension") == [(2,)]
+    execute(superuser, "drop database perps", "drop role perps_reader")
+    execute(superuser, "create database perps template template0")
+    assert execute(own_cluster.start(), "create schema mine", "select count(*) from pg_extension") == [(2,)]
     reader = own_cluster.database("perps_reader")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        query(reader, "select pg_advisory_lock(1)")
+        execute(reader, "select pg_advisory_lock(1)")
 
 
 def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster) -> None:
     connection = cluster.create_database("short_lived")
     candles(connection, 10)
     assert cluster.create_database("short_lived") == connection
-    assert query(connection, "select count(*) from candles") == [(10,)]
+    assert execute(connection, "select count(*) from candles") == [(10,)]
     session = connection.connect()
     cluster.drop_database("short_lived")
     cluster.drop_database("short_lived")
@@ -292,7 +258,7 @@ def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster)
 
 
 def test_the_servers_own_databases_are_not_dropped(cluster: Cluster) -> None:
-    with pytest.raises(PerpsError, match="the server itself needs that one"):
+    with pytest.raises(PerpsError, match="needs that one"):
         cluster.drop_database("postgres")
 
 
@@ -302,16 +268,12 @@ def test_the_servers_own_databases_are_not_dropped(cluster: Cluster) -> None:
 @pytest.mark.parametrize("role", ["postgres", "perps", "perps_reader"])
 def test_a_wrong_password_and_none_are_refused(cluster: Cluster, role: str) -> None:
     right = cluster.database(role)
-    wrong = Database(right.host, right.port, right.dbname, role, "wrong")
     with pytest.raises(DatabaseError, match="password authentication failed"):
-        wrong.connect()
-    env = {"PATH": os.environ["PATH"], "PGPASSFILE": "/dev/null"} | wrong.env()
-    command = [cluster.program("psql"), "-Xwc", "select 1"]
-    done = subprocess.run(
-        command, env={k: v for k, v in env.items() if k != "PGPASSWORD"}, capture_output=True, check=False
-    )
+        replace(right, password="wrong").connect()
+    env = {"PATH": os.environ["PATH"], "PGPASSFILE": "/dev/null"} | replace(right, password="").env()
+    done = run_program([str(cluster.program("psql")), "-Xwc", "select 1"], env)
     assert done.returncode == 2
-    assert b"no password supplied" in done.stderr
+    assert "no password supplied" in done.stderr
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")])
@@ -359,7 +321,7 @@ def test_a_long_log_of_a_running_server_is_set_aside(cluster: Cluster) -> None:
         out.write("x" * 10_000_000)
     cluster.start()
     assert log.stat().st_size < 1_000_000
-    query(cluster.database(), "do $$ begin raise log 'still written'; end $$")
+    execute(cluster.database(), "do $$ begin raise log 'still written'; end $$")
     assert "still written" in log.read_text()
     assert (cluster.data / "pgdata/server.log.1").stat().st_size > 10_000_000
 
@@ -375,13 +337,13 @@ def test_stopping_and_starting_keeps_rows_passwords_and_port(own_cluster: Cluste
     with pytest.raises(DatabaseError):
         before.connect()
     assert own_cluster.start() == before
-    assert query(before, "select count(*) from candles") == [(1000,)]
+    assert execute(before, "select count(*) from candles") == [(1000,)]
 
 
 def test_every_committed_row_survives_kill_9_of_the_postmaster(own_cluster: Cluster) -> None:
     candles(own_cluster.database(), 200_000)
     kill(own_cluster.status().pid)
-    assert query(own_cluster.start(), "select count(*), sum(close) from candles") == [
+    assert execute(own_cluster.start(), "select count(*), sum(close) from candles") == [
         (200_000, 19_999_900_000)
     ]
 
@@ -391,28 +353,23 @@ def test_a_start_that_was_killed_while_the_server_recovers_is_completed_by_the_n
 ) -> None:
     candles(own_cluster.database(), 400_000)
     kill(own_cluster.status().pid)
-    while own_cluster.status().running:
-        time.sleep(0.01)
-    first = FORK.Process(target=own_cluster.start)
-    first.start()
-    while not own_cluster.status().running and first.is_alive():
-        time.sleep(0.005)
-    first.kill()
-    first.join()
-    assert query(own_cluster.start(), "select count(*) from candles") == [(400_000,)]
+    wait_until(lambda: not own_cluster.status().running, "the postmaster's end")
+    start = FORK.Process(target=own_cluster.start)
+    kill_once(start, "a recovery under way", lambda: own_cluster.status().running)
+    assert execute(own_cluster.start(), "select count(*) from candles") == [(400_000,)]
 
 
 def test_a_process_number_that_now_belongs_to_another_program_does_not_stop_a_start(
     own_cluster: Cluster,
 ) -> None:
     own_cluster.stop()
-    stranger = subprocess.Popen(["sleep", "60"], **own_cluster._account.options())
+    stranger = subprocess.Popen(["sleep", "60"], **Account.for_server().options())
     try:
         lock = own_cluster.data / "pgdata/postmaster.pid"
         lock.write_text(f"{stranger.pid}\n{own_cluster.data}/pgdata\n")
         lock.chmod(0o644)
         assert not own_cluster.status().running
-        assert query(own_cluster.start(), "select 1") == [(1,)]
+        assert execute(own_cluster.start(), "select 1") == [(1,)]
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -422,14 +379,10 @@ def test_a_process_number_that_now_belongs_to_another_program_does_not_stop_a_st
 def test_an_interrupted_initdb_is_begun_again() -> None:
     with open_folder() as folder:
         cluster = Cluster(folder / "data")
-        first = FORK.Process(target=cluster.start)
-        first.start()
-        while not (folder / "data/pgdata.new").exists() and first.is_alive():
-            time.sleep(0.005)
-        first.kill()
-        first.join()
+        start = FORK.Process(target=cluster.start)
+        kill_once(start, "an initdb under way", (folder / "data/pgdata.new").exists)
         try:
-            assert query(cluster.start(), "select 1") == [(1,)]
+            assert execute(cluster.start(), "select 1") == [(1,)]
             assert not (folder / "data/pgdata.new").exists()
         finally:
             cluster.destroy()
@@ -437,20 +390,17 @@ def test_an_interrupted_initdb_is_begun_again() -> None:
 
 def test_two_starts_at_once_both_succeed_with_one_server() -> None:
     with open_folder() as folder:
-        code = (
-            "import sys, pathlib; from extract.embedded.cluster import Cluster; "
-            "print(Cluster(pathlib.Path(sys.argv[1])).start().url())"
-        )
-        command = [sys.executable, "-c", code, str(folder / "data")]
+        cluster = Cluster(folder / "data")
+        both = [FORK.Process(target=cluster.start) for _ in range(2)]
         try:
-            both = [
-                subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)
-            ]
-            urls = [process.communicate(timeout=120)[0] for process in both]
-            assert [process.returncode for process in both] == [0, 0]
-            assert urls[0] == urls[1] == Cluster(folder / "data").database().url() + "\n"
+            for process in both:
+                process.start()
+            for process in both:
+                process.join(120)
+            assert [process.exitcode for process in both] == [0, 0]
+            assert execute(cluster.database(), "select 1") == [(1,)]
         finally:
-            Cluster(folder / "data").destroy()
+            cluster.destroy()
 
 
 def test_a_port_taken_in_the_meantime_is_replaced_and_one_asked_for_is_an_error(own_cluster: Cluster) -> None:
@@ -464,7 +414,7 @@ def test_a_port_taken_in_the_meantime_is_replaced_and_one_asked_for_is_an_error(
             own_cluster.start(port=old)
         connection = own_cluster.start()
     assert connection.port != old
-    assert query(connection, "select 1") == [(1,)]
+    assert execute(connection, "select 1") == [(1,)]
 
 
 def test_data_of_an_older_timescaledb_is_updated_at_start(own_cluster: Cluster) -> None:
@@ -475,7 +425,7 @@ def test_data_of_an_older_timescaledb_is_updated_at_start(own_cluster: Cluster) 
     file.write_text(file.read_text().replace(f'"{version}"', '"2.0.0"'))
     own_cluster.start()
     assert f'"timescaledb": "{version}"' in file.read_text()
-    assert query(own_cluster.database(dbname="demo"), "select 1") == [(1,)]
+    assert execute(own_cluster.database(dbname="demo"), "select 1") == [(1,)]
 
 
 def test_destroying_deletes_data_and_passwords_and_keeps_the_packages() -> None:
@@ -487,13 +437,13 @@ def test_destroying_deletes_data_and_passwords_and_keeps_the_packages() -> None:
         assert {path.name for path in cluster.data.iterdir()} <= {".lock", ".server"}
         assert cluster.program("psql").exists()
         cluster.destroy()
-        assert query(cluster.start(), "select 1") == [(1,)]
+        assert execute(cluster.start(), "select 1") == [(1,)]
 
 
 def test_data_without_its_passwords_is_not_overwritten(own_cluster: Cluster) -> None:
     own_cluster.stop()
     (own_cluster.data / "connection.json").unlink()
-    with pytest.raises(PerpsError, match=r"expected the server's passwords in .*connection\.json"):
+    with pytest.raises(PerpsError, match=r"passwords in .*connection\.json"):
         own_cluster.start()
     assert (own_cluster.data / "pgdata/PG_VERSION").exists()
 
@@ -501,8 +451,19 @@ def test_data_without_its_passwords_is_not_overwritten(own_cluster: Cluster) -> 
 # --- as somebody else
 
 
-def start_as(uid: int, gid: int, home: Path, cache: Path, answers) -> None:
-    """Become an ordinary user, in a process of its own, and start a server in its home folder."""
+def started_as(uid: int, gid: int, home: Path, cache: Path) -> Any:
+    """Start a server as an ordinary user, in a process and a home of its own; return what it told."""
+    os.chown(home, uid, gid)
+    home.chmod(0o700)
+    answers = FORK.Queue()
+    child = FORK.Process(target=_start_as, args=(uid, gid, home, cache, answers))
+    child.start()
+    answer = answers.get(timeout=120)
+    child.join(60)
+    return answer
+
+
+def _start_as(uid: int, gid: int, home: Path, cache: Path, answers: Any) -> None:
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
@@ -514,7 +475,9 @@ def start_as(uid: int, gid: int, home: Path, cache: Path, answers) -> None:
         connection = cluster.start()
         candles(connection, 10)
         owner = Path(f"/proc/{cluster.status().pid}").stat().st_uid
-        answers.put((query(connection, "select count(*) from candles"), owner, cluster.data, default_data()))
+        answers.put(
+            (execute(connection, "select count(*) from candles"), owner, cluster.data, default_data())
+        )
     except BaseException as error:
         answers.put(repr(error))
     finally:
@@ -525,14 +488,7 @@ def start_as(uid: int, gid: int, home: Path, cache: Path, answers) -> None:
 def test_an_ordinary_user_starts_a_server_from_a_cache_it_cannot_write(cluster: Cluster) -> None:
     nobody = pwd.getpwnam("nobody")
     with open_folder() as home:
-        os.chown(home, nobody.pw_uid, nobody.pw_gid)
-        home.chmod(0o700)
-        answers = FORK.Queue()
-        arguments = (nobody.pw_uid, nobody.pw_gid, home, cluster.status().cache, answers)
-        child = FORK.Process(target=start_as, args=arguments)
-        child.start()
-        answer = answers.get(timeout=120)
-        child.join(60)
+        answer = started_as(nobody.pw_uid, nobody.pw_gid, home, cluster.status().cache)
         data = home / ".local/share/perps/server"
         assert answer == ([(10,)], nobody.pw_uid, data, data)
         assert data.stat().st_mode & 0o777 == 0o700
@@ -540,16 +496,9 @@ def test_an_ordinary_user_starts_a_server_from_a_cache_it_cannot_write(cluster: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a uid without a name")
 def test_an_account_without_a_name_is_told_so_in_one_line(cluster: Cluster) -> None:
-    nameless = 54321
     with open_folder() as home:
-        os.chown(home, nameless, nameless)
-        answers = FORK.Queue()
-        arguments = (nameless, nameless, home, cluster.status().cache, answers)
-        child = FORK.Process(target=start_as, args=arguments)
-        child.start()
-        answer = answers.get(timeout=120)
-        child.join(60)
-        assert "expected a user name for this account, got uid 54321 without one" in answer
+        answer = started_as(54321, 54321, home, cluster.status().cache)
+        assert "uid 54321" in answer
         assert "docker/compose.yml" in answer
 
 
@@ -562,7 +511,7 @@ def test_an_index_that_debian_did_not_sign_installs_nothing() -> None:
             (folder / "mirror" / suite).mkdir(parents=True)
             (folder / "mirror" / suite / "InRelease").write_text("Origin: Debian\nCodename: trixie\n")
         cluster = Cluster(folder / "data", folder / "cache", mirror=f"file://{folder}/mirror")
-        with pytest.raises(PerpsError, match="expected files signed by Debian") as caught:
+        with pytest.raises(PerpsError, match="signed by Debian") as caught:
             cluster.start()
         assert "\n" not in str(caught.value)
         assert {path.name for path in (folder / "cache").iterdir()} == {".timescaledb-17.lock"}
@@ -574,8 +523,7 @@ def test_without_network_and_packages_one_line_names_the_other_ways() -> None:
         with pytest.raises(PerpsError) as caught:
             Cluster(folder / "data", folder / "cache", mirror="http://127.0.0.1:1").start()
         line = str(caught.value)
-        assert line.startswith("expected Debian's package index at http://127.0.0.1:1/debian, got ")
-        for way in ("PERPS_DEBIAN_MIRROR", "docker/compose.yml", "PGHOST"):
+        for way in ("http://127.0.0.1:1/debian", "PERPS_DEBIAN_MIRROR", "docker/compose.yml", "PGHOST"):
             assert way in line
         assert "\n" not in line
 
@@ -584,7 +532,7 @@ def test_without_network_and_packages_one_line_names_the_other_ways() -> None:
 def test_root_is_told_when_the_servers_account_cannot_reach_the_folders(cluster: Cluster) -> None:
     with open_folder() as folder:
         (folder / "closed").mkdir(mode=0o700)
-        with pytest.raises(PerpsError, match=r"expected a path that uid .* can use"):
+        with pytest.raises(PerpsError, match=r"path that uid .* can use"):
             Cluster(folder / "closed/data").start()
-        with pytest.raises(PerpsError, match=r"expected a folder that uid .* can enter"):
+        with pytest.raises(PerpsError, match=r"folder that uid .* can enter"):
             Cluster(folder / "data", folder / "closed/cache").start()

@@ -26,8 +26,8 @@ from extract import read_candles
 from extract.database.database import Database
 from extract.errors import PerpsError, UsageError
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import perps_command, perps_environment
 from tests.faults.test_disk_full import mounted
+from tests.support.perps import perps_command, perps_environment
 from tests.support.truth import rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"

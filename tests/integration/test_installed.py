@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 from extract import __version__
 from extract.database.database import Database
-from tests.conftest import PROJECT, perps_environment
+from tests.support.perps import PROJECT, expect, perps_environment, run_program
 
 LEFT_OUT = ("__pycache__", ".pyc")
 
@@ -40,15 +39,11 @@ def test_what_is_installed_builds_without_a_checkout(
     env = perps_environment(plain, database, env={"PERPS_HOME": str(home), "PYTHONPATH": str(package)})
     env |= {"PYTHONDONTWRITEBYTECODE": "1"}
 
-    def perps(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "extract", *arguments]
-        return subprocess.run(
-            command, env=env, cwd="/", capture_output=True, text=True, timeout=240, check=False
-        )
+    def perps(*arguments: str) -> str:
+        return expect(run_program([sys.executable, "-P", "-m", "extract", *arguments], env, "/"))
 
-    assert perps("--version").stdout == f"perps {__version__}\n"
+    assert perps("--version") == f"perps {__version__}\n"
     listed = perps("dbt", "--", "--quiet", "ls", "--resource-type", "model", "--output", "path")
-    assert listed.returncode == 0, listed.stdout + listed.stderr
-    assert "dbt_project/models/marts/perpetuals_ohlcv.sql" in listed.stdout.splitlines()
+    assert "dbt_project/models/marts/perpetuals_ohlcv.sql" in listed.splitlines()
     compiled = (home / "dbt" / "target").rglob("manifest.json")
     assert any(os.fspath(package) in path.read_text() for path in compiled)

@@ -82,8 +82,7 @@ def spoilt(rows: list[Candle]) -> list[Candle]:
 
 @pytest.fixture(scope="module")
 def built(warm: DbtProject) -> DbtProject:
-    warm.drop_everything()
-    warm.create_raw_tables()
+    warm.start_anew()
     rows = {name: market(name) for name in MARKETS}
     for name in ("SPIKED", "SPIKED-WILD"):
         rows[name] = spoilt(rows[name])
@@ -106,9 +105,7 @@ def test_every_spike_and_step_is_found_and_nothing_else(built: DbtProject, instr
 
 
 def test_false_alarms_of_calm_and_wild_markets(built: DbtProject) -> None:
-    """Prints what docs/decisions/quality.md says of them."""
     alarms = {name: len(jumps(built, name)) for name in MARKETS if "SPIKED" not in name}
-    print(f"false alarms in {MINUTES:,} candles each: {alarms}")
     assert alarms == {"CALM": 0, "USUAL": 0, "WILD": 0, "ONE-WILD-DAY": 0, "BURSTS": 8}
 
 
@@ -139,4 +136,4 @@ def test_a_jump_of_the_newest_week_warns_until_the_week_is_over(project: DbtProj
     project.build(*WITHOUT_ROLLUPS, "--vars", "{jump_floor_percent: 100}")
     assert project.query("select * from quality.ohlcv_jumps") == []
     refused = project.run("build", "--vars", "{jump_factor: many}").output
-    assert "expected jump_factor to be a whole number from 1 to 9999, got 'many'" in refused
+    assert "jump_factor" in refused and "'many'" in refused

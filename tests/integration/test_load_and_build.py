@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from extract.database.database import Database
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
-from tests.support.truth import checksum, control, rows, table, truth
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, ETH, charts, set_clock
+from tests.support.perps import Perps, expect
+from tests.support.truth import checksum, rows, table, truth
 
-BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
+EXCHANGE = {"clock": END, "requests_per_second": 20}
 DAYS = 60
 CANDLES = DAYS * 1440
 BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
@@ -21,17 +21,9 @@ BACKFILL = ("backfill", "--instruments", f"{BTC},{ETH}", "--start", "2024-01-01"
 
 
 @pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=END)) as simulated:
-        yield simulated
-
-
-@pytest.fixture(scope="module")
 def loaded(module_database: Database, exchange: RunningSimulator, perps: Perps) -> Database:
-    result = perps(*BACKFILL, database=module_database, api=exchange.base_url)
-    assert result.returncode == 0, result.stderr
-    built = perps("dbt", "--", "build", database=module_database)
-    assert built.returncode == 0, built.stdout
+    expect(perps(*BACKFILL, database=module_database, api=exchange.base_url))
+    expect(perps("dbt", "--", "build", database=module_database))
     return module_database
 
 
@@ -43,7 +35,7 @@ def test_the_table_equals_the_exchange_row_by_row(loaded, exchange):
 
 
 def test_the_budget_was_never_exceeded(loaded, exchange):
-    served = [entry.at for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
+    served = [entry.at for entry in charts(exchange)]
     assert len(served) >= 2 * CANDLES / 5000
     assert not any(entry.limited for entry in exchange.simulator.log)
     for at, moment in enumerate(served):
@@ -58,11 +50,8 @@ def test_raw_candles_are_a_hypertable_with_an_index_of_loads_and_times(loaded):
         " where hypertable_schema = 'deribit_raw'",
     )
     assert found == [("candles", 1)]
-    indexes = rows(
-        loaded, "select indexdef from pg_indexes where schemaname = 'deribit_raw' and tablename = 'candles'"
-    )
-    assert len(indexes) == 1
-    assert 'USING brin (_dlt_load_id, "timestamp")' in indexes[0][0]
+    [(index,)] = rows(loaded, "select indexdef from pg_indexes where tablename = 'candles'")
+    assert 'USING brin (_dlt_load_id, "timestamp")' in index
 
 
 def test_raw_candles_hold_exactly_what_the_json_said(loaded, exchange):
@@ -86,14 +75,8 @@ def test_fetches_account_for_every_minute_that_was_wanted_once(loaded):
         " from deribit_raw.fetches where _dlt_load_id in (select load_id from deribit_raw._dlt_loads"
         " order by inserted_at limit 2) group by 1 order by 1",
     )
-    whole = (
-        "2024-01-01 00:00:00+00",
-        "2024-03-01 00:00:00+00",
-        DAYS,
-        CANDLES,
-        "simulator",
-        "simulator",
-    )
+    days = ("2024-01-01 00:00:00+00", "2024-03-01 00:00:00+00", DAYS)
+    whole = (*days, CANDLES, "simulator", "simulator")
     assert found == [(BTC, *whole), (ETH, *whole)]
 
 
@@ -111,22 +94,17 @@ def versions(database: Database) -> list[Any]:
 def test_a_second_identical_run_changes_no_row(loaded, exchange, perps):
     before = checksum(loaded)
     written = versions(loaded)
-    again = perps(*BACKFILL, database=loaded, api=exchange.base_url)
-    assert again.returncode == 0, again.stderr
-    assert perps(*BUILD, database=loaded).returncode == 0
+    expect(perps(*BACKFILL, database=loaded, api=exchange.base_url))
+    expect(perps(*BUILD, database=loaded))
     assert rows(loaded, "select count(*) from deribit_raw.candles")[0][0] == 2 * CANDLES
     assert checksum(loaded) == before
     assert versions(loaded) == written
 
 
 def test_three_hours_later_an_update_adds_180_rows_an_instrument(loaded, exchange, perps):
-    control(exchange.base_url, "clock", {"now": "2024-03-01T03:00:30Z"})
-    try:
-        result = perps("update", database=loaded, api=exchange.base_url)
-        assert result.returncode == 0, result.stderr
-        assert perps(*BUILD, database=loaded).returncode == 0
-    finally:
-        control(exchange.base_url, "clock", {"now": "2024-03-01T03:00:30Z"})
+    set_clock(exchange, "2024-03-01T03:00:30Z")
+    expect(perps("update", database=loaded, api=exchange.base_url))
+    expect(perps(*BUILD, database=loaded))
     counted = rows(
         loaded,
         'select instrument, count(*), max("timestamp")::text from perpetuals_ohlcv group by 1 order by 1',
@@ -134,17 +112,3 @@ def test_three_hours_later_an_update_adds_180_rows_an_instrument(loaded, exchang
     newest = "2024-03-01 02:59:00+00"
     assert counted == [(BTC, CANDLES + 180, newest), (ETH, CANDLES + 180, newest)]
     assert table(loaded, BTC)[-180:] == truth(exchange.base_url, BTC, END, "2024-03-01T03:00:00Z")
-
-
-def test_the_report_says_what_is_there(loaded, perps, tmp_path):
-    result = perps("report", "--out", str(tmp_path), database=loaded)
-    assert result.returncode == 0, result.stderr
-    (header,) = (tmp_path / "gap-report.csv").read_text().splitlines()
-    assert header.startswith("instrument,gap_start,gap_end,gap_minutes,reason")
-    assert (tmp_path / "sanity-report.csv").read_text().startswith("instrument,timestamp,open,high,low,close")
-    text = (tmp_path / "row-counts.txt").read_text()
-    assert "SYNTHETIC" in text
-    line = next(line for line in text.splitlines() if line.startswith(BTC)).split()
-    stored = rows(loaded, "select count(*), 100.0 from perpetuals_ohlcv where instrument = %s", BTC)[0][0]
-    assert (line[1], line[4], line[5]) == (f"{stored:,}", f"{stored:,}", "100.0000")
-    assert float(line[6]) > 1

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg2
 import pytest
 
-from extract.core.resolution import RESOLUTIONS
 from extract.database import cleaning
 from extract.database.database import Database
-from extract.deribit.budget import TokenBucket
-from extract.deribit.client import DeribitClient
 from extract.errors import PerpsError
-from extract.load.loader import Loader
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps
-from tests.integration.test_cursors import days, minutes, ticks
-from tests.support.truth import control, rows
+from tests.support.exchange import BTC
+from tests.support.loading import NOW, ONE, days, minutes, ticks
+from tests.support.perps import Perps, error_line
+from tests.support.truth import control, execute, rows
 
-ONE = RESOLUTIONS["1"]
-BTC = "BTC-PERPETUAL"
-NOW = "2024-01-31T00:00:30Z"
+EXCHANGE = {"clock": NOW}
 COUNTS = (
     "select (select count(*) from deribit_raw.candles), (select count(*) from deribit_raw.fetches),"
     " (select count(*) from deribit_raw._dlt_pipeline_state)"
@@ -41,33 +33,13 @@ select 'public.perpetuals_ohlcv', '1', max(load_id::numeric) from deribit_raw._d
 """
 
 
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=NOW, requests_per_second=None)) as simulated:
-        yield simulated
-
-
-@pytest.fixture
-def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Callable[..., Loader]:
-    control(exchange.base_url, "clock", {"now": NOW})
-
-    def make(**changes) -> Loader:
-        client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=3, sleep=lambda _: None)
-        return Loader(client, database, tmp_path / "pipelines", **changes)
-
-    return make
-
-
-def run(database: Database, *statements: str) -> None:
-    opened = database.connect()
-    with opened.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    opened.close()
-
-
 def enter_load(database: Database, load_id: float) -> None:
-    run(database, *(ENTER.format(load_id, status) for status in (1, 0)))
+    execute(database, *(ENTER.format(load_id, status) for status in (1, 0)))
+
+
+def advice(refused: str) -> str:
+    """Return the statement that lists the loads again."""
+    return refused.split("or run: ")[1].split("; or drop", maxsplit=1)[0]
 
 
 def test_a_load_is_refused_after_a_newer_one_whoever_enters_it(load, database):
@@ -83,7 +55,7 @@ def test_of_two_loads_that_complete_at_once_the_older_one_waits_and_is_refused(l
     newer, older = database.connect(autocommit=False), database.connect()
     with newer.cursor() as first, older.cursor() as second:
         now = time.time()
-        run(database, ENTER.format(now, 1), ENTER.format(now - 0.5, 1))
+        execute(database, ENTER.format(now, 1), ENTER.format(now - 0.5, 1))
         first.execute(ENTER.format(now, 0))
         second.execute("set lock_timeout = '200ms'")
         late = ENTER.format(now - 0.5, 0)
@@ -97,16 +69,10 @@ def test_of_two_loads_that_complete_at_once_the_older_one_waits_and_is_refused(l
 
 
 def test_a_refused_load_says_so_leaves_nothing_and_is_completed_by_the_next_run(load, database):
-    overtake = [lambda: enter_load(database, time.time() + 2)]
-
     def landed(_candles: int) -> None:
-        for do in overtake:
-            do()
-        overtake.clear()
+        enter_load(database, time.time() + 2)
 
-    with pytest.raises(
-        PerpsError, match=r"to become complete, got: a newer load than .*run the same command again"
-    ):
+    with pytest.raises(PerpsError, match=r"a newer load than .*again"):
         load(package_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
     assert ticks(database) == minutes(20, 20 + 5000 / 1440)
     assert rows(database, UNFINISHED) == [(1,)]
@@ -126,7 +92,7 @@ def test_the_order_of_loads_is_made_once_and_again_where_it_is_missing(load, dat
     names = "select indexname from pg_indexes where schemaname = 'deribit_raw' order by 1"
     made = [("candles_load",), ("fetches_load",), ("loads_order",), ("loads_unfinished",)]
     assert rows(database, names) == made
-    run(database, "drop index deribit_raw.fetches_load")
+    execute(database, "drop index deribit_raw.fetches_load")
     load().update([], ONE)
     assert rows(database, names) == made
     ordered = "select count(*) from pg_trigger where tgname = 'loads_in_order'"
@@ -138,31 +104,20 @@ def test_an_emptied_list_of_loads_deletes_nothing_and_says_what_to_run(
 ):
     load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
     before = rows(database, COUNTS)
-    run(database, "delete from deribit_raw._dlt_loads")
-    refused = perps("update", database=database, api=exchange.base_url)
-    assert refused.returncode == 1
-    assert len(refused.stderr.splitlines()) == 1
-    assert "got none as the newest while deribit_raw.fetches has" in refused.stderr
+    execute(database, "delete from deribit_raw._dlt_loads")
+    refused = error_line(perps("update", database=database, api=exchange.base_url))
+    assert "deribit_raw.fetches" in refused
     assert rows(database, COUNTS) == before
-    run(database, refused.stderr.split("or run: ")[1].split("; or drop")[0])
+    execute(database, advice(refused))
     listed = "select status, count(*) from deribit_raw._dlt_loads group by 1 order by 1"
     assert rows(database, listed) == [(0, 1), (1, 1)]  # the newest may be half
     load().update([], ONE)
     assert ticks(database) == minutes(20, 30)
 
 
-def test_a_list_that_lost_its_only_load_deletes_nothing(load, database):
-    load().backfill([BTC], ONE, days(29, 29.5))
-    before = rows(database, COUNTS)
-    run(database, "delete from deribit_raw._dlt_loads")
-    with pytest.raises(PerpsError, match="nothing is deleted"):
-        load().update([BTC], ONE)
-    assert rows(database, COUNTS) == before
-
-
 def test_a_list_that_lost_old_loads_does_no_harm(load, database):
     load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
-    run(
+    execute(
         database,
         "delete from deribit_raw._dlt_loads"
         " where load_id <> (select max(load_id) from deribit_raw._dlt_loads)",
@@ -174,21 +129,20 @@ def test_a_list_that_lost_old_loads_does_no_harm(load, database):
 @pytest.mark.parametrize("schema", ["quality", "dbt_alice_quality"])
 def test_a_load_that_a_model_has_read_is_not_deleted_as_a_killed_one(load, database, schema):
     load().backfill([BTC], ONE, days(29, 29.5))
-    run(database, WATERMARKS.format(schema=schema))
+    execute(database, WATERMARKS.format(schema=schema))
     before = rows(database, COUNTS)
-    run(database, "delete from deribit_raw._dlt_loads")
-    said = rf"got none as the newest while {schema}.watermarks has read up to [\d.]+; nothing is deleted"
-    with pytest.raises(PerpsError, match=said) as refused:
+    execute(database, "delete from deribit_raw._dlt_loads")
+    with pytest.raises(PerpsError, match=rf"{schema}\.watermarks .*nothing is deleted") as refused:
         load().update([], ONE)
     assert rows(database, COUNTS) == before
-    run(database, str(refused.value).split("or run: ")[1].split("; or drop")[0])
+    execute(database, advice(str(refused.value)))
     load().update([], ONE)
     assert ticks(database) == minutes(29, 30)
 
 
 def test_a_load_that_was_announced_and_never_completed_is_deleted(load, database):
     load().backfill([BTC], ONE, days(29, 29.5))
-    run(
+    execute(
         database,
         "insert into deribit_raw._dlt_loads select max(load_id::numeric) + 1, 'deribit', 1, now(), ''"
         " from deribit_raw._dlt_loads",
@@ -203,7 +157,7 @@ def test_a_load_that_was_announced_and_never_completed_is_deleted(load, database
 def test_a_killed_run_that_still_commits_completes_nothing_that_was_swept(load, database):
     load().backfill([BTC], ONE, days(29, 29.5))
     now = time.time()
-    run(database, ENTER.format(now, 1))
+    execute(database, ENTER.format(now, 1))
     sweeping, late = database.connect(), database.connect()
     cleaning.sweep(sweeping)
     with late.cursor() as cursor, pytest.raises(psycopg2.Error, match="is not announced, or was given up"):
@@ -222,7 +176,7 @@ def test_full_answers_of_long_ago_go_and_those_that_tell_of_holes_stay(load, dat
     )
     kept, old = cleaning.FETCHES_KEPT - 60, cleaning.FETCHES_KEPT + 60
     end, later = "window_end", "window_start + interval '2 days'"
-    run(
+    execute(
         database,
         copied.format(resolution="resolution", end=end, rows=720, age=kept),
         copied.format(resolution="resolution", end=end, rows=720, age=old),

@@ -14,8 +14,8 @@ import pytest
 
 from extract.database.database import Database
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import perps_environment
 from tests.docs import DOCS
+from tests.support.perps import perps_environment
 
 BLOCKS = re.compile(r"^```(python|text)\n(.*?)^```$", re.M | re.S)
 

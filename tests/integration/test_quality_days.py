@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from extract.database.database import Database
-from tests.support.dbt_project import Candle, DbtProject, candles, minute
+from tests.support.dbt_project import DAY, Candle, DbtProject, candles, minute
+from tests.support.exchange import BTC, ETH
 
-DAY = 1440
-BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 AUDITING = ("--vars", "{audit: true}")
 AUDITS = ("--select", "tag:audit", "--exclude", "audit_rollups")
 WRITTEN = "select instrument || day, xmin::text || ctid::text from quality.ohlcv_candle_days"
@@ -123,81 +121,43 @@ def test_days_are_utc_days_in_any_time_zone_and_nothing_is_made_again_for_it(pro
     schema = "relnamespace = 'quality'::regnamespace"
     views = f"select oid, xmin::text from pg_class where relkind = 'v' and {schema} order by 1"
     found = days(project, "day", "candles", "missing::text")
-    before = [found, project.query(WRITTEN), project.query(views)]
+    before = [project.query(WRITTEN), project.query(views)]
     database = project.connection.dbname
     project.query(f"alter database {database} set timezone to 'Asia/Hong_Kong'")
     try:
-        assert project.run("run-operation", "reread_loads", "--args", "{model: ohlcv_candle_days}").success
+        assert project.reread("ohlcv_candle_days").success
         project.build()
-        elsewhere = [*before[1:], audited(project)]
-        assert [project.query(WRITTEN), project.query(views), set()] == elsewhere
+        assert [project.query(WRITTEN), project.query(views)] == before
+        assert audited(project) == set()
     finally:
         project.query(f"alter database {database} reset timezone")
     assert days(project, "day", "candles", "missing::text") == found
 
 
-def test_days_of_daily_candles_open_at_settlement(
-    module_database: Database, project: DbtProject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    daily = DbtProject(module_database, tmp_path_factory.mktemp("daily"))
-    project.land("10.5", [Candle(minute(480 + at * DAY), resolution="1D") for at in (0, 1, 2, 5, 6)])
-    variables = ("--vars", "{base_resolution: '1D', gap_threshold_minutes: 1440}")
-    daily.build(*variables)
-    assert days(daily, "candles", "expected") == [(1, 1)] * 3 + [(0, 1)] * 2 + [(1, 1)] * 2
-    gaps = daily.query("select gap_start, gap_end, gap_minutes from quality.ohlcv_gaps")
-    assert gaps == [(minute(480 + 2 * DAY), minute(480 + 5 * DAY), 2 * DAY)]
-
-
+AT, EARLY = "timestamp = '2024-01-01 00:07+00'", "timestamp < '2024-01-01 02:00+00'"
+MISSING = '{["2024-01-01 01:00+00","2024-01-01 01:01+00")}'
 ALTERATIONS = {
-    "update perpetuals_ohlcv set volume = 7 where timestamp = '2024-01-01 00:07+00'": {
-        "audit_candles",
-        "audit_days",
-        "audit_reconciliation",
-    },
-    "delete from perpetuals_ohlcv where timestamp = '2024-01-01 00:07+00'": {
-        "audit_candles",
-        "audit_days",
-        "audit_gaps",
-        "audit_coverage",
-        "audit_reconciliation",
-    },
-    "update perpetuals_ohlcv set high = 1 where timestamp = '2024-01-01 00:07+00'": {
-        "audit_candles",
-        "audit_violations",
-        "audit_days",
-    },
-    "update perpetuals_ohlcv set volume = 0 where timestamp < '2024-01-01 02:00+00'": {
-        "audit_candles",
-        "audit_days",
-        "audit_fill_runs",
-        "audit_inexact",
-        "audit_reconciliation",
-    },
-    "truncate perpetuals_ohlcv": {
-        "audit_candles",
-        "audit_days",
-        "audit_coverage",
-        "audit_inexact",
-        "audit_moves",
-        "audit_reconciliation",
-    },
-    "delete from quality.ohlcv_candle_days where day = '2024-01-01'": {"audit_days", "audit_coverage"},
-    'update quality.ohlcv_candle_days set missing = \'{["2024-01-01 01:00+00","2024-01-01 01:01+00")}\''
-    " where day = '2024-01-01'": {"audit_gaps"},
-    "delete from quality.ohlcv_revisions": {"audit_revisions"},
-    "delete from quality.rejected_candles": {"audit_rejected_candles"},
-    "update quality.ohlcv_inexact set inexact = inexact + 1": {"audit_inexact"},
-    "update quality.ohlcv_moves set largest = 9": {"audit_moves"},
-    "update quality.exchange_bars set close = 9": {"audit_exchange_bars", "audit_reconciliation"},
-    "update quality.ohlcv_reconciliation set status = 'identical'": {"audit_reconciliation"},
-    "delete from quality.ohlcv_reconciliation": {"audit_reconciliation"},
+    f"update perpetuals_ohlcv set volume = 7 where {AT}": "candles days reconciliation",
+    f"delete from perpetuals_ohlcv where {AT}": "candles coverage days gaps reconciliation",
+    f"update perpetuals_ohlcv set high = 1 where {AT}": "candles days violations",
+    f"update perpetuals_ohlcv set volume = 0 where {EARLY}": "candles days fill_runs inexact reconciliation",
+    "truncate perpetuals_ohlcv": "candles coverage days inexact moves reconciliation",
+    "delete from quality.ohlcv_candle_days where day = '2024-01-01'": "coverage days",
+    f"update quality.ohlcv_candle_days set missing = '{MISSING}' where day = '2024-01-01'": "gaps",
+    "delete from quality.ohlcv_revisions": "revisions",
+    "delete from quality.rejected_candles": "rejected_candles",
+    "update quality.ohlcv_inexact set inexact = inexact + 1": "inexact",
+    "update quality.ohlcv_moves set largest = 9": "moves",
+    "update quality.exchange_bars set close = 9": "exchange_bars reconciliation",
+    "update quality.ohlcv_reconciliation set status = 'identical'": "reconciliation",
+    "delete from quality.ohlcv_reconciliation": "reconciliation",
 }
+"""What the audits notice, by their names without audit_."""
 
 
 @pytest.fixture(scope="module")
 def right(warm: DbtProject) -> DbtProject:
-    warm.drop_everything()
-    warm.create_raw_tables()
+    warm.start_anew()
     warm.land("10.5", candles(0, DAY + 100))
     warm.land("11.5", [Candle(minute(3), close=104.000000001), Candle(minute(5), open=None)])
     warm.land("12.5", [Candle(minute(60 * at), resolution="60", volume=150.0 + at) for at in range(3)])
@@ -222,17 +182,15 @@ def audits(right: DbtProject) -> dict[str, str]:
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_the_audit_notices(right: DbtProject, audits: dict[str, str], alteration: str) -> None:
-    opened = right.connection.connect(autocommit=False)
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(alteration)
-            found = set()
-            for name, sql in audits.items():
-                cursor.execute(sql)
-                found |= {name} if cursor.rowcount else set()
-        assert found == ALTERATIONS[alteration]
-    finally:
-        opened.close()
+    with right.connection.reading() as cursor:
+        cursor.execute("begin")
+        cursor.execute(alteration)
+        found = set()
+        for name, sql in audits.items():
+            cursor.execute(sql)
+            found |= {name} if cursor.rowcount else set()
+        cursor.execute("rollback")
+    assert found == {f"audit_{name}" for name in ALTERATIONS[alteration].split()}
 
 
 def test_reading_the_loads_again_heals_what_the_audit_found_with_all_that_is_made_of_it(
@@ -244,14 +202,12 @@ def test_reading_the_loads_again_heals_what_the_audit_found_with_all_that_is_mad
     found = {"audit_candles", "audit_days", "audit_revisions", "audit_reconciliation"}
     assert audited(right) == found
     for wrong in ("ohlcv_revisions", "perpetuals_ohlcv"):
-        assert right.run("run-operation", "reread_loads", "--args", f"{{model: {wrong}}}").success
+        assert right.reread(wrong).success
     right.build()
     assert audited(right) == set()
 
 
 def test_a_name_that_no_model_has_is_answered_with_those_that_can_be_read_again(right: DbtProject) -> None:
-    outcome = right.run("run-operation", "reread_loads", "--args", "{model: ohlcv_days}")
+    outcome = right.reread("ohlcv_days")
     assert not outcome.success
-    assert (
-        "expected a model that reads loads, got 'ohlcv_days'; name one of exchange_bars, " in outcome.output
-    )
+    assert "'ohlcv_days'; name one of exchange_bars, " in outcome.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,17 +10,18 @@ import pytest
 
 from extract.database.database import Database
 from tests.support.dbt_project import (
-    REPOSITORY,
+    DAY,
     START,
     WITHOUT_ROLLUPS,
     Candle,
     DbtProject,
+    LoadResult,
     candles,
     minute,
+    own_project,
 )
+from tests.support.exchange import BTC
 
-DAY = 1440
-BTC = "BTC-PERPETUAL"
 SEED = "dbt_project/seeds/known_gaps.csv"
 HEADER = "instrument,gap_start,gap_end,reason,evidence\n"
 TESTED = ("build", "--store-failures", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
@@ -29,17 +29,12 @@ TESTED = ("build", "--store-failures", "--exclude-resource-type", "unit_test", *
 
 @pytest.fixture(scope="module")
 def warm(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    work = tmp_path_factory.mktemp("dbt")
-    copy = work / "project"
-    shutil.copytree(REPOSITORY / "dbt_project", copy / "dbt_project")
-    shutil.copyfile(REPOSITORY / "dbt_project.yml", copy / "dbt_project.yml")
-    return DbtProject(module_database, work, copy)
+    return own_project(module_database, tmp_path_factory.mktemp("dbt"))
 
 
 @pytest.fixture
 def project(warm: DbtProject) -> DbtProject:
-    warm.drop_everything()
-    warm.create_raw_tables()
+    warm.start_anew()
     (warm.project / SEED).write_text(HEADER)
     return warm
 
@@ -49,9 +44,12 @@ def know(project: DbtProject, *entries: str) -> None:
 
 
 def gaps(project: DbtProject) -> list[tuple[Any, ...]]:
-    return project.query(
-        "select gap_start, gap_minutes, reason, note from quality.ohlcv_gaps order by gap_start"
-    )
+    return project.query("select gap_start, gap_minutes, reason, note from quality.ohlcv_gaps order by 1")
+
+
+def wrong(outcome: LoadResult) -> dict[str, str]:
+    """Return what failed or warned."""
+    return {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
 
 
 def day(number: int) -> datetime:
@@ -88,8 +86,7 @@ def test_every_gap_has_its_reason_and_fails_the_right_test(project: DbtProject) 
         (minute(499), 12, "known", "maintenance"),
         (minute(599), 12, "source", None),
     ]
-    wrong = {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
-    assert wrong == {
+    assert wrong(outcome) == {
         "perpetuals_ohlcv_no_gaps": "fail",
         "perpetuals_ohlcv_no_gaps_at_the_source": "warn",
         "no_rejected_candles": "fail",
@@ -145,18 +142,13 @@ def test_a_table_without_findings_passes_every_test(project: DbtProject) -> None
     recent = [Candle(now - timedelta(minutes=at)) for at in range(1, 200) if not 100 < at < 120]
     project.land(f"{now.timestamp():.1f}", recent)
     project.answered(now - timedelta(minutes=200), now, f"{now.timestamp():.1f}")
-    opens = now - timedelta(minutes=120)
-    know(
-        project, f"{BTC},{opens:%Y-%m-%d %H:%M}+00,{now - timedelta(minutes=100):%Y-%m-%d %H:%M}+00,why,seen"
-    )
+    ends = [now - timedelta(minutes=at) for at in (120, 100)]
+    know(project, f"{BTC},{','.join(f'{end:%Y-%m-%d %H:%M}+00' for end in ends)},why,seen")
     outcome = project.run(*TESTED)
-    wrong = {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
-    assert wrong == {}  # a young instrument, too, is not held to what is known
+    assert wrong(outcome) == {}  # a young instrument, too, is not held to what is known
     assert [row[2:] for row in gaps(project)] == [("known", "why")]
     covered = project.query("select known, expected, missing, coverage_percent from quality.ohlcv_coverage")
     assert covered == [(19, 180, 0, 100)]
-    assert outcome.statuses["perpetuals_ohlcv_no_tail_gap"] == "pass"
-    assert outcome.statuses["known_gaps_exist"] == "pass"
     tails = project.query("select tail_minutes from quality.ohlcv_coverage")
     assert tails[0][0] <= 2
 
@@ -177,8 +169,7 @@ def test_a_candle_that_does_not_fit_is_settled_by_an_entry(project: DbtProject, 
     assert statuses["no_rejected_candles"] == "fail"
     assert project.query("select reason, volume from quality.rejected_candles") == [("too_large", 12e9)]
     know(project, entry)
-    statuses = project.run(*TESTED).statuses
-    assert {name for name, status in statuses.items() if status in ("fail", "error")} == set()
+    assert not {"fail", "error"} & set(wrong(project.run(*TESTED)).values())
     know(project, entry.replace("2024-01-01", "2024-01-02"))
     statuses = project.run(*TESTED).statuses
     assert (statuses["no_rejected_candles"], statuses["known_gaps_exist"]) == ("fail", "fail")
@@ -196,7 +187,7 @@ def test_a_value_that_the_column_cannot_hold_is_counted_and_warns(project: DbtPr
     project.land("10.5", [*candles(0, 3), noisy, cheap, *candles(5, DAY), nine])
     outcome = project.run(*TESTED)
     assert outcome.statuses["no_inexact_candles"] == "warn"
-    assert "Got 3 results, configured to warn if != 0" in outcome.output
+    assert "Got 3 results" in outcome.output
     rest = (day(1).date(), 1, minute(DAY), "volume", "1.123456789", "1.12345679")
     assert project.query(INEXACT) == [
         (day(0).date(), 2, minute(4), "low", "0.0000000234", "0.00000002"),
@@ -246,14 +237,6 @@ def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed
     assert project.run("seed").success
     project.build()
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
-
-
-def test_a_narrow_gap_is_listed_and_does_not_fail(project: DbtProject) -> None:
-    project.land("10.5", [*candles(0, 500), *candles(504, 1000)])
-    outcome = project.run(*TESTED)
-    assert gaps(project) == [(minute(499), 4, "unfetched", None)]
-    assert outcome.statuses["perpetuals_ohlcv_no_gaps"] == "pass"
-    assert outcome.statuses["perpetuals_ohlcv_coverage_100"] == "warn"
 
 
 REVISIONS = """
@@ -316,30 +299,14 @@ def bars(resolution: str, *opens: datetime, minutes: int, **columns: Any) -> lis
     return [Candle(at, resolution=resolution, **{"volume": 2.5 * minutes, **columns}) for at in opens]
 
 
-def test_minutes_that_add_up_are_identical_and_pass(project: DbtProject) -> None:
-    project.land("10.5", candles(0, 3 * DAY))
-    project.land("11.5", bars("1D", day(0) + timedelta(hours=8), day(1) + timedelta(hours=8), minutes=DAY))
-    project.answered(day(0), day(2), "11.5", "1D")
-    project.land("12.5", bars("60", *(minute(60 * hour) for hour in range(5)), minutes=60))
-    project.answered(day(0), minute(300), "12.5", "60")
-    outcome = project.run(*TESTED)
-    assert project.query(RECONCILED) == [
-        *(("1D", day(at) + timedelta(hours=8), "identical", None, DAY) for at in range(2)),
-        *(("60", minute(60 * hour), "identical", None, 60) for hour in range(5)),
-    ]
-    assert outcome.statuses["no_unreconciled_candles"] == "pass"
-    assert project.query("select count(*) from perpetuals_ohlcv") == [(3 * DAY,)]
-
-
 def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProject) -> None:
     eight = timedelta(hours=8)
     project.land("10.5", candles(0, 3 * DAY))
     project.land("11.5", bars("1D", day(0) + eight, day(1) + eight, minutes=DAY))
     project.answered(day(0), day(2), "11.5", "1D")
     assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
-    written = project.query(
-        "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp"
-    )
+    places = "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp"
+    written = project.query(places)
 
     project.land("12.5", [Candle(day(1) + eight, open=99.0, high=111.0, low=89.0, close=98.0, volume=2.4)])
     assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
@@ -347,19 +314,13 @@ def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProje
         ("1D", day(0) + eight, "identical", None, DAY),
         ("1D", day(1) + eight, "different", "open,high,low,volume", DAY),
     ]
-    assert (
-        project.query(
-            "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp limit 1"
-        )
-        == written[:1]
-    )
+    assert project.query(places)[:1] == written[:1]
 
-    project.land(
-        "13.5", [Candle(day(1) + eight), Candle(day(2) + eight - timedelta(minutes=1), close=105.00000001)]
-    )
+    last = day(2) + eight - timedelta(minutes=1)
+    project.land("13.5", [Candle(day(1) + eight), Candle(last, close=105.00000001)])
     project.build()
     assert project.query(RECONCILED)[1][2:4] == ("different", "close")
-    project.land("14.5", [Candle(day(2) + eight - timedelta(minutes=1))])
+    project.land("14.5", [Candle(last)])
     project.build()
     assert project.query(RECONCILED)[1][2:4] == ("identical", None)
 
@@ -367,14 +328,9 @@ def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProje
 def test_prices_that_differ_beyond_the_tables_digits_differ(project: DbtProject) -> None:
     cheap = {"open": 2.34e-8, "high": 2.34e-8, "low": 2.34e-8, "close": 2.34e-8}
     project.land("10.5", [*candles(0, 120, **cheap), *candles(120, 180)])
-    project.land(
-        "11.5",
-        [
-            *bars("60", minute(0), minutes=60, **cheap),
-            *bars("60", minute(60), minutes=60, **cheap | {"high": 2.38e-8, "low": 2e-8}),
-            *bars("60", minute(120), minutes=60, close=105.00000000000001),
-        ],
-    )
+    wider = cheap | {"high": 2.38e-8, "low": 2e-8}
+    told = [*bars("60", minute(0), minutes=60, **cheap), *bars("60", minute(60), minutes=60, **wider)]
+    project.land("11.5", [*told, *bars("60", minute(120), minutes=60, close=105.00000000000001)])
     project.answered(day(0), minute(180), "11.5", "60")
     assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
     assert [row[2:4] for row in project.query(RECONCILED)] == [
@@ -382,10 +338,10 @@ def test_prices_that_differ_beyond_the_tables_digits_differ(project: DbtProject)
         ("different", "high,low"),
         ("identical", None),
     ]
-    told = (
+    both = (
         "select high::text, exchange_high::text from quality.ohlcv_reconciliation where status = 'different'"
     )
-    assert project.query(told) == [("0.0000000234", "0.0000000238")]
+    assert project.query(both) == [("0.0000000234", "0.0000000238")]
 
 
 def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: DbtProject) -> None:

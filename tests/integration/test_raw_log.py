@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg2
 import pytest
 
-from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
+from extract.core.resolution import DAY_MS, MINUTE_MS
 from extract.database.database import Database
-from extract.deribit.budget import TokenBucket
-from extract.deribit.client import DeribitClient
 from extract.load.compare import read_newest
-from extract.load.loader import Loader
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.integration.test_cursors import JAN, days, minutes, ticks
-from tests.support.truth import control, rows
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, ETH, charts, set_clock, set_faults
+from tests.support.loading import JAN, NOW, ONE, days, minutes, ticks
+from tests.support.truth import control, execute, rows
 
-ONE = RESOLUTIONS["1"]
-BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
-NOW = "2024-01-31T00:00:30Z"
+EXCHANGE = {"clock": NOW}
 SINCE = "2024-01-31T00:00:40Z"
 FETCHED = "select rows, new_rows, changed_rows from deribit_raw.fetches order by _dlt_load_id, window_start"
 LOADED = "select count(*) from deribit_raw.candles group by _dlt_load_id order by _dlt_load_id"
@@ -37,22 +32,10 @@ where not exists (
 """
 
 
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock=NOW, requests_per_second=None)) as simulated:
-        yield simulated
-
-
-@pytest.fixture
-def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Iterator[Callable[..., Loader]]:
-    control(exchange.base_url, "clock", {"now": NOW})
-    control(exchange.base_url, "faults", [])
-
-    def make(**changes) -> Loader:
-        client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=3, sleep=lambda _: None)
-        return Loader(client, database, tmp_path / "pipelines", **changes)
-
-    yield make
+@pytest.fixture(autouse=True)
+def told_once(database: Database) -> Iterator[None]:
+    """Whatever a test has landed is told of by a fetch of its load, and is in that load once."""
+    yield
     assert rows(database, UNTOLD) == [(0,)], "a landed candle that no fetch of its load tells of"
     twice = 'select count(*) - count(distinct (_dlt_load_id, instrument, resolution, "timestamp"))'
     assert rows(database, f"{twice} from deribit_raw.candles") == [(0,)], "two versions in one load"
@@ -61,8 +44,8 @@ def load(database: Database, exchange: RunningSimulator, tmp_path: Path) -> Iter
 def revise(exchange: RunningSimulator, at_ms: int, **values: float | str | None) -> None:
     """Have the exchange tell a candle differently from SINCE on, and let it be that time."""
     revision = {"kind": "revision", "instrument": BTC, "at": at_ms, "values": values, "since": SINCE}
-    control(exchange.base_url, "faults", [revision])
-    control(exchange.base_url, "clock", {"now": SINCE})
+    set_faults(exchange, revision)
+    set_clock(exchange, SINCE)
 
 
 def test_an_update_lands_the_new_minute_and_not_the_look_back(load, database, exchange):
@@ -104,7 +87,7 @@ def test_a_value_that_comes_back_is_a_change_against_the_newest_version(load, da
     load().backfill([BTC], ONE, days(29, 30))
     revise(exchange, JAN + 29 * DAY_MS, close=1.0)
     load().backfill([BTC], ONE, days(29, 30))
-    control(exchange.base_url, "faults", [])
+    set_faults(exchange)
     load().backfill([BTC], ONE, days(29, 30))
     assert rows(database, LOADED) == [(1440,), (1,), (1,)]
 
@@ -112,10 +95,10 @@ def test_a_value_that_comes_back_is_a_change_against_the_newest_version(load, da
 @pytest.mark.parametrize("value", [None, "NaN"])
 def test_what_is_no_number_equals_itself(load, database, exchange, value):
     odd = {"kind": "value", "column": "volume", "row": 700, "value": value}
-    control(exchange.base_url, "faults", [odd])
+    set_faults(exchange, odd)
     load().backfill([BTC], ONE, days(29, 30))
     load().backfill([BTC], ONE, days(29, 30))
-    control(exchange.base_url, "faults", [])
+    set_faults(exchange)
     load().backfill([BTC], ONE, days(29, 30))
     assert rows(database, LOADED) == [(1440,), (1,)]
 
@@ -141,17 +124,13 @@ def test_history_that_was_landed_before_the_cursor_got_there_is_not_landed_again
     assert rows(database, LOADED) == [(1440,), (10 * 1440,), (18 * 1440,)]
     exchange.simulator.log.clear()
     load(lookback=10).update([], ONE)
-    charts = [entry for entry in exchange.simulator.log if entry.method == "get_tradingview_chart_data"]
-    assert len(charts) == 1, "the cursor is at the newest candle that came, though another load landed it"
+    assert len(charts(exchange)) == 1, "the cursor is at the newest candle, though another load landed it"
     assert rows(database, FETCHED)[-1] == (10, 0, 0)
 
 
 def test_a_state_that_is_lost_lands_everything_again_and_harms_nothing(load, database):
     load().backfill([BTC], ONE, days(29, 30))
-    opened = database.connect()
-    with opened.cursor() as cursor:
-        cursor.execute("truncate deribit_raw._dlt_pipeline_state")
-    opened.close()
+    execute(database, "truncate deribit_raw._dlt_pipeline_state")
     load().backfill([BTC], ONE, days(29, 30))
     assert rows(database, LOADED) == [(1440,), (1440,)]
 
@@ -161,8 +140,7 @@ def test_a_load_that_does_not_count_is_nothing_to_compare_with(load, database):
     opened = database.connect()
     span = {BTC: [days(29, 29.1)]}
     assert read_newest(opened, ONE, span)[BTC].num_rows == 144
-    with opened.cursor() as cursor:
-        cursor.execute("update deribit_raw._dlt_loads set status = 1")
+    execute(database, "update deribit_raw._dlt_loads set status = 1")
     assert read_newest(opened, ONE, span) == {}
     opened.close()
 

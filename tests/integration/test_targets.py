@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.dbt_project import WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
+from tests.support.dbt_project import DAY, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
 
-DAY = 1440
 BUILD = ("build", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
 SHAPE = """
 select namespaces.nspname, relations.relname, relations.relkind::text
@@ -18,7 +17,6 @@ where namespaces.nspname in ({schemas}) and relations.relkind in ('r', 'v', 'i')
     and not exists (select from pg_depend where objid = relations.oid and deptype = 'e')
 order by 1, 2
 """
-OWN = ("", "_quality", "_staging")
 ROWS = """
 select
     (select md5(string_agg(own::text, ',' order by timestamp, instrument)) from {0}.perpetuals_ohlcv as own),
@@ -84,16 +82,11 @@ def test_a_target_has_everything_under_its_own_name_and_leaves_what_is_there_as_
     dev.run(*BUILD)
     assert [name for (name,) in project.query(everywhere)] == schemas
     assert shape(project, *schemas) == before
-    renamed = [
-        (schema.replace("dbt_dev_", "").replace("dbt_dev", "public"), *of) for schema, *of in made(dev)
-    ]
+    made = shape(dev, "dbt_dev", "dbt_dev_quality", "dbt_dev_staging")
+    renamed = [(schema.replace("dbt_dev_", "").replace("dbt_dev", "public"), *of) for schema, *of in made]
     wanted = [each for each in before if each[0] in ("public", "quality", "staging")]
     assert sorted(renamed) == sorted(wanted)
     assert len([each for each in wanted if each[1] == "perpetuals_ohlcv"]) == 1
-
-
-def made(dev: DbtProject) -> list[tuple[str, ...]]:
-    return shape(dev, *(f"dbt_dev{part}" for part in OWN))
 
 
 def test_a_target_that_is_dropped_or_read_again_takes_nothing_from_the_other(
@@ -103,7 +96,7 @@ def test_a_target_that_is_dropped_or_read_again_takes_nothing_from_the_other(
     project.run(*BUILD)
     dev.run(*BUILD)
     before = rows(project, PUBLIC)
-    assert dev.run("run-operation", "reread_loads", "--args", "{model: perpetuals_ohlcv}").success
+    assert dev.reread("perpetuals_ohlcv").success
     assert rows(project, PUBLIC) == before
     assert set(rows(dev, DEV)[-1]) == {"0", "10.5"}
     project.query("truncate dbt_dev.perpetuals_ohlcv")

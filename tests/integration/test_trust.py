@@ -7,37 +7,28 @@ import html
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
-from extract.core.resolution import RESOLUTIONS
 from extract.core.times import parse_range
 from extract.database.database import Database
-from extract.deribit.budget import TokenBucket
-from extract.deribit.client import DeribitClient
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import PROJECT, Perps
-from tests.support.truth import control, rows, table, truth
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, charts, set_clock, set_faults
+from tests.support.loading import JAN, ONE, impatient
+from tests.support.perps import PROJECT, Perps, Result, expect
+from tests.support.truth import rows, table, truth
 
-BTC = "BTC-PERPETUAL"
-JAN, HOUR_MS = 1_704_067_200_000, 3_600_000
+EXCHANGE = {"clock": "2024-01-15T00:00:30Z"}
+HOUR_MS = 3_600_000
 START, END = "2024-01-01T00:00:00Z", "2024-01-15T00:00:00Z"
 LATE = "2025-02-20T00:00:30Z"
-OFF_GRID_ROW = 2000
 FAILED = {"kind": "http", "status": 503, "start": "2024-01-09", "end": "2024-01-10"}
-OFF_GRID = {
-    "kind": "off_grid",
-    "start": "2024-01-06",
-    "end": "2024-01-06T00:01",
-    "row": OFF_GRID_ROW,
-    "times": 3,
-}
+OFF_GRID = {"kind": "off_grid", "start": "2024-01-06", "end": "2024-01-06T00:01", "row": 2000, "times": 3}
 
 
 def candle(at: str, since: str | None = None, **values: float | str) -> dict[str, object]:
@@ -77,11 +68,11 @@ KNOWN = f"{BTC},2024-01-03 09:59:00,2024-01-03 10:30:00,maintenance,empty on two
 class Story:
     """A database with every finding, and how people look at it."""
 
-    run: Callable[..., CompletedProcess[str]]
+    run: Callable[..., Result]
     database: Database
     exchange: RunningSimulator
     folder: Path
-    first_build: CompletedProcess[str]
+    first_build: Result
 
     def reported(self, name: str) -> list[dict[str, str]]:
         with (self.folder / name).open(encoding="utf-8") as file:
@@ -90,15 +81,7 @@ class Story:
     @property
     def hours_asked(self) -> list[int]:
         """Return when each chart request since the log was cleared begins, in hours since 1 January 2024."""
-        log = self.exchange.simulator.log
-        starts = [entry.start for entry in log if entry.method == "get_tradingview_chart_data"]
-        return [(start - JAN) // HOUR_MS for start in starts if start is not None]
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[RunningSimulator]:
-    with running(SimulatorConfig(clock="2024-01-15T00:00:30Z", requests_per_second=None)) as simulated:
-        yield simulated
+        return [(entry.start - JAN) // HOUR_MS for entry in charts(self.exchange)]
 
 
 @pytest.fixture(scope="module")
@@ -118,36 +101,34 @@ def story(
         seed.write(KNOWN)
     places = {"PYTHONPATH": str(clone), "DBT_TARGET_PATH": str(clone / "target")}
 
-    def run(*arguments: str) -> CompletedProcess[str]:
+    def run(*arguments: str) -> Result:
         return perps(*arguments, database=module_database, api=exchange.base_url, env=places)
 
-    control(exchange.base_url, "faults", [*MARKET, FAILED, OFF_GRID])
-    client = DeribitClient(exchange.base_url, TokenBucket(1000, 100), attempts=2, sleep=lambda _: None)
-    loader = Loader(client, module_database, home / "pipelines")
+    set_faults(exchange, *MARKET, FAILED, OFF_GRID)
+    loader = Loader(impatient(exchange, attempts=2), module_database, home / "pipelines")
 
     def load(start: str, end: str) -> None:
         with pytest.raises(IncompleteError, match=r"2024-01-07T22:40Z\.\.2024-01-11T10:00Z"):
-            loader.backfill([BTC], RESOLUTIONS["1"], parse_range(start, end))
+            loader.backfill([BTC], ONE, parse_range(start, end))
 
     load(START, END)
-    control(exchange.base_url, "faults", [*MARKET, FAILED])
-    control(exchange.base_url, "clock", {"now": "2024-01-15T01:10:30Z"})
-    assert run("dbt", "--", "run").returncode == 0
+    set_faults(exchange, *MARKET, FAILED)
+    set_clock(exchange, "2024-01-15T01:10:30Z")
+    expect(run("dbt", "--", "run"))
     load("2024-01-14T23:00", END)
-    control(exchange.base_url, "clock", {"now": LATE})
+    set_clock(exchange, LATE)
     checked = run("verify", "--start", "2024-01-05", "--end", "2024-01-06")
     assert checked.returncode == 1
     assert "2024-01-05 12:00:00Z" in checked.stdout
     load("2024-01-05T11:59", "2024-01-05T12:01")
-    control(exchange.base_url, "faults", MARKET)
+    set_faults(exchange, *MARKET)
     built = run("dbt", "--", "build", "--exclude-resource-type", "unit_test")
     folder = tmp_path_factory.mktemp("report")
-    reported = run("report", "--out", str(folder))
-    assert reported.returncode == 0, reported.stderr
+    expect(run("report", "--out", str(folder)))
     return Story(run, module_database, exchange, folder, built)
 
 
-def verdicts(built: CompletedProcess[str]) -> dict[str, str]:
+def verdicts(built: Result) -> dict[str, str]:
     """Return the tests that did not pass."""
     found = re.findall(r"(FAIL|WARN) \d+ (\w+)", built.stdout)
     return {name: verdict for verdict, name in found}
@@ -222,19 +203,12 @@ def test_each_finding_is_once_on_the_page(story: Story) -> None:
 
 def test_repair_fills_the_unanswered_window_and_asks_the_source_once_a_day(story: Story) -> None:
     story.exchange.simulator.log.clear()
-    plan = story.run("repair", "--dry-run")
-    assert plan.returncode == 0, plan.stderr
-    assert story.hours_asked == []
     before = len(table(story.database))
-
-    repaired = story.run("repair")
-    assert repaired.returncode == 0, repaired.stderr
-    assert "5000 of 5000 candles found" in repaired.stdout
+    assert "5000 of 5000 candles found" in expect(story.run("repair"))
     # the outage, again in halves; two rejected candles; the window, widened to more than a reply holds
     assert set(story.hours_asked) == {24 + 5, 24 + 6, 4 * 24 + 3, 4 * 24 + 20, 6 * 24 + 22, 10 * 24 + 9}
     story.exchange.simulator.log.clear()
-    unbuilt = story.run("repair")
-    assert unbuilt.stdout.count("answered since the last build") == 4
+    assert story.run("repair").stdout.count("answered since the last build") == 4
     assert story.hours_asked == []
     built = story.run("dbt", "--", "build", "--exclude-resource-type", "unit_test")
     assert "perpetuals_ohlcv_no_gaps" not in verdicts(built)
@@ -246,15 +220,11 @@ def test_repair_fills_the_unanswered_window_and_asks_the_source_once_a_day(story
         ("source", 1),
     ]
 
-    story.exchange.simulator.log.clear()
-    again = story.run("repair")
-    assert again.returncode == 0, again.stderr
+    assert expect(story.run("repair")).count("skipped") == 2
     assert story.hours_asked == []
-    assert again.stdout.count("skipped") == 2
-
-    control(story.exchange.base_url, "clock", {"now": "2025-02-21T00:01:00Z"})
+    set_clock(story.exchange, "2025-02-21T00:01:00Z")
     story.exchange.simulator.log.clear()
-    assert story.run("repair").returncode == 0
+    expect(story.run("repair"))
     assert set(story.hours_asked) == {24 + 5, 24 + 6, 4 * 24 + 3}
 
 
@@ -265,5 +235,4 @@ def test_what_is_left_equals_the_market(story: Story) -> None:
         for row in truth(story.exchange.base_url, BTC, START, END)
         if row[0] != 1_704_427_200_000  # the close that is not a number
     ]
-    audited = story.run("audit")
-    assert audited.returncode == 0, audited.stdout + audited.stderr
+    expect(story.run("audit"))

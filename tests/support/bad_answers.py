@@ -112,7 +112,7 @@ ANSWERS = (
     BadAnswer("bool", value(True, "low"), QUARANTINED, missing=1),
     BadAnswer("a nested array", value([1.5]), QUARANTINED, missing=1),
     BadAnswer("an empty reply, no_data", {"kind": "empty"}, QUARANTINED, missing=360),
-    BadAnswer("a reply cut to its newest rows", {"kind": "max_rows", "rows": 600}, HEALED),
+    BadAnswer("a reply cut to its newest rows", {"kind": "max_rows", "rows": 200}, HEALED),
     BadAnswer("the first candle missing", {"kind": "drop_first"}, HEALED),
     BadAnswer("unknown fields at every level", wire(
         find='"result":{', put='"extra":[{"a":[1]}],"result":{"more":{"ticks":[0]},'), HEALED),

@@ -8,8 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,65 +20,42 @@ from unittest.mock import patch
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.support.warm import spare_the_stack
+from tests.support.perps import PROJECT
+from tests.support.private import spare_the_stack
+from tests.support.truth import Row, checksum, execute
+from tests.support.waiting import wait_until
 
 spare_the_stack()
-REPOSITORY = Path(__file__).resolve().parents[2]
+DAY = 1440
+"""Minutes."""
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 RAW_TABLES = """
 create extension if not exists timescaledb;
 create schema deribit_raw;
 create table deribit_raw.candles (
-    instrument varchar not null,
-    resolution varchar not null,
-    "timestamp" timestamptz not null,
-    open double precision,
-    high double precision,
-    low double precision,
-    close double precision,
-    volume double precision,
-    cost double precision,
-    _dlt_load_id varchar not null
+    instrument varchar not null, resolution varchar not null, "timestamp" timestamptz not null,
+    open double precision, high double precision, low double precision, close double precision,
+    volume double precision, cost double precision, _dlt_load_id varchar not null
 );
 select create_hypertable(
     'deribit_raw.candles', by_range('timestamp', interval '30 days'), create_default_indexes => false
 );
 create index on deribit_raw.candles using brin (_dlt_load_id, "timestamp") with (pages_per_range = 16);
 create table deribit_raw.fetches (
-    instrument varchar,
-    resolution varchar,
-    window_start timestamptz,
-    window_end timestamptz,
-    rows bigint,
-    new_rows bigint,
-    changed_rows bigint,
-    fetched_at timestamptz,
-    origin varchar,
-    _dlt_load_id varchar
+    instrument varchar, resolution varchar, window_start timestamptz, window_end timestamptz, rows bigint,
+    new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar
 );
 create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
 create table deribit_raw.instruments (
-    instrument varchar,
-    base_currency varchar,
-    quote_currency varchar,
-    settlement_currency varchar,
-    instrument_type varchar,
-    tick_size double precision,
-    contract_size double precision,
-    min_trade_amount double precision,
-    created_at timestamptz,
-    is_active boolean,
-    ended_at timestamptz,
-    seen_at timestamptz,
-    _dlt_load_id varchar
+    instrument varchar, base_currency varchar, quote_currency varchar, settlement_currency varchar,
+    instrument_type varchar, tick_size double precision, contract_size double precision,
+    min_trade_amount double precision, created_at timestamptz, is_active boolean, ended_at timestamptz,
+    seen_at timestamptz, _dlt_load_id varchar
 );
 create table deribit_raw._dlt_loads (
-    load_id varchar,
-    schema_name varchar,
-    status bigint,
-    inserted_at timestamptz,
-    schema_version_hash varchar
+    load_id varchar, schema_name varchar, status bigint, inserted_at timestamptz, schema_version_hash varchar
 );
 create index loads_number on deribit_raw._dlt_loads ((load_id::numeric));
 create index loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
@@ -89,12 +65,6 @@ SCHEMAS = """
 select nspname from pg_namespace
 where nspname in ('deribit_raw', 'staging', 'quality', 'test_failures') or nspname like 'dbt\\_%'
 """
-
-CHECKSUM = """
-select count(*), md5(string_agg(ohlcv::text, ',' order by timestamp, instrument))
-from public.perpetuals_ohlcv as ohlcv
-"""
-
 
 WITHOUT_ROLLUPS = ("--exclude", "path:dbt_project/models/rollups")
 """Most tests are not about rollups, and six more models take a second of each build."""
@@ -158,24 +128,17 @@ class DbtProject:
 
     connection: Database
     work: Path
-    project: Path = field(default=REPOSITORY)
+    project: Path = field(default=PROJECT)
     target: str = "default"
 
     def __post_init__(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(REPOSITORY / "profiles.yml.example", self.work / "profiles.yml")
+        shutil.copyfile(PROJECT / "profiles.yml.example", self.work / "profiles.yml")
 
     def arguments(self, *command: str) -> list[str]:
         """Return a dbt command line without the program's name."""
-        places = ["--project-dir", self.project, "--profiles-dir", self.work]
-        places += [
-            "--target",
-            self.target,
-            "--target-path",
-            self.work / "target",
-            "--log-path",
-            self.work / "logs",
-        ]
+        places = ["--project-dir", self.project, "--profiles-dir", self.work, "--target", self.target]
+        places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
         return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
 
     def environment(self) -> dict[str, str]:
@@ -211,15 +174,9 @@ class DbtProject:
         assert outcome.success, outcome.output
         return outcome
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
+    def query(self, sql: str) -> list[Row]:
         """Run one statement in a transaction of its own and return its rows."""
-        opened = self.connection.connect()
-        try:
-            with opened.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            opened.close()
+        return execute(self.connection, sql)
 
     @contextmanager
     def holding(self, statement: str) -> Iterator[None]:
@@ -240,12 +197,13 @@ class DbtProject:
         """Return how many sessions wait for a lock of `kind`: relation or advisory."""
         return self.query(f"select count(*) from pg_locks where not granted and locktype = '{kind}'")[0][0]
 
-    def others(self) -> int:
-        """Return how many other sessions the database has: one hands its counts over as it ends."""
-        return self.query(
-            "select count(*) from pg_stat_activity where datname = current_database()"
+    def settle(self) -> None:
+        """Wait for the end of dbt's sessions: each hands its counts over as it ends."""
+        others = (
+            "select 1 from pg_stat_activity where datname = current_database()"
             " and backend_type = 'client backend' and pid <> pg_backend_pid()"
-        )[0][0]
+        )
+        wait_until(lambda: not self.query(others), "the sessions of dbt to end")
 
     def create_raw_tables(self) -> None:
         """Create deribit_raw as dlt leaves it before the first row."""
@@ -259,34 +217,26 @@ class DbtProject:
         for (schema,) in self.query(SCHEMAS):
             self.query(f"drop schema {schema} cascade")
 
+    def start_anew(self) -> None:
+        """Leave empty raw tables, and nothing built."""
+        self.drop_everything()
+        self.create_raw_tables()
+
     def land(self, load_id: str, rows: list[Candle], *, complete: bool = True) -> None:
         """Append `rows` as one load, with a fetch for each run; an incomplete one has status 1."""
         columns = ", ".join((*Candle._fields, "_dlt_load_id"))
-        opened = self.connection.connect()
-        try:
-            with opened.cursor() as cursor:
-                cursor.execute('select instrument, resolution, "timestamp" from deribit_raw.candles')
-                known = set(cursor.fetchall())
-                for instrument, resolution, start, end, ticks in _runs(rows):
-                    changed = sum((instrument, resolution, tick) in known for tick in ticks)
-                    cursor.execute(
-                        "insert into deribit_raw.fetches"
-                        " values (%s, %s, %s, %s, %s, %s, %s, '1970-01-01Z', 'simulator', %s)",
-                        [
-                            instrument,
-                            resolution,
-                            start,
-                            end,
-                            len(ticks),
-                            len(ticks) - changed,
-                            changed,
-                            load_id,
-                        ],
-                    )
-                lines = io.StringIO("".join(_copy_line(row, load_id) for row in rows))
-                cursor.copy_expert(f"copy deribit_raw.candles ({columns}) from stdin", lines)
-        finally:
-            opened.close()
+        with self.connection.reading() as cursor:
+            cursor.execute('select instrument, resolution, "timestamp" from deribit_raw.candles')
+            known = set(cursor.fetchall())
+            for *window, ticks in _runs(rows):
+                changed = sum((*window[:2], tick) in known for tick in ticks)
+                cursor.execute(
+                    "insert into deribit_raw.fetches"
+                    " values (%s, %s, %s, %s, %s, %s, %s, '1970-01-01Z', 'simulator', %s)",
+                    [*window, len(ticks), len(ticks) - changed, changed, load_id],
+                )
+            lines = io.StringIO("".join(_copy_line(row, load_id) for row in rows))
+            cursor.copy_expert(f"copy deribit_raw.candles ({columns}) from stdin", lines)
         self.complete(load_id, status=0 if complete else 1)
 
     def answered(
@@ -307,17 +257,21 @@ class DbtProject:
             f" values ('{load_id}', 'deribit', {status}, to_timestamp({load_id}), 'hash')"
         )
 
-    def checksum(self) -> tuple[Any, ...]:
+    def checksum(self) -> Row:
         """Return the number of rows of perpetuals_ohlcv and a hash of them all."""
-        return self.query(CHECKSUM)[0]
+        return checksum(self.connection)
+
+    def reread(self, model: str) -> LoadResult:
+        """Have a model read all loads again in its next build."""
+        return self.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Return once `condition` holds; fail the test when it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"expected {what} within {seconds} s"
-        time.sleep(0.05)
+def own_project(database: Database, work: Path) -> DbtProject:
+    """Return a project whose files a test may change, in `work`."""
+    copy = work / "project"
+    shutil.copytree(PROJECT / "dbt_project", copy / "dbt_project")
+    shutil.copyfile(PROJECT / "dbt_project.yml", copy / "dbt_project.yml")
+    return DbtProject(database, work / "work", copy)
 
 
 def _run_as_a_process(arguments: list[str], environment: dict[str, str], said: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from extract.database.database import Database
 from extract.embedded.cluster import Cluster
-from tests.support.truth import rows
+from tests.support.perps import Result, run_program
+from tests.support.truth import execute, rows
 from tests.unit.docker.test_docker_files import DOCKER, SERVICES
 
 OWNER_PASSWORD, READER_PASSWORD = "o'wn\\er$x", "re:ad/er"  # what SQL, a shell or a URL would take apart
@@ -57,7 +57,7 @@ class Stack:
     psql: str
     embedded: list[tuple[Any, ...]]
     prepared: list[tuple[Any, ...]]
-    refused: subprocess.CompletedProcess[str]
+    refused: Result
     left_by_refused: list[tuple[Any, ...]]
 
 
@@ -89,43 +89,28 @@ def prepared(cluster: Cluster) -> Stack:
 
 def start_anew(superuser: Database) -> None:
     """Leave the server as initdb made it, with an empty database `perps` of the superuser's."""
-    opened = superuser.connect()
-    with opened.cursor() as cursor:
-        for statement in (
-            "drop database perps",
-            "drop role perps",
-            "drop role perps_reader",
-            "grant connect, temporary on database postgres to public",
-            "grant connect on database template1 to public",
-            "create database perps template template0",
-        ):
-            cursor.execute(statement)
-    opened.close()
+    execute(
+        superuser,
+        *("drop database perps", "drop role perps", "drop role perps_reader"),
+        "grant connect, temporary on database postgres to public",
+        "grant connect on database template1 to public",
+        "create database perps template template0",
+    )
 
 
-def administer(
-    psql: str, superuser: Database, script: Path, **passwords: str
-) -> subprocess.CompletedProcess[str]:
+def administer(psql: str, superuser: Database, script: Path, **passwords: str) -> Result:
     """Run a script as the container's entry point does."""
     given = {"PERPS_READER_PASSWORD": READER_PASSWORD, **passwords}
-    return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
-        [psql, "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1", f"--file={script}"],
-        env={**os.environ, **superuser.env(), **given},
-        capture_output=True,
-        text=True,
-    )
+    command = [psql, "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1"]
+    return run_program([*command, f"--file={script}"], {**os.environ, **superuser.env(), **given})
 
 
 def asked(database: Database, sql: str) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """Return the columns with their types, and the rows."""
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute("set timezone to 'Asia/Hong_Kong'")  # people's clients are anywhere
-            cursor.execute(sql)
-            found, described = cursor.fetchall(), cursor.description
-            cursor.execute("select oid, oid::regtype::text from pg_type")
-            types = dict(cursor.fetchall())
-            return {column.name: types[column.type_code] for column in described}, found
-    finally:
-        opened.close()
+    with database.reading() as cursor:
+        cursor.execute("set timezone to 'Asia/Hong_Kong'")  # people's clients are anywhere
+        cursor.execute(sql)
+        found, described = cursor.fetchall(), cursor.description
+        cursor.execute("select oid, oid::regtype::text from pg_type")
+        types = dict(cursor.fetchall())
+        return {column.name: types[column.type_code] for column in described}, found

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
-from extract.cli.main import main
+from psycopg2 import sql
+
 from extract.database.database import Database
 from extract.deribit.client import DeribitClient
-from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.conftest import Perps, perps_environment
+from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, ETH, set_clock, set_faults
 from tests.support.ledger import Injected, judge, record
-from tests.support.truth import control, table, truth
+from tests.support.people import run_here
+from tests.support.perps import Perps, Result, perps_environment, run_program
+from tests.support.proxy import Link, proxied
+from tests.support.truth import rows, table, truth
 
-INSTRUMENTS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+INSTRUMENTS = (BTC, ETH)
 START, END = "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z"
 CANDLES = 2 * 2 * 1440
 BACKFILL = (
@@ -31,15 +33,6 @@ BACKFILL = (
 BUILD = ("dbt", "--", "run", "--select", "+perpetuals_ohlcv")
 A_COPY_IS_UNDER_WAY = 150_000
 """Bytes sent on one connection: only the copy of candles has that many, about 500,000 here."""
-
-Result = subprocess.CompletedProcess[str]
-
-
-@contextmanager
-def small_exchange() -> Iterator[RunningSimulator]:
-    """Yield a simulator that stands at the end of the small history."""
-    with running(SimulatorConfig(clock=END, requests_per_second=None)) as simulated:
-        yield simulated
 
 
 @dataclass
@@ -63,16 +56,10 @@ class Flow:
     def command(self, *arguments: str, through: Database | None = None, **env: str) -> Result:
         """Run `perps` in this process, by another way to the database if one is given."""
         reached = through or self.database
-        variables = perps_environment(dict(self.environment), reached, self.exchange.base_url, env)
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, variables),
-            patch("extract.cli.shared.DeribitClient", partial(DeribitClient, sleep=lambda _: None)),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            code = main(arguments)
-        return Result(["perps", *arguments], code, out.getvalue(), err.getvalue())
+        variables = perps_environment(self.environment, reached, self.exchange.base_url, env)
+        hasty = partial(DeribitClient, sleep=lambda _: None)
+        with patch("extract.cli.shared.DeribitClient", hasty):
+            return run_here(*arguments, env=variables)
 
     def expect(self, *arguments: str, **env: str) -> Result:
         """Run a command that nothing disturbs, and count its time; it must succeed."""
@@ -87,15 +74,17 @@ class Flow:
 
     def spawn(self, *arguments: str, code: str = "pass", **env: str) -> Result:
         """Run `perps` in a process of its own, after other code."""
-        variables = perps_environment(dict(self.environment), self.database, self.exchange.base_url, env)
+        variables = perps_environment(self.environment, self.database, self.exchange.base_url, env)
         start = f"import sys; {code}; from extract.cli.main import main; sys.exit(main())"
-        return subprocess.run(  # noqa: PLW1510  # the test looks at the exit code
-            [sys.executable, "-c", start, *arguments],
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_program([sys.executable, "-c", start, *arguments], variables, timeout=120)
+
+    @contextmanager
+    def inside_a_copy(self, act: Callable[[Link], None]) -> Iterator[Database]:
+        """Yield a way to the database that does something once, in the middle of the copy of candles."""
+        with proxied(self.database) as (proxy, through):
+            proxy.once(A_COPY_IS_UNDER_WAY, act)
+            yield through
+            assert proxy.triggered, "no copy came this way"
 
     def recover(self, group: str, fault: str, *commands: tuple[str, ...]) -> None:
         """Run commands undisturbed, by default the backfill and the build, and enter what came of a fault."""
@@ -113,25 +102,25 @@ class Flow:
 
     def set_clock(self, now: str) -> None:
         """Set the exchange's clock."""
-        control(self.exchange.base_url, "clock", {"now": now})
+        set_clock(self.exchange, now)
+
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Have the exchange make these faults and no other."""
+        set_faults(self.exchange, *faults)
 
 
 def empty(database: Database) -> None:
     """Take back everything that loads and builds have made."""
-    opened = database.connect()
-    with opened.cursor() as cursor:
-        cursor.execute("select tablename from pg_tables where schemaname = 'public'")
-        for (name,) in cursor.fetchall():
-            cursor.execute(f"drop table public.{name} cascade")
-        for schema in ("deribit_raw", "staging", "quality", "test_failures"):
-            cursor.execute(f"drop schema if exists {schema} cascade")
-    opened.close()
+    tables = rows(database, "select tablename from pg_tables where schemaname = 'public'")
+    execute(
+        database,
+        *(f"drop table public.{name} cascade" for (name,) in tables),
+        "drop schema if exists deribit_raw, staging, quality, test_failures cascade",
+    )
 
 
-def one_error(result: Result, code: int = 1) -> str:
-    """Return the only line that a failed command said on stderr."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.returncode == code
-    return lines[0]
+def execute(database: Database, *statements: str | sql.Composed) -> None:
+    """Run statements, each in a transaction of its own."""
+    with database.reading() as cursor:
+        for statement in statements:
+            cursor.execute(statement)

@@ -134,7 +134,7 @@ def add_instrument(database: Database, instrument: str, days: int, minutes: int,
 
 
 def run(database: Database, sql: str, **values: object) -> None:
-    """Run statements in a transaction of their own."""
+    """Run statements with their values."""
     with database.reading() as cursor:
         cursor.execute(sql, values or None)
 

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
-import pytest
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 from extract.cli import main as cli
-from tests.conftest import FOREIGN
+from tests.support.perps import FOREIGN, Result, error_line
 
 
-@dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """Return the one line that names what is wrong."""
-        errors = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1, self.err
-        assert all(line.isprintable() for line in self.err.splitlines()), ascii(self.err)
-        assert "Traceback" not in self.err
-        return errors[0]
+def run_here(*arguments: str, env: Mapping[str, str]) -> Result:
+    """Run a command with these variables and without this machine's settings; `env` names PERPS_HOME."""
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    out, err = io.StringIO(), io.StringIO()
+    with patch.dict(os.environ, {**kept, **env}, clear=True), redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = cli.main(list(arguments))
+        except SystemExit as ended:  # what argparse refuses
+            code = int(ended.code or 0)
+        finally:
+            silence()
+    return Result(["perps", *arguments], code, out.getvalue(), err.getvalue())
 
 
-Typed = Callable[..., Said]
+def harmless_error(said: Result, code: int = 1) -> str:
+    """Return the one line that names what is wrong; nothing that was said can do something to a terminal."""
+    assert all(line.isprintable() for line in said.stderr.splitlines()), ascii(said.stderr)
+    return error_line(said, code)
 
 
-def make_typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path) -> Typed:
-    """Return `typed(*arguments, env=...)`, with PERPS_HOME and without this machine's settings."""
-
-    def typed(*arguments: str, env: Mapping[str, str] | None = None) -> Said:
-        with monkeypatch.context() as shell:
-            for name in FOREIGN:
-                shell.delenv(name, raising=False)
-            for name, value in {"PERPS_HOME": str(home), **(env or {})}.items():
-                shell.setenv(name, value)
-            capsys.readouterr()
-            try:
-                code = cli.main(list(arguments))
-            except SystemExit as ended:  # what argparse refuses
-                code = int(ended.code or 0)
-            finally:
-                _silence()
-            printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return typed
-
-
-def _silence() -> None:
+def silence() -> None:
+    """Take back what starting to log has changed."""
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)

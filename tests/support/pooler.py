@@ -19,7 +19,7 @@ from extract.embedded.errors import EmbedError
 from extract.embedded.mirror import find_mirror
 from extract.embedded.packages import check_host
 from extract.embedded.programs import Account
-from tests.support.dbt_project import wait_until
+from tests.support.waiting import wait_until
 
 
 def unpack_pgbouncer(folder: Path) -> Path:

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from extract.simulator import RunningSimulator
+from tests.support.exchange import BTC, ETH
 from tests.support.truth import rounded
 
-BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 Row = tuple[Any, ...]
 DAY = timedelta(days=1)
 OCTOBER = datetime(2025, 10, 1, tzinfo=UTC)

@@ -60,13 +60,17 @@ def table(database: Database, instrument: str | None = None) -> list[Row]:
 
 def rows(database: Database, query: str, *values: Any) -> list[Row]:
     """Return what a query answers."""
-    opened = database.connect()
-    try:
-        with opened.cursor() as cursor:
-            cursor.execute(query, values or None)
-            return cursor.fetchall()
-    finally:
-        opened.close()
+    with database.reading() as cursor:
+        cursor.execute(query, values or None)
+        return cursor.fetchall()
+
+
+def execute(database: Database, *statements: str) -> list[Row]:
+    """Run statements in one session; return what the last one answers, if it answers anything."""
+    with database.reading() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def checksum(database: Database) -> Row:

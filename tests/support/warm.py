@@ -13,15 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import connection
 from pathlib import Path
-
-from dbt_common.behavior_flags import BehaviorFlagRendered
-
-
-def spare_the_stack() -> None:
-    """Spare dbt in this process half a second a command: for each of its flags it searches the stack."""
-    BehaviorFlagRendered._default_source = staticmethod(lambda: "tests")
 
 
 class WarmPerps:
@@ -45,7 +39,7 @@ class WarmPerps:
         with tempfile.TemporaryDirectory() as said:
             self._pipe.send((list(arguments), dict(env), folder, said))
             if not self._pipe.poll(timeout):
-                self.stop()
+                self._process.kill()
                 raise subprocess.TimeoutExpired(list(arguments), timeout)
             code = self._pipe.recv()
             out, err = (Path(said, name).read_text() for name in ("out", "err"))
@@ -58,17 +52,22 @@ class WarmPerps:
         return self._process.pid
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, by itself if it can: what it covered is written then."""
+        with suppress(OSError):
+            self._pipe.send(None)
+        self._process.join(10)
         self._process.kill()
         self._process.join()
 
 
 def _serve(pipe: connection.Connection) -> None:
-    from extract.cli.main import main  # noqa: PLC0415  # in the process that stays
+    # in the process that stays
+    from extract.cli.main import main  # noqa: PLC0415
+    from tests.support.private import spare_the_stack  # noqa: PLC0415
 
     spare_the_stack()
-    while True:
-        arguments, env, folder, said = pipe.recv()
+    while command := pipe.recv():
+        arguments, env, folder, said = command
         os.environ.clear()
         os.environ.update(env)
         time.tzset()

@@ -3,12 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support.perps import PROJECT, expect, run_program
 
 
 @pytest.mark.parametrize(
@@ -23,16 +22,9 @@ from tests.conftest import PROJECT
 def test_a_soak_of_seeds_has_no_time_limit_and_fuzzers_have_five_minutes(
     words: list[str], handed: str
 ) -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", *words],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"]},  # of neither a make around this one nor its variables
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert any(handed in line for line in printed.stdout.splitlines())
+    env = {"PATH": os.environ["PATH"]}  # of neither a make around this one nor its variables
+    printed = expect(run_program(["make", "--dry-run", *words], env, PROJECT))
+    assert any(handed in line for line in printed.splitlines())
 
 
 BACKEND = """
@@ -76,20 +68,10 @@ def installed(project: Path, uv: str) -> list[str]:
     (project / "bin").mkdir()
     (project / "bin" / "uv").write_text(uv)
     (project / "bin" / "uv").chmod(0o755)
-    made = subprocess.run(
-        ["make", "install"],
-        cwd=project,
-        env={
-            "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
-            "PIP_NO_INDEX": "1",
-            "PIP_CONFIG_FILE": os.devnull,
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return re.sub(r"\d+ s$", "n s", made.stdout, flags=re.M).splitlines()
+    path = f"{project / 'bin'}:{os.environ['PATH']}"
+    env = {"PATH": path, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    made = expect(run_program(["make", "install"], env, project))
+    return re.sub(r"\d+ s$", "n s", made, flags=re.M).splitlines()
 
 
 def test_where_uv_finds_no_registry_pip_installs(small: Path) -> None:
@@ -99,10 +81,8 @@ def test_where_uv_finds_no_registry_pip_installs(small: Path) -> None:
         f"{PACKAGES} pip, which takes a minute or more",
         "installed in n s",
     ]
-    listed = subprocess.run(
-        [small / ".venv/bin/pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
-    )
-    assert "small==1" in listed.stdout.splitlines()
+    listed = expect(run_program([str(small / ".venv/bin/pip"), "list", "--format=freeze"], os.environ))
+    assert "small==1" in listed.splitlines()
 
 
 def test_where_there_is_uv_it_installs_with_the_same_constraints(small: Path) -> None:

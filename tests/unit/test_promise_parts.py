@@ -8,9 +8,8 @@ from decimal import Decimal
 import pytest
 
 from extract.simulator.faultparsing import parse_faults
-from tests.faults.promise.checks import compare, remaining, unexcused, wrong_cursor
+from tests.faults.promise.checks import buckets_too, compare, remaining, unexcused, wrong_cursor
 from tests.faults.promise.points import POINTS, Hit, hooked
-from tests.faults.promise.run import buckets_too
 from tests.faults.promise.scenario import DBT, DEV, NAMES, PLAIN, draw
 
 SEEDS = range(1, 101)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import pytest
@@ -117,13 +116,6 @@ def test_perps_home_and_cache_move_everything_that_is_kept():
         Path("/a/logs"),
         Path("/b"),
     )
-
-
-def test_an_ordinary_user_keeps_everything_at_home(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    settings = read_settings({"HOME": "/home/ada"})
-    assert settings.home == Path("/home/ada/.local/share/perps")
-    assert settings.cache == Path("/home/ada/.cache/perps")
 
 
 def test_a_password_is_in_no_repr():

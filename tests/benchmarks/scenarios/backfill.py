@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from tests.benchmarks.costs import add_costs, add_peaks
-from tests.benchmarks.flow import run_everything
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.spans import Span, newest, oldest
-from tests.benchmarks.stage import Stage, module
+from tests.benchmarks.stage import Stage, last_load, module
+from tests.support.truth import rows
 
 RATE = 20
 
@@ -45,22 +45,19 @@ def _backfill(stage: Stage, results: Results, span: Span, plan: Plan) -> None:
 
 def _run(stage: Stage, results: Results, span: Span, plan: Plan) -> None:
     database, exchange, floor = stage.fresh(), stage.limited(span.end_ms), span.requests / RATE
-    whole = run_everything(stage, database, exchange, span.instruments)
-    with database.reading() as cursor:
-        cursor.execute("select extract(epoch from max(inserted_at)) from deribit_raw._dlt_loads")
-        landed = float(cursor.fetchone()[0]) - whole.started
-        cursor.execute("select count(*) from perpetuals_ohlcv")
-        (candles,) = cursor.fetchone()
+    run = ("run", "--instruments", span.instruments, "--no-report")
+    cost = stage.perps(*run, database=database, exchange=exchange)
+    landed = last_load(database) - cost.started
+    candles = rows(database, "select count(*) from perpetuals_ohlcv")[0][0]
     if candles != span.candles:
         results.note(f"WRONG: {candles:,} candles in perpetuals_ohlcv, expected {span.candles:,}")
     case = f"run {span.candles:,}"
-    results.note(whole.how)
     results.add(case, "floor", floor, "s")
     results.add(case, "last candle landed after", landed, "s")
-    results.add(case, "seconds", whole.seconds, "s")
-    results.add(case, "x floor", whole.seconds / floor, goal="1.35 or less, aim 1.2")
-    add_costs(results, case, *whole.costs)
-    add_peaks(results, case, *whole.costs)
+    results.add(case, "seconds", cost.seconds, "s")
+    results.add(case, "x floor", cost.seconds / floor, goal="1.35 or less, aim 1.2")
+    add_costs(results, case, cost)
+    add_peaks(results, case, cost)
 
 
 def _habit(stage: Stage, results: Results, plan: Plan) -> None:

@@ -7,6 +7,7 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.spans import Span, iso, newest
 from tests.benchmarks.stage import Stage
+from tests.support.truth import rows
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -51,8 +52,6 @@ def repaired(stage: Stage, results: Results, plan: Plan, size: int) -> Database:
     database, span = loaded(stage, results, plan, size), newest(size)
     stage.perps("repair", database=database, exchange=stage.unlimited(span.end_ms + DAY_MS))
     stage.perps(*BUILT, database=database)
-    with database.reading() as cursor:
-        cursor.execute("select count(*) from perpetuals_ohlcv")
-        if (found := cursor.fetchone()[0]) < span.candles:
-            results.note(f"WRONG: {found:,} candles in perpetuals_ohlcv, expected {span.candles:,}")
+    if (found := rows(database, "select count(*) from perpetuals_ohlcv")[0][0]) < span.candles:
+        results.note(f"WRONG: {found:,} candles in perpetuals_ohlcv, expected {span.candles:,}")
     return database

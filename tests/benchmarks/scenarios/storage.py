@@ -15,10 +15,9 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.scenarios.base import DAY_MS, HOUR_MS, repaired
 from tests.benchmarks.scenarios.queries import FOLDER, WARM_RUNS, milliseconds
 from tests.benchmarks.spans import BTC, iso, newest
-from tests.benchmarks.stage import Stage
-from tests.support.truth import control
+from tests.benchmarks.stage import BUILD, Stage
+from tests.support.truth import control, rows
 
-BUILD = ("dbt", "--", "build", "--exclude-resource-type", "unit_test")
 RUN = ("dbt", "--", "run")
 GOAL_MB = "at most 150"
 LATE_MS = int(datetime(2022, 11, 15, 12, 34, tzinfo=UTC).timestamp()) * 1000
@@ -71,9 +70,9 @@ def _late(stage: Stage, results: Results, plan: Plan, database: Database) -> Non
     results.add("late candle, dbt run", "seconds without start-up", cost.seconds - cost.dbt.startup, "s")
     for table in _tables(database):
         opened = [name for name, status in _chunks(database, table) if status != 1]
-        rows = sum(_value(database, f"select count(*) from only {name}") for name in opened)
+        open_rows = sum(_value(database, f"select count(*) from only {name}") for name in opened)
         results.add(f"late candle, {table}", "chunks decompressed in part", len(opened))
-        results.add(f"late candle, {table}", "rows decompressed", rows)
+        results.add(f"late candle, {table}", "rows decompressed", open_rows)
     held = f"select volume from perpetuals_ohlcv where instrument = '{BTC}' and timestamp = '{iso(at)}'"
     if float(_value(database, held)) != 7.5:
         results.note("WRONG: the late candle is not in the table")
@@ -100,8 +99,8 @@ def _keep_up(stage: Stage, results: Results, database: Database, case: str) -> N
 def _sizes(results: Results, database: Database, case: str, goal: str = "") -> None:
     for table in _tables(database):
         size = _value(database, f"select hypertable_size('{table}')")
-        rows = _value(database, f"select count(*) from {table}")
-        results.add(f"{table} {case}", "rows", rows)
+        held = _value(database, f"select count(*) from {table}")
+        results.add(f"{table} {case}", "rows", held)
         results.add(
             f"{table} {case}",
             "megabytes",
@@ -109,7 +108,7 @@ def _sizes(results: Results, database: Database, case: str, goal: str = "") -> N
             "MB",
             goal if table == "public.perpetuals_ohlcv" else "",
         )
-        results.add(f"{table} {case}", "bytes a row", size / max(rows, 1), "bytes")
+        results.add(f"{table} {case}", "bytes a row", size / max(held, 1), "bytes")
         results.add(f"{table} {case}", "chunks", len(_chunks(database, table)))
 
 
@@ -126,24 +125,16 @@ def _queries(results: Results, database: Database, case: str) -> None:
 def _state(database: Database) -> list[object]:
     tables = _tables(database)
     sizes = [_value(database, f"select hypertable_size('{table}')") for table in tables]
-    with database.reading() as cursor:
-        cursor.execute(POLICIES)
-        return [[_chunks(database, table) for table in tables], sizes, cursor.fetchall()]
+    return [[_chunks(database, table) for table in tables], sizes, rows(database, POLICIES)]
 
 
 def _tables(database: Database) -> list[str]:
-    with database.reading() as cursor:
-        cursor.execute(HYPERTABLES)
-        return [name for (name,) in cursor.fetchall()]
+    return [name for (name,) in rows(database, HYPERTABLES)]
 
 
 def _chunks(database: Database, table: str) -> list[tuple[str, int]]:
-    with database.reading() as cursor:
-        cursor.execute(CHUNKS, [table])
-        return cursor.fetchall()
+    return rows(database, CHUNKS, table)
 
 
 def _value(database: Database, query: str) -> Any:
-    with database.reading() as cursor:
-        cursor.execute(query)
-        return cursor.fetchone()[0]
+    return rows(database, query)[0][0]

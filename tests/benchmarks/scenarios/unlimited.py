@@ -6,11 +6,10 @@ from functools import partial
 
 from tests.benchmarks import limit
 from tests.benchmarks.costs import add_costs, add_peaks
-from tests.benchmarks.flow import BUILD
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.results import Results
 from tests.benchmarks.spans import newest
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.stage import BUILD, Stage, last_load
 
 CASTING = [f"limit INSERT, {name}" for name, cast in limit.INSERTS.items() if cast]
 TABLE = ("dbt", "--", "run", "--select", "stg_candles", "perpetuals_ohlcv")
@@ -45,9 +44,7 @@ def _land(stage: Stage, results: Results, plan: Plan) -> float:
     span, database = newest(plan.full), stage.fresh()
     exchange = stage.unlimited(span.end_ms)
     cost = stage.perps("backfill", *span.flags(), database=database, exchange=exchange)
-    with database.reading() as cursor:
-        cursor.execute("select extract(epoch from max(inserted_at)) from deribit_raw._dlt_loads")
-        ended = float(cursor.fetchone()[0]) - cost.started + cost.began
+    ended = last_load(database) - cost.started + cost.began
     landing = ended - exchange.first_request_after(cost.began)
     results.add("perps backfill", "seconds", cost.seconds, "s")
     results.add("perps backfill", "candles/s", span.candles / cost.seconds, "/s", "150,000 or more")
@@ -88,11 +85,10 @@ def _limit(stage: Stage, results: Results, candles: int) -> tuple[float, float]:
     for name, cast in limit.INSERTS.items():
         works[f"limit INSERT, {name}"] = partial(limit.insert_seconds, database, cast)
     for case, work in works.items():
-        with stage.alone():
-            stage.checkpoint()
-            before = stage.server_cpu()
-            took[case] = work()
-            used = stage.server_cpu() - before
+        stage.checkpoint()
+        before = stage.server_cpu()
+        took[case] = work()
+        used = stage.server_cpu() - before
         results.add(case, "seconds", took[case], "s")
         results.add(case, "candles/s", candles / took[case], "/s")
         results.add(case, "CPU server", used, "s")

@@ -116,3 +116,8 @@ def remaining(difference: Difference) -> list[str]:
         )
         if keys
     ]
+
+
+def buckets_too(ticks: set[int]) -> set[int]:
+    """Return ticks and the buckets that they lie in: one off the grid is a rejected candle of its bucket."""
+    return ticks | {tick // 60_000 * 60_000 for tick in ticks}

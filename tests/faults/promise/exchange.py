@@ -18,7 +18,8 @@ from extract.simulator.http import SimulatorServer
 from extract.simulator.listings import DEFAULT
 from extract.simulator.market import Market
 from extract.simulator.simulator import Simulator
-from tests.faults.promise.scenario import Fault, Scenario
+from tests.faults.promise.replies import Fault
+from tests.faults.promise.scenario import Scenario
 from tests.support.truth import rounded
 
 KIND_OF = {kind: name for name, kind in KINDS.items()}

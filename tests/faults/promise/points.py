@@ -18,7 +18,8 @@ from typing import Any
 
 import psycopg2
 
-STATEMENT = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
+from tests.support.private import BEGIN, COMMIT, COMPLETE, COPY, JOB, STATEMENT, TABLES
+
 POINTS: Mapping[str, Mapping[str, str]] = {
     "fetch": {
         "window": "extract.load.run:fetch_window",
@@ -36,26 +37,26 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
     "normalize": {
         "normalize": "dlt.pipeline.pipeline:Pipeline.normalize",
-        "tables": "dlt.pipeline.pipeline:Pipeline.sync_schema",
+        "tables": TABLES,
         "hypertable": "extract.database.raw_tables:prepare",
     },
     "load": {
         "announce": "extract.database.raw_tables:announce",
         "load": "dlt.pipeline.pipeline:Pipeline.load",
-        "copy": "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run",
+        "copy": COPY,
         "commit": "adbc_driver_manager.dbapi:Connection.commit",
-        "job": "dlt.common.destination.client:RunnableLoadJob.run_managed",
+        "job": JOB,
     },
     "bookkeeping": {
-        "complete": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
+        "complete": COMPLETE,
         "count": "extract.database.raw_tables:candles_in_load",
         "summary": "extract.database.raw_tables:summarize",
         "prune": "extract.database.cleaning:prune",
     },
     "dbt": {
         "statement": STATEMENT,
-        "commit": "dbt.adapters.postgres.connections:PostgresConnectionManager.commit",
-        "begin": "dbt.adapters.postgres.connections:PostgresConnectionManager.begin",
+        "commit": COMMIT,
+        "begin": BEGIN,
         "mark": f"{STATEMENT}?for update",
         "range": f"{STATEMENT}?) as built",
         "keys": f"{STATEMENT}?add primary key",

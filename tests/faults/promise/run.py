@@ -9,25 +9,24 @@ from typing import Any
 
 from extract.database.database import Database
 from extract.load.plan import Cursor
-from tests.faults.promise.checks import Candles, Difference, compare, remaining, unexcused, wrong_cursor
+from tests.faults.promise.checks import (
+    Candles,
+    Difference,
+    buckets_too,
+    compare,
+    remaining,
+    unexcused,
+    wrong_cursor,
+)
 from tests.faults.promise.exchange import Exchange, open_exchange
 from tests.faults.promise.looks import Seen, exists, look, read_gaps, read_table
-from tests.faults.promise.points import CRASH, KILL, SIGNALS, TERMINATE
-from tests.faults.promise.scenario import (
-    BUILD,
-    DBT,
-    DEV,
-    LYING,
-    NAMES,
-    SPOILING,
-    UPKEEP,
-    Scenario,
-    Step,
-    iso,
-)
+from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE
+from tests.faults.promise.replies import LYING, SPOILING
+from tests.faults.promise.result import Result, action_of, code_after, fault_of, last_line, name_of
+from tests.faults.promise.scenario import BUILD, DBT, DEV, NAMES, UPKEEP, Scenario, Step, iso
 from tests.faults.promise.stage import Stage
 from tests.faults.promise.zygote import Ended
-from tests.faults.test_foreign_settings import OF_DBT, OF_DLT
+from tests.support.foreign import OF_DBT, OF_DLT
 
 BUSY = "expected to be the only"
 RATE = ("--requests-per-second", "10000")
@@ -35,40 +34,6 @@ RATE = ("--requests-per-second", "10000")
 
 class PromiseBrokenError(AssertionError):
     """The promise does not hold; the message has the seed, what happened and how to see it again."""
-
-
-@dataclass
-class Result:
-    """What came of a scenario.
-
-    Attributes:
-        seed: which.
-        steps: per disturbed command what it was, how it ended, seconds.
-        faults: group and name of everything that really hit, for the ledger.
-        api: per kind how many replies were hit.
-        pending: candles that differed after the quiet update and build, before anything else.
-        stages: the quiet commands that were needed.
-        lost, invented: candles that differ in the end.
-        recovery_s: seconds of the quiet commands.
-        busy: how often a command found the lock of a killed one still held.
-        slowest_end_s: seconds that a command took to end, at most, once it was told to from outside.
-        unexpected: messages that the program did not expect itself.
-        took_s: seconds of everything.
-    """
-
-    seed: int
-    steps: list[str] = field(default_factory=list)
-    faults: list[tuple[str, str]] = field(default_factory=list)
-    api: dict[str, int] = field(default_factory=dict)
-    pending: int = 0
-    stages: list[str] = field(default_factory=list)
-    lost: int = 0
-    invented: int = 0
-    recovery_s: float = 0.0
-    busy: int = 0
-    slowest_end_s: float = 0.0
-    unexpected: list[str] = field(default_factory=list)
-    took_s: float = 0.0
 
 
 def carry_out(scenario: Scenario, stage: Stage) -> Result:
@@ -142,7 +107,7 @@ class _Play:
         if beside:
             self._expect_beside(step, beside.wait(), disturbed=disturbed, can_build=can_build)
         self._revive(step, disturbed=disturbed)
-        expected = {0, 1} | ({_code(step)} if disturbed else set())
+        expected = {0, 1} | ({code_after(step)} if disturbed else set())
         if self.scenario.delisted_ms and self.scenario.kinds & (LYING | SPOILING):
             expected.add(2)  # a name that is not listed, and of which the exchange says that there is nothing
         assert ended.code in expected, f"step {number}: expected exit code 0 or 1, got {ended}"
@@ -158,27 +123,27 @@ class _Play:
     def _expect_beside(self, step: Step, ended: Ended, *, disturbed: bool, can_build: bool) -> None:
         """A build beside a command that is killed goes on; one whose server or sessions are hit may fail."""
         self.result.steps.append(
-            f"beside it {step.beside}: exit {ended.code} in {ended.took_s:.1f} s {_last_line(ended.out)}"
+            f"beside it {step.beside}: exit {ended.code} in {ended.took_s:.1f} s {last_line(ended.out)}"
         )
-        self.result.faults.append(("people", f"plain dbt {step.beside} beside {_name(step.command)}"))
-        may_fail = not can_build or (disturbed and _action(step) in (CRASH, TERMINATE))
+        self.result.faults.append(("people", f"plain dbt {step.beside} beside {name_of(step.command)}"))
+        may_fail = not can_build or (disturbed and action_of(step) in (CRASH, TERMINATE))
         assert ended.code == 0 or may_fail, f"expected dbt beside {step.command} to succeed, got {ended}"
         self.built = self.built or (step.beside == BUILD and ended.code == 0)
 
     def _revive(self, step: Step, *, disturbed: bool) -> None:
-        if disturbed and _action(step) == CRASH:
+        if disturbed and action_of(step) == CRASH:
             self.stage.revive()
 
     def _note(self, step: Step, ended: Ended, what: Any, *, disturbed: bool) -> None:
         happened = f"{what}" if disturbed else f"not reached: {what}" if what else "undisturbed"
         self.result.steps.append(
-            f"{step.command}: {happened}: exit {ended.code} in {ended.took_s:.1f} s {_last_line(ended.err)}"
+            f"{step.command}: {happened}: exit {ended.code} in {ended.took_s:.1f} s {last_line(ended.err)}"
         )
         self.result.busy += BUSY in ended.err
         if "error: unexpected" in ended.err:
-            self.result.unexpected.append(_last_line(ended.err))
+            self.result.unexpected.append(last_line(ended.err))
         if disturbed:
-            self.result.faults.append(_fault(step, built=self.built))
+            self.result.faults.append(fault_of(step, built=self.built))
         if step.foreign:
             self.result.faults.append(("people", "settings of dlt's and dbt's for something else"))
         if step.command == BUILD and ended.code == 0:
@@ -319,62 +284,7 @@ class _Play:
         assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
 
 
-def buckets_too(ticks: set[int]) -> set[int]:
-    """Return ticks and the buckets that they lie in: one off the grid is a rejected candle of its bucket."""
-    return ticks | {tick // 60_000 * 60_000 for tick in ticks}
-
-
 def has_raw_tables(database: Database) -> bool:
     """Tell whether dbt can build: a load has made every raw table, and all of candles."""
     wanted = ("candles_load", "fetches", "instruments", "_dlt_loads")
     return all(exists(database, f"deribit_raw.{table}") for table in wanted)
-
-
-def _action(step: Step) -> str | None:
-    return step.hit.action if step.hit else step.outside.action if step.outside else None
-
-
-def _code(step: Step) -> int:
-    """Return the exit code of a command that the disturbance ended."""
-    action = _action(step)
-    return 128 + SIGNALS[action] if action in SIGNALS else -9
-
-
-def _name(command: str) -> str:
-    return {BUILD: "dbt", DEV: "dbt of a second target", UPKEEP: "upkeep"}.get(command, "the load")
-
-
-def _fault(step: Step, *, built: bool) -> tuple[str, str]:
-    """Return group and name of what hit a command, as the ledger's table has them."""
-    action, what = _action(step), _name(step.command)
-    if step.command == BUILD:
-        where = "during an increment" if built else "during the first build"
-    elif step.command in DBT:
-        where = "at any time"
-    elif step.hit:
-        where = "between COPY and bookkeeping" if _after_copy(step) else f"in {step.hit.part}"
-    else:
-        where = "at any time"
-    if action == KILL:
-        return "process", f"kill -9 of {what}, {where}"
-    if action in SIGNALS:
-        return "process", f"{SIGNALS[action].name} to {what}, {where}"
-    if action == TERMINATE:
-        return "server", f"pg_terminate_backend of all sessions of {what}, {where}"
-    return "server", f"kill -9 of the database server under {what}, {where}"
-
-
-def _after_copy(step: Step) -> bool:
-    hit = step.hit
-    return bool(
-        hit
-        and (
-            (hit.point in ("copy", "commit", "job") and hit.moment == "after")
-            or (hit.point == "complete" and hit.moment == "before")
-        )
-    )
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.startswith("error: ")]
-    return lines[-1][:200] if lines else ""

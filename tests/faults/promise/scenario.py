@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
 
 from tests.faults.promise.points import AFTER, BEFORE, CRASH, END, INTERRUPT, KILL, POINTS, TERMINATE, Hit
+from tests.faults.promise.replies import Fault, reply_fault
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 EARLIEST_MS = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -20,12 +20,7 @@ DBT = (BUILD, DEV, UPKEEP)
 """Of perps; by plain dbt for a second target in the same database; and what `perps run` does at its end."""
 PLAIN = (BUILD, DEV)
 """What plain dbt may build beside another command, which takes no lock of perps."""
-Fault = dict[str, Any]
 
-LYING = frozenset({"empty", "drop_first"})
-"""Answers that say with a straight face that there are no candles: only asking once more brings them."""
-SPOILING = frozenset({"value", "off_grid"})
-"""Answers whose odd candles land, are rejected by the models, and are in the gap list."""
 DELISTINGS, FOREIGN = 0.3, 0.3
 """How likely a scenario has a delisting, and a step other people's settings."""
 MOST_PASSES: Mapping[str, int] = {
@@ -237,7 +232,7 @@ def _step(rng: Random, number: int, length: int, *, calm: bool) -> Step:
     return Step(
         command,
         wanted=(start, rng.randint(start + 1, minutes + 300)),
-        faults=() if command in DBT else tuple(_reply_fault(rng) for _ in range(rng.randint(0, 3))),
+        faults=() if command in DBT else tuple(reply_fault(rng) for _ in range(rng.randint(0, 3))),
         hit=hit,
         outside=outside,
         advance_ms=rng.choice((0, rng.randrange(20 * MINUTE_MS), rng.randrange(4 * HOUR_MS))),
@@ -261,44 +256,6 @@ def _disturbance(rng: Random, command: str) -> tuple[Hit | None, Outside | None]
     point = "statement" if command == UPKEEP else rng.choice(list(POINTS[part]))
     passes = 4 if command == UPKEEP else MOST_PASSES.get(point, 2)
     return Hit(part, point, rng.choice((BEFORE, AFTER)), rng.randint(1, passes), action), None
-
-
-def _reply_fault(rng: Random) -> Fault:
-    kinds: Sequence[Fault] = (
-        {"kind": "http", "status": 429, "retry_after": rng.choice((None, 0.2))},
-        {"kind": "http", "status": rng.choice((403, 502, 503, 520))},
-        {"kind": "http", "status": 200},
-        {"kind": "error", "code": 10028, "status": rng.choice((200, 400, 429))},
-        {"kind": "error", "code": rng.choice((10041, 11051, 13028)), "status": 400},
-        {"kind": "reset"},
-        {"kind": "hang", "seconds": 0.3},
-        {"kind": "truncated", "keep": round(rng.random(), 2)},
-        {"kind": "content_length", "delta": rng.randint(1, 200)},
-        {"kind": "unequal", "column": rng.choice(("ticks", "open", "volume"))},
-        {"kind": "missing", "column": rng.choice(("ticks", "close", "cost"))},
-        {"kind": "duplicate_tick", "row": rng.choice((1, -1))},
-        {"kind": "unordered", "row": rng.choice((1, -1))},
-        {"kind": "status", "status": "weird"},
-        {"kind": "off_grid", "row": rng.choice((0, 7, -1)), "by_ms": rng.choice((1, 1000, 59_999))},
-        {
-            "kind": "value",
-            "row": rng.choice((0, 11, -1)),
-            "column": rng.choice(("open", "high", "low", "close", "volume")),
-            "value": rng.choice((None, "NaN", "Infinity", "1e400", "none", True)),
-        },
-        {"kind": "empty"},
-        {"kind": "drop_first", "rows": rng.randint(1, 40)},
-        {"kind": "max_rows", "rows": rng.choice((200, 333, 1000, 5000))},
-    )
-    fault = dict(rng.choice(kinds))
-    if fault["kind"] == "max_rows":
-        return fault
-    if fault["kind"] in ("http", "error", "reset"):
-        fault["method"] = rng.choice(("get_tradingview_chart_data", "any"))
-    fault["probability"] = rng.choice((0.1, 0.5, 1.0))
-    # what is refused for all eight tries fails its windows, which are then owed, or ends the plan
-    fault["times"] = rng.choice((1, 5, 20, 60, 200))
-    return fault
 
 
 def iso(at_ms: int) -> str:

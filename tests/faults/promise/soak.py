@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.faults.promise.run import Result, carry_out
+from tests.faults.promise.result import Result
+from tests.faults.promise.run import carry_out
 from tests.faults.promise.scenario import draw
 from tests.faults.promise.stage import open_stage
 from tests.support.ledger import FILE, Injected, record

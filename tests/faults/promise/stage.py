@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,10 +15,10 @@ import psycopg2
 
 from extract.database.database import Database, DatabaseError
 from extract.embedded.cluster import Cluster
-from extract.settings import read_settings
-from tests.conftest import FOREIGN
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE, Hit, Victims, terminate
 from tests.faults.promise.zygote import Running, Zygote
+from tests.support.own_server import own_server
+from tests.support.perps import FOREIGN
 from tests.support.truth import rows
 
 DATABASE = "promise"
@@ -130,15 +129,8 @@ class Stage:
 @contextmanager
 def open_stage(cache: Path | None = None) -> Iterator[Stage]:
     """Yield a stage with a server of its own, gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="perps-promise-"))
-    home.chmod(0o755)
-    cluster = Cluster(home / "server", cache or read_settings().cache)
-    try:
-        cluster.start()
+    with own_server(cache) as (home, cluster):
         stage = Stage(home, cluster, Zygote(home, DATABASE))
         yield stage
         for zygote in filter(None, (stage.zygote, stage.beside)):
             zygote.stop()
-    finally:
-        cluster.destroy()
-        shutil.rmtree(home, ignore_errors=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.promise.points import Hit, Victims, install
+from tests.support.private import load_dbt_project, save_dbt_project
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TARGETS = ("default", "dev")
@@ -181,9 +182,6 @@ def read_project(folder: Path, database: str) -> None:
 
     Reading starts threads; what was read comes back as a file. Audits are among it, for `perps audit`.
     """
-    from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
-    from dbt.parser import manifest as formats  # noqa: PLC0415
-
     from extract.database.database import Database  # noqa: PLC0415
     from extract.transform import runner  # noqa: PLC0415
 
@@ -199,13 +197,13 @@ def read_project(folder: Path, database: str) -> None:
             project = runner.Project(REPOSITORY, folder / target)
             with runner.open_dbt(Database("127.0.0.1", 1, database, "perps"), project) as dbt:
                 dbt.parse(["--target", target, *runner.base_variables("1", audit=True)])
-            file.write_bytes(dbt.manifest.to_msgpack(formats.extended_mashumaro_encoder))
+                save_dbt_project(dbt.manifest, file)
             os._exit(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
     for target, file in files.items():
-        MANIFESTS[target] = Manifest.from_msgpack(file.read_bytes(), formats.extended_mashumuro_decoder)
+        MANIFESTS[target] = load_dbt_project(file)
     runner.Dbt = partial(runner.Dbt, manifest=MANIFESTS["default"])
 
 

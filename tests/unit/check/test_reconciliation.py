@@ -49,15 +49,6 @@ def test_history_is_planned_beside_the_cursor_with_what_is_owed():
     assert not any(window.forward for window in windows)
 
 
-def test_a_bucket_says_what_differs_and_whether_it_is_whole():
-    assert str(Bucket("X", AT, "different", "high,volume", 60, 60)) == (
-        "X 2024-01-01 00:00:00Z different: high, volume"
-    )
-    assert str(Bucket("X", AT, "different", "close", 1399, 1440)) == (
-        "X 2024-01-01 00:00:00Z different: close (1,399 of 1,440 candles)"
-    )
-
-
 def test_a_bucket_that_lacks_candles_is_counted_apart():
     buckets = [
         Bucket("X", AT, "identical", None, 60, 60),

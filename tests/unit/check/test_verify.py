@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from extract.check.verify import (
     CHANGED,
-    GONE,
-    MISSING,
     UNUSABLE,
     Difference,
     compare,
@@ -47,19 +45,6 @@ def test_a_changed_value_names_its_column_and_both_values():
     )
 
 
-def test_digits_beyond_the_tables_are_compared_with_raw():
-    cheap = (*[Decimal("0.00000002")] * 4, STORED[4])
-    told = (2.34e-8, 2.34e-8, 2.34e-8, 2.34e-8, REPLIED[4])
-    assert differences({AT: cheap}, {AT: told}, {AT: told}) == []
-    (found,) = differences({AT: cheap}, {AT: (*told[:3], 2.31e-8, told[4])}, {AT: told})
-    assert str(found) == "X 2024-01-01 00:00:00Z changed: close 2.34e-08 in raw, 2.31e-08 at deribit"
-
-
-def test_a_candle_on_one_side_only_is_named_so():
-    assert [found.kind for found in differences({}, {AT: REPLIED})] == [MISSING]
-    assert [found.kind for found in differences({AT: STORED}, {})] == [GONE]
-
-
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, 1e10])
 @pytest.mark.parametrize("stored", [{AT: STORED}, {}], ids=["stored", "not stored"])
 def test_what_the_table_cannot_hold_is_unusable(value, stored):
@@ -79,11 +64,7 @@ def test_what_is_compared_is_what_the_database_rounds_to(value):
 
 
 def test_half_is_rounded_away_from_zero_as_postgresql_does():
-    assert [str(to_stored(value)) for value in (2.5e-9, 5e-9, -5e-9)] == [
-        "0E-8",
-        "1E-8",
-        "-1E-8",
-    ]
+    assert [str(to_stored(value)) for value in (2.5e-9, 5e-9, -5e-9)] == ["0E-8", "1E-8", "-1E-8"]
 
 
 HISTORIES = {"LONG": (AT, AT + 900 * DAY_MS), "SHORT": (AT, AT + 100 * DAY_MS)}

@@ -8,8 +8,8 @@ import pytest
 
 from extract.cli import instruments
 from extract.cli.ending import SAID, TerminatedError
-from extract.cli.main import main
 from extract.errors import PerpsError, interrupt_behind
+from tests.support.people import run_here
 
 
 @pytest.mark.parametrize(("told", "code"), [(KeyboardInterrupt, 130), (TerminatedError, 143)])
@@ -19,7 +19,6 @@ def test_what_a_clean_up_fails_with_does_not_hide_the_signal(
     code: int,
     failure: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     def interrupted(*_: object) -> int:
@@ -29,9 +28,8 @@ def test_what_a_clean_up_fails_with_does_not_hide_the_signal(
             raise failure("of a library that tidies up")
 
     monkeypatch.setattr(instruments, "run", interrupted)
-    monkeypatch.setenv("PERPS_HOME", str(tmp_path))
-    assert main(["instruments"]) == code
-    assert capsys.readouterr().err.splitlines() == [SAID]
+    said = run_here("instruments", env={"PERPS_HOME": str(tmp_path)})
+    assert (said.returncode, said.stderr.splitlines()) == (code, [SAID])
 
 
 def test_an_error_of_its_own_is_no_interrupt() -> None:

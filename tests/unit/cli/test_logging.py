@@ -11,16 +11,13 @@ import pytest
 from extract.cli import main as cli
 from extract.errors import PerpsError
 from extract.settings import read_settings
+from tests.support.people import silence
 
 
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
-    own = logging.getLogger("extract")
     yield
-    for handler in own.handlers[:]:
-        own.removeHandler(handler)
-        handler.close()
-    own.propagate = True
+    silence()
 
 
 def test_the_log_is_kept_in_five_files_of_bounded_size(tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from extract.core.resolution import RESOLUTIONS
+from extract.deribit.candles import parse_chart
 from extract.deribit.errors import (
     PERMANENT_CODES,
     TRANSIENT_CODES,
@@ -16,6 +18,7 @@ from extract.deribit.errors import (
 )
 from extract.deribit.instruments import parse_instruments
 from extract.deribit.replies import decode
+from tests.fuzz.replies import Seed, check
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 
@@ -57,11 +60,6 @@ def test_refusals_for_rate_say_so(code):
     with pytest.raises(TransientError) as caught:
         decode(400, {"Retry-After": "3"}, error_body(code), "h")
     assert (caught.value.too_fast, caught.value.retry_after) == (True, 3.0)
-
-
-def test_truncated_json_is_worth_another_try():
-    with pytest.raises(TransientError):
-        decode(200, {}, b'{"result": {"ticks": [1, 2', "h")
 
 
 @pytest.mark.parametrize(
@@ -142,3 +140,20 @@ def test_recorded_listing_holds_21_perpetuals(shared):
     assert len(listed) == 21
     btc = next(found for found in listed if found.name == "BTC-PERPETUAL")
     assert (btc.created_ms, btc.instrument_type) == (1_534_242_287_000, "reversed")
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [
+        ("chart_BTC-PERPETUAL_1_2020-03-11_with_forming_candle", "1"),
+        ("chart_BTC-PERPETUAL_720_2024-12-01", "720"),
+        ("chart_no_data", "1"),
+    ],
+)
+def test_recorded_charts_are_read_as_they_are_and_on_the_grid(name, resolution, shared):
+    body = (shared / f"deribit/recorded/{name}.json").read_bytes()
+    ticks = json.loads(body)["result"]["ticks"]
+    asked = Seed(body, RESOLUTIONS[resolution], *((ticks[0], ticks[-1]) if ticks else (0, 1)))
+    assert check(asked, body)
+    result = decode(200, {}, body, "h").result
+    assert parse_chart(result, asked.resolution, asked.start_ms, asked.end_ms).off_grid == 0

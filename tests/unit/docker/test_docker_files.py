@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import PROJECT
 from tests.support.grafana import GRAFANA, Shown, dashboards, filled, queries
+from tests.support.perps import PROJECT, run_program
 
 DOCKER = PROJECT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())
@@ -29,6 +28,13 @@ BOARDS = dashboards()
 
 def variables_of(text: str) -> set[str]:
     return set(re.findall(r"\$\{(\w+)", text))
+
+
+def datasource() -> dict[str, Any]:
+    """Return the one datasource that is provisioned."""
+    text = (GRAFANA / "provisioning/datasources/timescaledb.yml").read_text()
+    [source] = yaml.safe_load(text)["datasources"]
+    return source
 
 
 def test_every_image_from_elsewhere_is_pinned_to_a_whole_version():
@@ -84,9 +90,7 @@ def test_the_pipeline_is_given_no_rights_and_only_variables_that_something_reads
 
 
 def test_grafana_reads_as_the_read_only_role_of_this_database():
-    [source] = yaml.safe_load((GRAFANA / "provisioning/datasources/timescaledb.yml").read_text())[
-        "datasources"
-    ]
+    source = datasource()
     assert source["user"] == "perps_reader"
     assert source["secureJsonData"] == {"password": "$PERPS_READER_PASSWORD"}
     assert "PERPS_READER_PASSWORD" in SERVICES["grafana"]["environment"]
@@ -107,9 +111,7 @@ def test_dashboards_are_provisioned_from_where_they_are_mounted():
 
 
 def test_every_panel_and_variable_asks_the_provisioned_datasource():
-    [source] = yaml.safe_load((GRAFANA / "provisioning/datasources/timescaledb.yml").read_text())[
-        "datasources"
-    ]
+    source = datasource()
     asked = {"type": source["type"], "uid": source["uid"]}
     for board in BOARDS.values():
         for panel in board["panels"]:
@@ -118,19 +120,6 @@ def test_every_panel_and_variable_asks_the_provisioned_datasource():
         for variable in board["templating"]["list"]:
             assert variable["type"] == "interval" or variable["datasource"] == asked
     assert len({board["uid"] for board in BOARDS.values()}) == len(BOARDS) == 2
-
-
-@pytest.mark.parametrize("name", BOARDS)
-def test_panels_have_ids_of_their_own_and_do_not_overlap(name):
-    panels = BOARDS[name]["panels"]
-    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
-    taken = set()
-    for panel in panels:
-        grid = panel["gridPos"]
-        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -174,12 +163,7 @@ def test_what_grafana_would_not_understand_is_refused(sql):
     ],
 )
 def test_a_schedule_that_cannot_be_meant_is_refused_with_one_line(arguments, env, expected, tmp_path: Path):
-    ended = subprocess.run(  # noqa: PLW1510  # the exit code is what is looked at
-        [DOCKER / "schedule.sh", *arguments],
-        env={"PATH": os.environ["PATH"], "PERPS_HOME": str(tmp_path), **env},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    variables = {"PATH": os.environ["PATH"], "PERPS_HOME": str(tmp_path), **env}
+    ended = run_program([str(DOCKER / "schedule.sh"), *arguments], variables)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
     assert expected in ended.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.support.dbt_project import wait_until
+from tests.support.perps import PROJECT, Result, run_program
+from tests.support.waiting import wait_until
 
 SCHEDULE = PROJECT / "docker" / "schedule.sh"
 
@@ -58,10 +58,8 @@ class Schedule:
         self.process.wait(30)
         return self.said
 
-    def healthy(self, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: PLW1510  # the exit code is what is looked at
-            [SCHEDULE, "healthy"], env=self.env | env, capture_output=True, text=True, timeout=30
-        )
+    def healthy(self, **env: str) -> Result:
+        return run_program([str(SCHEDULE), "healthy"], self.env | env)
 
 
 Start = Callable[..., Schedule]

@@ -12,7 +12,6 @@ from extract.database.database import Database, DatabaseError
 from extract.embedded import cluster as cluster_module
 from extract.embedded.cluster import Cluster, default_cache, default_data, free_port
 from extract.embedded.files import is_locked, locked, make_folder, write_private
-from extract.embedded.postmaster import rotate
 from extract.embedded.state import State
 from extract.errors import PerpsError
 
@@ -59,20 +58,6 @@ def test_a_lock_is_seen_while_another_process_holds_it_and_not_after(tmp_path: P
     finally:
         child.join(30)
     assert not is_locked(path)
-
-
-def test_a_long_server_log_is_set_aside_and_a_short_one_is_not(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    rotate(log)
-    assert not log.exists()
-    with log.open("a", buffering=1) as server:
-        server.write(before := "x" * 10 + "\n")
-        rotate(log, limit=11)
-        assert log.read_text() == before
-        rotate(log, limit=10)
-        server.write("next\n")
-    assert (tmp_path / "server.log.1").read_text() == before
-    assert log.read_text() == "next\n"
 
 
 def test_a_port_in_use_is_not_free() -> None:
@@ -131,12 +116,6 @@ def test_an_unknown_role_and_an_impossible_database_name_are_refused(tmp_path: P
     for name in ("", "x" * 64, 'a"b', "1st"):
         with pytest.raises(PerpsError, match="expected a database name"):
             cluster.create_database(name)
-
-
-def test_a_connection_does_not_show_its_password_when_printed() -> None:
-    connection = Database("127.0.0.1", 1, "perps", "perps", "hidden")
-    assert "hidden" not in repr(connection)
-    assert connection.env()["PGPASSWORD"] == "hidden"
 
 
 def existing_cluster(folder: Path) -> Cluster:

@@ -3,76 +3,52 @@ from __future__ import annotations
 import pytest
 
 from extract.embedded import mirror as mirror_module
-from extract.embedded.mirror import (
-    Mirror,
-    find_mirror,
-    mirror_from_apt,
-    mirror_from_template,
-    mirror_under,
-    security_beside,
-)
+from extract.embedded.mirror import Mirror, find_mirror, mirror_from_apt, mirror_from_template, mirror_under
 from extract.embedded.programs import ProgramFailed
 from extract.errors import PerpsError
 
-DEBIAN_HOST = """\
-'http://mirror.example/debian/dists/bookworm/InRelease' mirror.example_debian_dists_bookworm_InRelease 0
-'http://mirror.example/debian/dists/bookworm-updates/InRelease' x 0
-'http://safe.example/debian-security/dists/bookworm-security/InRelease' x 0
-'http://mirror.example/debian/dists/bookworm/main/binary-amd64/Packages.xz' x 0
-"""
+
+def listed(*addresses: str) -> str:
+    """Return what apt-get prints of the release files that it would fetch."""
+    return "".join(f"'{address}/InRelease' x 0\n" for address in addresses)
 
 
-def test_the_hosts_own_mirror_is_taken_from_the_addresses_apt_would_fetch() -> None:
-    assert mirror_from_apt(DEBIAN_HOST) == Mirror(
-        "http://mirror.example/debian", "http://safe.example/debian-security"
-    )
+HOST = (
+    *("http://mirror.example/debian/dists/bookworm", "http://mirror.example/debian/dists/bookworm-updates"),
+    "http://safe.example/debian-security/dists/bookworm-security",
+)
+VENDOR = "https://vendor.example/linux/debian/dists/bookworm"
+FILES = "mirror+file:/etc/apt/mirrors"
+FOUND = {
+    "the host's own": (HOST, "http://mirror.example/debian", "http://safe.example/debian-security"),
+    "not a vendor's": (
+        *((VENDOR, *HOST), "http://mirror.example/debian", "http://safe.example/debian-security"),
+    ),
+    "rather the one directly under its host": (
+        (VENDOR, "https://mirror.example/debian/dists/bookworm"),
+        *("https://mirror.example/debian", "https://mirror.example/debian-security"),
+    ),
+    "below a deeper path": (
+        ("https://repo.example/artifacts/debian/dists/bookworm",),
+        *("https://repo.example/artifacts/debian", "https://repo.example/artifacts/debian-security"),
+    ),
+    "the list files of cloud images": (
+        (f"{FILES}/debian.list/dists/bookworm", f"{FILES}/debian.list/dists/bookworm-updates"),
+        *(f"{FILES}/debian.list", f"{FILES}/debian-security.list"),
+    ),
+}
 
 
-def test_a_vendors_archive_that_ends_in_debian_is_not_taken_for_debian() -> None:
-    vendor = "'https://vendor.example/linux/debian/dists/bookworm/InRelease' x 0\n"
-    found = mirror_from_apt(vendor + DEBIAN_HOST)
-    assert found is not None
-    assert found.main == "http://mirror.example/debian"
-
-
-def test_an_archive_directly_under_its_host_is_preferred_when_no_suite_has_updates() -> None:
-    found = mirror_from_apt(
-        "'https://vendor.example/linux/debian/dists/bookworm/InRelease' x 0\n"
-        "'https://mirror.example/debian/dists/bookworm/InRelease' x 0\n"
-    )
-    assert found is not None
-    assert found.main == "https://mirror.example/debian"
-
-
-def test_a_mirror_below_a_deeper_path_is_accepted() -> None:
-    found = mirror_from_apt("'https://repo.example/artifacts/debian/dists/bookworm/InRelease' x 0\n")
-    assert found == Mirror(
-        "https://repo.example/artifacts/debian", "https://repo.example/artifacts/debian-security"
-    )
-
-
-def test_the_list_files_of_cloud_images_are_accepted() -> None:
-    found = mirror_from_apt(
-        "'mirror+file:/etc/apt/mirrors/debian.list/dists/bookworm/InRelease' x 0\n"
-        "'mirror+file:/etc/apt/mirrors/debian.list/dists/bookworm-updates/InRelease' x 0\n"
-        "'mirror+file:/etc/apt/mirrors/debian-security.list/dists/bookworm-security/InRelease' x 0\n"
-    )
-    assert found == Mirror(
-        "mirror+file:/etc/apt/mirrors/debian.list", "mirror+file:/etc/apt/mirrors/debian-security.list"
-    )
+@pytest.mark.parametrize(("addresses", "main", "security"), FOUND.values(), ids=FOUND)
+def test_the_mirror_is_found_among_what_apt_would_fetch(addresses, main, security) -> None:
+    assert mirror_from_apt(listed(*addresses)) == Mirror(main, security)
 
 
 @pytest.mark.parametrize(
-    "printed",
-    ["", "'http://mirror.example/ubuntu/dists/noble/InRelease' x 0\n", "E: could not open lock file\n"],
+    "printed", ["", listed("http://mirror.example/ubuntu/dists/noble"), "E: could not open lock file\n"]
 )
 def test_a_host_without_a_debian_archive_names_no_mirror(printed: str) -> None:
     assert mirror_from_apt(printed) is None
-
-
-def test_the_security_archive_is_derived_when_the_host_lists_none() -> None:
-    assert security_beside("http://mirror.example/debian") == "http://mirror.example/debian-security"
-    assert security_beside("mirror+file:/a/debian.list") == "mirror+file:/a/debian-security.list"
 
 
 def test_the_first_base_address_that_ends_in_debian_is_taken_from_ubuntus_template() -> None:

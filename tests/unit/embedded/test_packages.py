@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from extract.embedded import packages as packages_module
-from extract.embedded.apt import KEYS, configuration, needed, sources
-from extract.embedded.mirror import Mirror
+from extract.embedded.apt import KEYS, configuration, needed
 from extract.embedded.packages import (
     Packages,
     check_host,
@@ -60,12 +59,6 @@ def test_apts_state_lies_in_the_private_folder_and_unsigned_indexes_stay_forbidd
     assert 'Acquire::AllowInsecureRepositories "false";' in lines
     assert 'APT::Get::AllowUnauthenticated "false";' in lines
     assert "#clear APT::Update;" in lines
-
-
-def test_the_release_and_its_security_updates_are_the_only_sources() -> None:
-    assert sources(Mirror("http://a.example/debian", "http://b.example/debian-security"), "trixie") == (
-        "deb http://a.example/debian trixie main\ndeb http://b.example/debian-security trixie-security main\n"
-    )
 
 
 def test_the_shipped_keys_are_binary_openpgp_keys() -> None:

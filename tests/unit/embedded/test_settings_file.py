@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.embedded.settings_file import MB, Machine, cgroup_limits, render, settings
+from extract.embedded.settings_file import MB, Machine, cgroup_limits, settings
 
 
 def machine(megabytes: int, processors: int = 4, shared: int = 1024) -> Machine:
@@ -20,25 +20,9 @@ def test_memory_settings_follow_the_memory_within_bounds(megabytes: int, buffers
     assert (values["shared_buffers"], values["work_mem"]) == (buffers, work)
 
 
-def test_the_server_listens_on_loopback_alone_and_has_no_socket() -> None:
-    values = settings(5433, machine(4096))
-    assert values["listen_addresses"] == "127.0.0.1"
-    assert values["unix_socket_directories"] == ""
-    assert values["port"] == "5433"
-
-
-def test_durability_stays_on() -> None:
-    values = settings(5432, machine(4096))
-    assert {values[name] for name in ("fsync", "synchronous_commit", "full_page_writes")} == {"on"}
-
-
 def test_a_container_with_little_shared_memory_uses_files() -> None:
     assert settings(1, machine(4096, shared=64))["dynamic_shared_memory_type"] == "mmap"
     assert settings(1, machine(4096, shared=256))["dynamic_shared_memory_type"] == "posix"
-
-
-def test_settings_are_rendered_as_quoted_lines() -> None:
-    assert render({"port": "1", "x": "it's"}) == "port = '1'\nx = 'it''s'\n"
 
 
 def test_the_smallest_limit_of_a_group_and_its_parents_is_found(tmp_path: Path) -> None:

@@ -23,27 +23,6 @@ def span(start: int, end: int) -> tuple[int, int]:
     return START + start * MINUTE_MS, START + end * MINUTE_MS
 
 
-@pytest.mark.parametrize(
-    ("ticks", "holes"),
-    [
-        (range(10), []),
-        ([0, 1, 2, 5, 6, 7, 8, 9], [(3, 5)]),
-        (range(4, 10), [(0, 4)]),
-        (range(7), [(7, 10)]),
-        (range(1, 9), [(0, 1), (9, 10)]),
-        ([], [(0, 10)]),
-    ],
-    ids=["none", "inside", "head", "tail", "both ends", "all"],
-)
-def test_a_run_of_missing_minutes_is_a_hole(ticks, holes):
-    assert find_holes(minutes(*ticks), span(0, 10), ONE) == [span(*hole) for hole in holes]
-
-
-def test_a_range_that_is_empty_has_no_hole():
-    assert find_holes([], span(5, 5), ONE) == []
-    assert find_holes([], span(6, 5), ONE) == []
-
-
 def test_a_tick_off_the_grid_stands_for_the_bucket_that_it_lies_in():
     late = [*minutes(0), START + MINUTE_MS + 1000, *minutes(2)]
     assert find_holes(late, span(0, 3), ONE) == []
@@ -91,11 +70,6 @@ def test_all_holes_are_asked_again_in_two_ranges_at_most_that_were_not_asked_bef
 
 def test_a_hole_is_asked_again_with_three_buckets_around_it():
     assert plan_second_ask([span(100, 112)], span(0, 5000), [span(0, 5000)], ONE) == [span(97, 115)]
-
-
-def test_the_second_ask_does_not_reach_beyond_the_window():
-    assert plan_second_ask([span(4990, 5000)], span(0, 5000), [span(0, 5000)], ONE) == [span(4987, 5000)]
-    assert plan_second_ask([span(0, 9)], span(0, 5000), [span(0, 5000)], ONE) == [span(0, 12)]
 
 
 def test_a_window_without_any_candle_is_asked_again_in_two_halves():

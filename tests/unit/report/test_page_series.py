@@ -11,19 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.core.resolution import DAY_MS
-from extract.report.series import (
-    LEADING,
-    Series,
-    bars,
-    by_turnover,
-    calendar,
-    compact,
-    labels,
-    number,
-    order,
-    runs,
-    sparse,
-)
+from extract.report.series import LEADING, Series, bars, by_turnover, calendar, compact, labels, order, runs
 
 FIRST = date(2024, 2, 28)
 
@@ -69,15 +57,6 @@ def test_bars_keep_prices_exactly_and_volumes_to_seven_digits():
         "close": [70000, None],
         "volume": [12345.68, None],
     }
-
-
-@pytest.mark.parametrize("value", [None, Decimal("NaN"), float("inf")])
-def test_what_is_no_number_is_null(value):
-    assert number(value) is None
-
-
-def test_sparse_keeps_the_position_of_the_unusual():
-    assert sparse([5, 7, 5, 0], 5) == {"1": 7, "3": 0}
 
 
 def test_json_cannot_end_its_script_element_and_stays_the_same():

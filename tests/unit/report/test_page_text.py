@@ -15,7 +15,7 @@ from extract.report.cards import make_cards, percent_text
 from extract.report.counts import count_lines
 from extract.report.facts import Covered, Facts, Reconciled
 from extract.report.findings import KINDS, Found, cell
-from extract.report.page import content_policy, left_out_lines, render_page
+from extract.report.page import content_policy, render_page
 from extract.report.series import Series
 from extract.report.tables import (
     OPEN_ROWS,
@@ -155,12 +155,6 @@ def test_a_day_with_rounded_values_is_worth_a_look_and_shows_every_digit():
     ]
 
 
-def test_coverage_is_cut_and_not_rounded_to_100():
-    assert percent_text(9_999_999, 10_000_000) == "99.9999\u00a0%"
-    assert percent_text(10, 10) == "100.0000\u00a0%"
-    assert percent_text(0, 0) == "none"
-
-
 def test_an_empty_database_says_that_there_is_nothing():
     empty = facts(coverage=[], origins=[], last_load=None, loaded_at=None)
     assert states(empty)["candles"] == "bad"
@@ -182,35 +176,6 @@ def test_what_is_not_the_markets_is_said_in_large_letters(origin, said):
     assert ('class="warning"' in page(some)) == (said is not None)
     assert said is None or said in page(some)
     assert ("NOT MARKET DATA" in "\n".join(count_lines(some, found()))) == (said is not None)
-
-
-def test_a_revision_names_only_what_changed():
-    finding = {f"{age}_{name}": Decimal("1.50") for age in ("old", "new") for name in ("open", "high", "low")}
-    finding |= {"old_close": Decimal("100.00000000"), "new_close": Decimal("101.5")}
-    finding |= {"old_volume": Decimal(0), "new_volume": Decimal("0.00000001")}
-    assert changes_text(finding) == "close 100 → 101.5, volume 0 → 0.00000001"
-
-
-def test_a_difference_shows_both_sides():
-    finding = {"differing_columns": "high,volume", "high": Decimal(1), "exchange_high": Decimal("2.0")}
-    finding |= {"volume": Decimal("10.10"), "exchange_volume": None}
-    assert difference_text(finding) == "high 1 (Deribit 2), volume 10.1 (Deribit null)"
-    assert difference_text({"differing_columns": None}) == ""
-
-
-def test_an_off_grid_time_keeps_its_fraction():
-    off_grid = datetime(2024, 1, 1, 0, 5, 0, 500_000, tzinfo=UTC)
-    assert time_text(off_grid) == "2024-01-01 00:05:00.500"
-    assert cell(off_grid) == "2024-01-01T00:05:00.500Z"
-    assert cell(AT) == "2024-01-02T03:04:00Z"
-    assert time_text(AT) == "2024-01-02 03:04"
-
-
-def test_numbers_have_no_exponent():
-    assert number_text(Decimal("1E-8")) == "0.00000001"
-    assert number_text(Decimal("100")) == "100"
-    assert number_text(Decimal("NaN")) == "NaN"
-    assert cell(Decimal("1E-8")) == "0.00000001"
 
 
 @pytest.mark.parametrize(
@@ -244,15 +209,6 @@ def test_never_reconciled_is_not_called_identical():
     assert "identical 5" in "\n".join(count_lines(compared, found()))
 
 
-def test_a_hostile_name_is_text_everywhere():
-    lists = found(gaps=[gap(HOSTILE, note=HOSTILE)])
-    text = page(facts(coverage=[covered(HOSTILE)], dbname=HOSTILE), lists, HOSTILE)
-    parts = Parts(text)
-    assert HOSTILE not in text
-    assert "img" not in parts.tags
-    assert len(parts.scripts) == 3
-
-
 def test_the_page_names_no_address_and_may_run_its_own_two_scripts_only():
     text = page()
     parts = Parts(text)
@@ -268,9 +224,20 @@ def test_the_page_names_no_address_and_may_run_its_own_two_scripts_only():
     assert "\r" not in text
 
 
-def test_what_was_left_out_is_said():
-    series = Series({"A": {}, "B": {}}, {"days": "All", "minutes": "Last 7 days (minutes)"}, 0)
-    series.leave_out("B", "minutes")
-    assert left_out_lines(series) == [
-        "Last 7 days (minutes): left out for the 1 least traded of 2, to keep this page small."
+def test_values_are_shown_exactly_and_without_what_says_nothing():
+    assert (percent_text(9_999_999, 10_000_000), percent_text(0, 0)) == ("99.9999\u00a0%", "none")  # not 100
+    assert [number_text(Decimal(text)) for text in ("1E-8", "100", "NaN")] == ["0.00000001", "100", "NaN"]
+    off_grid = datetime(2024, 1, 1, 0, 5, 0, 500_000, tzinfo=UTC)
+    assert (time_text(off_grid), time_text(AT)) == ("2024-01-01 00:05:00.500", "2024-01-02 03:04")
+    assert [cell(value) for value in (off_grid, AT, Decimal("1E-8"))] == [
+        *("2024-01-01T00:05:00.500Z", "2024-01-02T03:04:00Z", "0.00000001")
     ]
+    revision = {
+        f"{age}_{name}": Decimal("1.50") for age in ("old", "new") for name in ("open", "high", "low")
+    }
+    revision |= {"old_close": Decimal("100.00000000"), "new_close": Decimal("101.5")}
+    revision |= {"old_volume": Decimal(0), "new_volume": Decimal("0.00000001")}
+    assert changes_text(revision) == "close 100 → 101.5, volume 0 → 0.00000001"
+    different = {"differing_columns": "high,volume", "high": Decimal(1), "exchange_high": Decimal("2.0")}
+    different |= {"volume": Decimal("10.10"), "exchange_volume": None}
+    assert difference_text(different) == "high 1 (Deribit 2), volume 10.1 (Deribit null)"

@@ -37,12 +37,6 @@ def test_the_defaults_are_a_burst_of_100_then_20_a_second():
     assert sum(credits.admits() for _ in range(150)) == 100
 
 
-def test_no_rate_is_no_limit():
-    credits = Credits(None)
-    assert all(credits.admits() for _ in range(1000))
-    assert credits.seconds_to_next() == 0
-
-
 def test_a_frozen_clock_stands_still_until_it_is_moved():
     clock = Clock(1000)
     assert (clock.now_ms(), clock.now_ms(), clock.frozen) == (1000, 1000, True)

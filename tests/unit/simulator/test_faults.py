@@ -11,7 +11,6 @@ import pytest
 
 from extract.errors import UsageError
 from extract.simulator import faults
-from extract.simulator.candles import COLUMNS, MINUTE_MS
 from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
 from extract.simulator.faultparsing import parse_faults
@@ -134,74 +133,6 @@ def test_replacing_the_faults_starts_their_counts_again():
     assert hits(fault, asked(), 2) == [True, False]
     fault.replace(())
     assert hits(fault, asked(), 1) == [False]
-
-
-def distorted(*items) -> tuple[dict, dict]:
-    whole = chart(Market().minutes(BTC, T, T + 9 * MINUTE_MS), BTC)
-    due = FaultBook(parse_faults(list(items))).due(asked())
-    assert len(due) == len(items)
-    return whole, distort(copy.deepcopy(whole), due)
-
-
-def test_unequal_shortens_one_column():
-    whole, got = distorted({"kind": "unequal", "column": "volume"})
-    assert got == {**whole, "volume": whole["volume"][:-1]}
-
-
-def test_missing_removes_one_column():
-    whole, got = distorted({"kind": "missing", "column": "cost"})
-    assert set(whole) - set(got) == {"cost"}
-
-
-def test_duplicate_tick_repeats_a_tick():
-    whole, got = distorted({"kind": "duplicate_tick", "row": 4})
-    assert got["ticks"][4] == got["ticks"][3] == whole["ticks"][3]
-    assert got["ticks"][5:] == whole["ticks"][5:] and got["open"] == whole["open"]
-
-
-def test_unordered_swaps_two_whole_rows():
-    whole, got = distorted({"kind": "unordered"})
-    for name in COLUMNS:
-        assert got[name] == [*whole[name][:-2], whole[name][-1], whole[name][-2]]
-
-
-def test_off_grid_moves_a_tick():
-    whole, got = distorted({"kind": "off_grid", "row": 0, "by_ms": 7})
-    assert got["ticks"] == [whole["ticks"][0] + 7, *whole["ticks"][1:]]
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (None, "null"),
-        ("NaN", "NaN"),
-        ("1e400", "1e400"),
-        ("-Infinity", "-Infinity"),
-        ("abc", '"abc"'),
-        (-3, "-3"),
-    ],
-)
-def test_value_writes_what_is_no_price(value, written):
-    _, got = distorted({"kind": "value", "column": "low", "row": 2, "value": value})
-    assert orjson.dumps(got["low"]).decode()[1:-1].split(",")[2] == written
-
-
-def test_empty_and_status_and_drop_first():
-    whole, got = distorted({"kind": "empty"})
-    assert got == {**{name: [] for name in COLUMNS}, "status": "no_data"}
-    assert distorted({"kind": "status"})[1] == {**whole, "status": "weird"}
-    dropped = distorted({"kind": "drop_first", "rows": 3})[1]
-    assert dropped == {**{name: whole[name][3:] for name in COLUMNS}, "status": "ok"}
-
-
-def test_faults_of_content_combine():
-    _, got = distorted(
-        {"kind": "missing", "column": "close"},
-        {"kind": "unordered"},
-        {"kind": "unequal"},
-        {"kind": "drop_first"},
-    )
-    assert len(got["ticks"]) == 9 and "close" not in got
 
 
 def test_a_result_without_the_row_stays_as_it_is():

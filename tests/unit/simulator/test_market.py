@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.errors import PerpsError
 from extract.simulator.candles import COLUMNS, MINUTE_MS, PRICES, RESOLUTIONS, Candles, aggregate, bucket_open
 from extract.simulator.market import Market
 
@@ -159,20 +158,6 @@ def test_a_forming_hour_is_made_of_the_minutes_so_far():
     assert hour.close[0] == minutes.close[-1]
 
 
-def test_extra_instruments_bring_the_listing_to_131():
-    market = Market(extra_instruments=122)
-    assert len(market.listings) == 131
-    last = list(market.listings.values())[-1]
-    assert len(market.minutes(last.name, last.created_ms, last.created_ms + HOUR)) == 61
-
-
 def test_one_instrument_has_prices_below_a_cent_and_huge_volumes():
     candles = MARKET.minutes("SHIB_USDC-PERPETUAL", 1_751_328_000_000, 1_751_328_000_000 + DAY)
     assert candles.high.max() < 0.01 and candles.volume.max() > 1e8
-
-
-def test_unknown_instruments_and_resolutions_are_refused():
-    with pytest.raises(PerpsError, match="expected a listed instrument"):
-        MARKET.minutes("X-PERPETUAL", 0, 1)
-    with pytest.raises(PerpsError, match="expected a resolution"):
-        MARKET.candles(BTC, "7", 0, 1)

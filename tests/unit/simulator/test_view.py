@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from extract.simulator.candles import MINUTE_MS
+from extract.simulator.candles import MINUTE_MS, RESOLUTIONS, bucket_open
 from extract.simulator.faultbook import FaultBook
 from extract.simulator.faultparsing import parse_faults
 from extract.simulator.market import Market
-from extract.simulator.view import MAX_ROWS, View
+from extract.simulator.view import View
 
 BTC = "BTC-PERPETUAL"
 NOW = 1_719_792_026_700  # 2024-07-01T00:00:26.7Z
 TICK = NOW // MINUTE_MS * MINUTE_MS
+DAY = 1440 * MINUTE_MS
 LISTED = 1_534_242_287_000 // MINUTE_MS * MINUTE_MS
 
 
@@ -21,39 +24,24 @@ def view(*faults, now: int = NOW) -> View:
     return View(Market(), now, FaultBook(parse_faults(list(faults))).adjust(now, Market()))
 
 
-def test_both_ends_are_inclusive():
-    start = TICK - 10 * MINUTE_MS
-    assert view().reply(BTC, "1", start, start + 3 * MINUTE_MS).ticks.tolist() == [
-        start + n * MINUTE_MS for n in range(4)
-    ]
-    assert view().reply(BTC, "1", start, start).ticks.tolist() == [start]
+@given(
+    resolution=st.sampled_from(["1", "5", "60", "1D"]),
+    end=st.integers(LISTED - 3 * DAY, NOW + DAY) | st.integers(NOW - DAY, NOW + DAY),
+    length=st.integers(-1, 5 * DAY),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_reply_has_the_newest_5001_buckets_from_the_one_of_its_start_to_its_end_or_now(
+    resolution, end, length
+):
+    step = RESOLUTIONS[resolution]
+    first = bucket_open(max(end - length, LISTED), resolution)
+    expected = range(first, min(end, NOW) + 1, step)[-5001:]
+    assert view().reply(BTC, resolution, end - length, end).ticks.tolist() == list(expected)
 
 
-def test_an_unaligned_start_returns_the_bucket_that_contains_it():
-    start = TICK - 10 * MINUTE_MS
-    assert view().reply(BTC, "1", start + 59_999, start + 60_000).ticks.tolist() == [start, start + 60_000]
-    assert view().reply(BTC, "60", TICK - 1, TICK - 1).ticks.tolist() == [TICK - 60 * MINUTE_MS]
-
-
-def test_a_wider_window_is_cut_to_the_newest_5001_rows():
-    end = TICK - MINUTE_MS
-    exact = view().reply(BTC, "1", end - 5000 * MINUTE_MS, end)
-    wider = view().reply(BTC, "1", 0, end)
-    assert MAX_ROWS == len(exact) == len(wider) == 5001
-    assert wider.ticks[0] == exact.ticks[0] and wider.ticks[-1] == end
-
-
-def test_an_end_in_the_future_stops_at_the_forming_candle():
-    candles = view().reply(BTC, "1", TICK - MINUTE_MS, NOW + 10**12)
-    assert candles.ticks.tolist() == [TICK - MINUTE_MS, TICK]
-    closed = view(now=TICK + MINUTE_MS - 1).reply(BTC, "1", TICK, TICK)
-    assert closed.volume[0] != candles.volume[-1]
-    assert not len(view().reply(BTC, "1", NOW + MINUTE_MS, NOW + 10**9))
-
-
-def test_there_is_nothing_before_the_listing():
-    assert not len(view().reply(BTC, "1", 0, LISTED - 1))
-    assert view().reply(BTC, "1", 0, LISTED + MINUTE_MS).ticks.tolist() == [LISTED, LISTED + MINUTE_MS]
+def test_the_last_candle_is_still_forming():
+    formed = view(now=TICK + MINUTE_MS - 1).reply(BTC, "1", TICK, TICK)
+    assert view().reply(BTC, "1", TICK, NOW).volume[-1] != formed.volume[0]
 
 
 def test_a_hole_does_not_eat_into_the_row_limit():
