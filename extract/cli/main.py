@@ -49,7 +49,7 @@ def carry_out(args: argparse.Namespace) -> Any:
     """
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
     shut_out(os.environ)
-    _do_without_polars()
+    do_without_polars()
     os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
     with endable():
         settings = read_settings(flags=args)
@@ -57,7 +57,7 @@ def carry_out(args: argparse.Namespace) -> Any:
         return args.run(args, settings)
 
 
-def _do_without_polars() -> None:
+def do_without_polars() -> None:
     """Hide polars, which no command uses but ADBC imports if it is installed.
 
     polars installs its own SIGINT handler, which does not wake a waiting main thread.
