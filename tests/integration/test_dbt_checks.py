@@ -11,7 +11,7 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
-from tests.support.dbt_project import Candle, DbtProject, LoadResult, candles, minute, own_project
+from tests.support.dbt_project import Candle, DbtProject, DbtResult, candles, minute, own_project
 
 FIXTURES = """
 create schema fixtures;
@@ -125,19 +125,19 @@ def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def parsed(project: DbtProject) -> LoadResult:
+def parsed(project: DbtProject) -> DbtResult:
     return project.run("parse", "--no-partial-parse", "--show-all-deprecations")
 
 
 @pytest.fixture(scope="module")
-def outcome(project: DbtProject, parsed: LoadResult) -> LoadResult:
+def outcome(project: DbtProject, parsed: DbtResult) -> DbtResult:
     """Build from what `parsed` has left, which saves a second parse."""
     return project.run("build", "--store-failures")
 
 
 @pytest.mark.parametrize("test", ARGUMENTS)
 def test_right_tables_pass_and_wrong_or_empty_ones_fail(
-    outcome: LoadResult, project: DbtProject, test: str
+    outcome: DbtResult, project: DbtProject, test: str
 ) -> None:
     assert {table: outcome.statuses[f"{test}_{table}"] for table in PASSING[test] + FAILING[test]} == {
         **dict.fromkeys(PASSING[test], "pass"),
@@ -150,7 +150,7 @@ def test_right_tables_pass_and_wrong_or_empty_ones_fail(
 
 
 @pytest.mark.parametrize("test", BY_MODEL)
-def test_what_a_model_has_found_decides_and_an_empty_table_fails(outcome: LoadResult, test: str) -> None:
+def test_what_a_model_has_found_decides_and_an_empty_table_fails(outcome: DbtResult, test: str) -> None:
     _, expected, _ = BY_MODEL[test]
     assert {found: outcome.statuses[f"{test}_right_{found}"] for found in expected} == expected
     assert {outcome.statuses[f"{test}_empty_{found}"] for found in expected} == {"fail"}
@@ -169,7 +169,7 @@ def test_each_broken_rule_is_a_row_of_the_stored_failures(project: DbtProject) -
 
 
 def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_model(
-    outcome: LoadResult, project: DbtProject
+    outcome: DbtResult, project: DbtProject
 ) -> None:
     assert not outcome.success
     expected = {
@@ -192,7 +192,7 @@ def test_a_build_on_candles_with_a_hole_fails_by_name_and_still_makes_every_mode
     )
 
 
-def test_every_unit_test_passes(outcome: LoadResult, project: DbtProject) -> None:
+def test_every_unit_test_passes(outcome: DbtResult, project: DbtProject) -> None:
     listed = project.run("ls", "--resource-type", "unit_test")
     units = {line.rpartition(".")[2] for line in listed.output.splitlines() if "unit_test:" in line}
     assert len(units) >= 9
@@ -200,7 +200,7 @@ def test_every_unit_test_passes(outcome: LoadResult, project: DbtProject) -> Non
 
 
 @pytest.fixture(scope="module")
-def documented(outcome: LoadResult, project: DbtProject) -> dict[str, dict[str, Any]]:
+def documented(outcome: DbtResult, project: DbtProject) -> dict[str, dict[str, Any]]:
     """Generate dbt's docs; return their manifest and catalog."""
     arguments = [each for each in project.arguments("docs", "generate") if each != "--no-write-json"]
     with patch.dict(os.environ, project.environment()):
@@ -245,7 +245,7 @@ def test_sql_clients_show_the_description_of_every_column_of_every_model(
             assert catalog[name]["metadata"]["comment"] == described[name]["description"].strip(), name
 
 
-def test_parsing_gives_no_warning(parsed: LoadResult) -> None:
+def test_parsing_gives_no_warning(parsed: DbtResult) -> None:
     assert parsed.success
     lines = [line.upper() for line in parsed.output.splitlines() if "running dbt" not in line]
     assert not [line for line in lines if "WARNING" in line or "DEPRECAT" in line]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.dbt_project import DAY, Candle, DbtProject, LoadResult, candles, minute
+from tests.support.dbt_project import DAY, Candle, DbtProject, DbtResult, candles, minute
 
 MONTHS = 100
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -58,7 +58,7 @@ def whole(warm: DbtProject) -> tuple[DbtProject, list[Any]]:
     return warm, warm.query(CONTENT)
 
 
-def broken(outcome: LoadResult) -> set[str]:
+def broken(outcome: DbtResult) -> set[str]:
     """Return what did not end well, but for what is true of these candles: they have holes."""
     bad = {name for name, status in outcome.statuses.items() if status in ("fail", "error", "skipped")}
     return bad - {"perpetuals_ohlcv_no_gaps", "perpetuals_ohlcv_coverage_99"}

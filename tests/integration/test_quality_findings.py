@@ -15,7 +15,7 @@ from tests.support.dbt_project import (
     WITHOUT_ROLLUPS,
     Candle,
     DbtProject,
-    LoadResult,
+    DbtResult,
     candles,
     minute,
     own_project,
@@ -47,7 +47,7 @@ def gaps(project: DbtProject) -> list[tuple[Any, ...]]:
     return project.query("select gap_start, gap_minutes, reason, note from quality.ohlcv_gaps order by 1")
 
 
-def wrong(outcome: LoadResult) -> dict[str, str]:
+def wrong(outcome: DbtResult) -> dict[str, str]:
     """Return what failed or warned."""
     return {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
 
@@ -396,3 +396,20 @@ def test_an_absurd_bar_stops_nothing(project: DbtProject) -> None:
         (minute(0), "missing_at_deribit"),
         (minute(60), "identical"),
     ]
+
+
+def test_every_rule_is_counted_by_the_days_and_listed(project: DbtProject) -> None:
+    day = 1440
+    broken = {
+        "high_below_low": Candle(minute(0), open=10.0, high=9.0, low=11.0, close=10.0),
+        "open_outside_range": Candle(minute(day), open=120.0),
+        "close_outside_range": Candle(minute(2 * day), close=120.0),
+        "price_not_positive": Candle(minute(3 * day), low=0.0),
+        "volume_negative": Candle(minute(4 * day), volume=-1.0),
+    }
+    project.land("10.5", [*broken.values()])
+    project.build()
+    days = "select violations from quality.ohlcv_days where candles > 0 order by day"
+    assert project.query(days) == [(1,)] * len(broken)
+    listed = project.query('select "timestamp", rule from quality.ohlcv_violations order by 1')
+    assert listed == [(candle.timestamp, rule) for rule, candle in broken.items()]

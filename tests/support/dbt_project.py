@@ -95,7 +95,7 @@ def candles(first: int, last: int, **columns: Any) -> list[Candle]:
 
 
 @dataclass(frozen=True)
-class LoadResult:
+class DbtResult:
     """How a dbt command ended, and everything that it said."""
 
     success: bool
@@ -156,7 +156,7 @@ class DbtProject:
         process.start()
         return DbtProcess(process, Path(said))
 
-    def run(self, *command: str) -> LoadResult:
+    def run(self, *command: str) -> DbtResult:
         """Run dbt in this process, which saves its start-up, and return how it ended."""
         said: list[str] = []
         dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
@@ -166,9 +166,9 @@ class DbtProject:
         results = [each for each in getattr(ended.result, "results", []) if hasattr(each, "node")]
         hook = "operation"
         statuses = {each.node.name: str(each.status) for each in results if each.node.resource_type != hook}
-        return LoadResult(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
+        return DbtResult(ended.success, "\n".join([*said, str(ended.exception or "")]), statuses)
 
-    def build(self, *arguments: str, rollups: bool = False) -> LoadResult:
+    def build(self, *arguments: str, rollups: bool = False) -> DbtResult:
         """Run `dbt run` for what is named, by default everything but rollups, and expect success."""
         outcome = self.run("run", *(arguments or (() if rollups else WITHOUT_ROLLUPS)))
         assert outcome.success, outcome.output
@@ -261,7 +261,7 @@ class DbtProject:
         """Return the number of rows of perpetuals_ohlcv and a hash of them all."""
         return checksum(self.connection)
 
-    def reread(self, model: str) -> LoadResult:
+    def reread(self, model: str) -> DbtResult:
         """Have a model read all loads again in its next build."""
         return self.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}")
 

@@ -51,11 +51,21 @@
 
 
 {% macro count_violations() -%}
-    {%- set rules = ohlcv_rules().values() -%}
-    -- the filter detects with the fewest comparisons that no rule is broken
+    {%- set rules = ohlcv_rules() -%}
+    {#- of a sound candle; where a rule is not here, its own condition is used, which takes longer -#}
+    {%- set cheaper = {
+        'high_below_low': 'true',
+        'open_outside_range': 'open between low and high',
+        'close_outside_range': 'close between low and high',
+        'price_not_positive': 'low > 0',
+    } -%}
+    {%- set sound = [] -%}
+    {%- for rule, broken in rules.items() -%}
+        {%- do sound.append(cheaper.get(rule, 'not (' ~ broken ~ ')')) -%}
+    {%- endfor -%}
     coalesce(
-        sum(({{ rules | join(')::integer + (') }})::integer) filter (
-            where not (open between low and high and close between low and high and low > 0 and volume >= 0)
+        sum(({{ rules.values() | join(')::integer + (') }})::integer) filter (
+            where not ({{ sound | join(' and ') }})
         ),
         0
     )
