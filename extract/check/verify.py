@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,7 @@ where gap_start < gap_end
 
 Stored = tuple[Decimal, ...]
 Replied = tuple[float | None, ...]
+Values = tuple[Decimal | float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Difference:
     at_ms: int
     kind: str
     columns: tuple[str, ...] = ()
-    stored: tuple[Decimal | float | None, ...] = ()
-    deribit: tuple[Decimal | float | None, ...] = ()
+    stored: Values = ()
+    deribit: Values = ()
 
     def __str__(self) -> str:
         values = "; ".join(
@@ -209,47 +211,44 @@ def compare(
     for at in sorted(stored.keys() | replied.keys()):
         if at not in replied:
             found.append(Difference(instrument, at, GONE))
-        elif difference := _difference(instrument, resolution, at, stored.get(at), replied[at], raw.get(at)):
-            found.append(difference)
+            continue
+        on_grid = not resolution.count_off_grid(np.array([at]))
+        if finding := _finding(stored.get(at), replied[at], raw.get(at), on_grid=on_grid):
+            found.append(Difference(instrument, at, *finding))
     return found
 
 
-def _difference(
-    instrument: str,
-    resolution: Resolution,
-    at_ms: int,
-    stored: Stored | None,
-    replied: Replied,
-    raw: Replied | None,
-) -> Difference | None:
+class _Finding(NamedTuple):
+    """What differs in a candle: see `Difference`."""
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    stored: Values = ()
+    deribit: Values = ()
+
+
+def _finding(
+    stored: Stored | None, replied: Replied, raw: Replied | None, *, on_grid: bool
+) -> _Finding | None:
     unusable = [n for n, value in enumerate(replied) if not _usable(value)]
-    if unusable or resolution.count_off_grid(np.array([at_ms])):
-        return _differing(instrument, at_ms, UNUSABLE, unusable, stored, replied)
+    if unusable or not on_grid:
+        return _at(UNUSABLE, unusable, stored, replied)
     if stored is None:
-        return Difference(instrument, at_ms, MISSING)
+        return _Finding(MISSING)
     exact = tuple(to_stored(value) for value in replied if value is not None)
     changed = [n for n, value in enumerate(exact) if value != stored[n]]
     if changed:
-        return _differing(instrument, at_ms, CHANGED, changed, stored, exact)
+        return _at(CHANGED, changed, stored, exact)
     digits = [n for n, value in enumerate(raw or ()) if value is not None and value != replied[n]]
-    return _differing(instrument, at_ms, CHANGED, digits, raw, replied) if digits else None
+    return _at(CHANGED, digits, raw, replied) if digits else None
 
 
-def _differing(
-    instrument: str,
-    at_ms: int,
-    kind: str,
-    at: Sequence[int],
-    stored: Sequence[Decimal | float | None] | None,
-    replied: Sequence[Decimal | float | None],
-) -> Difference:
-    return Difference(
-        instrument,
-        at_ms,
+def _at(kind: str, positions: Sequence[int], stored: Values | None, replied: Values) -> _Finding:
+    return _Finding(
         kind,
-        tuple(COLUMNS[n] for n in at),
-        tuple(stored[n] if stored else None for n in at),
-        tuple(replied[n] for n in at),
+        tuple(COLUMNS[n] for n in positions),
+        tuple(stored[n] if stored else None for n in positions),
+        tuple(replied[n] for n in positions),
     )
 
 
