@@ -20,7 +20,7 @@ from typing import Any
 
 from extract.core.names import split_names
 from extract.errors import PerpsError
-from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
+from extract.load.plan import DEFAULT_LOAD_CANDLES, DEFAULT_LOOKBACK
 from extract.load.result import LoadResult
 from extract.settings import environment_for
 from extract.transform.failures import BuildResult
@@ -38,7 +38,7 @@ def backfill(
     resolution: str = "1",
     *,
     lookback: int = DEFAULT_LOOKBACK,
-    package_candles: int = DEFAULT_PACKAGE,
+    load_candles: int = DEFAULT_LOAD_CANDLES,
     wait_s: int = 0,
     database: str | None = None,
     api_url: str | None = None,
@@ -56,7 +56,7 @@ def backfill(
         end: exclusive. Default: the last closed candle.
         resolution: length of a candle in minutes, or 1D.
         lookback: candles before the cursor that may be landed again.
-        package_candles: most candles in one load package; it bounds memory and what a killed load repeats.
+        load_candles: most candles in one load; it bounds memory and what a killed load repeats.
         wait_s: how long to wait for another load to end, in seconds.
         database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
             without PGHOST the embedded server, which is started if need be.
@@ -81,7 +81,7 @@ def backfill(
         end=_text(end),
         resolution=resolution,
         lookback=lookback,
-        package_candles=package_candles,
+        load_candles=load_candles,
         wait=wait_s,
         api_url=api_url,
         requests_per_second=requests_per_second,
@@ -94,7 +94,7 @@ def update(
     resolution: str = "1",
     *,
     lookback: int = DEFAULT_LOOKBACK,
-    package_candles: int = DEFAULT_PACKAGE,
+    load_candles: int = DEFAULT_LOAD_CANDLES,
     wait_s: int = 0,
     database: str | None = None,
     api_url: str | None = None,
@@ -123,7 +123,7 @@ def update(
         instruments=_names(instruments),
         resolution=resolution,
         lookback=lookback,
-        package_candles=package_candles,
+        load_candles=load_candles,
         wait=wait_s,
         api_url=api_url,
         requests_per_second=requests_per_second,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extract.core.resolution import RESOLUTIONS
-from extract.load.plan import DEFAULT_LOOKBACK, DEFAULT_PACKAGE
+from extract.load.plan import DEFAULT_LOAD_CANDLES, DEFAULT_LOOKBACK
 
 
 def api(parser: argparse.ArgumentParser) -> None:
@@ -64,13 +64,13 @@ def lookback(parser: argparse.ArgumentParser) -> None:
 
 
 def load(parser: argparse.ArgumentParser) -> None:
-    """Add --package-candles, --wait and the flags of `api`."""
+    """Add --load-candles, --wait and the flags of `api`."""
     parser.add_argument(
-        "--package-candles",
+        "--load-candles",
         type=int,
-        default=DEFAULT_PACKAGE,
+        default=DEFAULT_LOAD_CANDLES,
         metavar="N",
-        help="maximum number of candles per load package; limits memory use (default: %(default)s)",
+        help="maximum number of candles per load; limits memory use (default: %(default)s)",
     )
     wait(parser)
     api(parser)

@@ -14,7 +14,7 @@ from extract.cli.shared import candles_within, client, database, waiting
 from extract.core.times import format_time
 from extract.database.watchdog import watched
 from extract.load.loader import Loader
-from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOOKBACK, MOST_PACKAGE
+from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOAD_CANDLES, MOST_LOOKBACK
 from extract.load.progress import shown_progress
 from extract.load.result import LoadResult
 from extract.settings import Settings
@@ -43,7 +43,7 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     """
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
-    package = candles_within(1, MOST_PACKAGE, args.package_candles, "--package-candles")
+    package = candles_within(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
     wait_s = waiting(args)
     share_memory()
     deribit, reached = client(settings), database(settings)

@@ -18,8 +18,8 @@ from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
 from extract.load.package import Packages, open_pipeline
 from extract.load.plan import (
+    DEFAULT_LOAD_CANDLES,
     DEFAULT_LOOKBACK,
-    DEFAULT_PACKAGE,
     Cursor,
     Series,
     Window,
@@ -47,7 +47,7 @@ class Loader:
         workdir: folder for dlt's working files, with a sub-folder for each database.
         lookback: number of buckets before each cursor to fetch again.
         progress: called after every window and every package.
-        package_candles: maximum number of candles in a load package; limits memory and what a kill loses.
+        load_candles: maximum number of candles in a load; limits memory and what a kill loses.
         wait_s: how long to wait for another load to end, in seconds.
         landed: called with the number of new or changed candles of each package once it is complete in the
             database.
@@ -58,7 +58,7 @@ class Loader:
     workdir: Path
     lookback: int = DEFAULT_LOOKBACK
     progress: RunProgress = field(default_factory=Silent)
-    package_candles: int = DEFAULT_PACKAGE
+    load_candles: int = DEFAULT_LOAD_CANDLES
     wait_s: float = 0
     landed: Callable[[int], None] = lambda _candles: None
 

@@ -11,8 +11,8 @@ from extract.core.resolution import DAY_MS, Resolution
 BUCKETS_PER_WINDOW = 5_000
 DEFAULT_LOOKBACK, MOST_LOOKBACK = 10, 100_000
 """Candles that an update asks again for; of days, the most are 273 years."""
-DEFAULT_PACKAGE, MOST_PACKAGE = 500_000, 10_000_000
-"""Candles in a load package."""
+DEFAULT_LOAD_CANDLES, MOST_LOAD_CANDLES = 500_000, 10_000_000
+"""Candles in a load."""
 
 
 @dataclass(frozen=True, order=True)

@@ -101,7 +101,7 @@ class Run:
         self.result.planned += len(windows)
         progress.planned(len(windows))
         with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
-            for package in packages(windows, self.loader.package_candles):
+            for package in packages(windows, self.loader.load_candles):
                 results = self._marked(prefetcher.take(len(package)))
                 sent = sum(result.landing for result in results)
                 self.result.add(results)  # a package that cannot be landed ends the run with an error

@@ -21,7 +21,7 @@ from tests.support.truth import checksum, rows, table, truth
 START, END = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
 BACKFILL = (
     *("backfill", "--instruments", BTC, ETH, "--start", START, "--end", END),
-    *("--requests-per-second", "1000", "--package-candles", "20000"),
+    *("--requests-per-second", "1000", "--load-candles", "20000"),
 )
 CANDLES = 31 * 1440
 EXCHANGE = {"clock": END, "latency_ms": 100}

@@ -22,7 +22,7 @@ COLUMNS = "tick_ms,open,high,low,close,volume_base"
     [
         (("update", "--lookback", str(10**30)), "expected --lookback of at most 100000 candles"),
         (("update", "--lookback", "-1"), "expected --lookback of at least 0 candles"),
-        (("update", "--package-candles", str(10**30)), "expected --package-candles of at most 10000000"),
+        (("update", "--load-candles", str(10**30)), "expected --load-candles of at most 10000000"),
         (("backfill", *BTC, "--resolution", "1'\n--"), "expected a resolution of 1, 3, 5"),
         (("backfill", *BTC, "--start", "2024-01-01'; drop table x; --"), NO_TIME),
         (("backfill", *BTC, "--start", "\x1b[2J\x1b]0;x\x07"), NO_TIME),

@@ -53,7 +53,7 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(
 ):
     client = impatient(exchange)
     with Builder(database, dbt_project, build_every=20_000) as builder:
-        loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
+        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=20_000)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         wait_until(lambda: built(database) > 0, "a build that nobody asked for")
         loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
@@ -69,7 +69,7 @@ def test_a_builder_that_dies_fails_the_build_and_not_the_load(
     with Builder(database, dbt_project, build_every=20_000) as builder:
         assert builder.pid is not None
         os.kill(builder.pid, signal.SIGKILL)
-        loader = Loader(client, database, tmp_path, landed=builder.landed, package_candles=20_000)
+        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=20_000)
         outcome = loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         assert outcome.candles == {BTC: 60 * 1440}
         with pytest.raises(PerpsError, match=r"exit code -9.*again"):

@@ -31,7 +31,7 @@ def perps(alone: Perps) -> Perps:
         (("backfill", *BTC, "--start", "2024-02-01", "--end", "2024-01-01"), "--end after --start"),
         (("backfill", *BTC, *RANGE, "--resolution", "7"), "a resolution of 1, 3, 5"),
         (("backfill", *RANGE), "--instruments"),
-        (("backfill", *BTC, *RANGE, "--package-candles", "0"), "--package-candles"),
+        (("backfill", *BTC, *RANGE, "--load-candles", "0"), "--load-candles"),
         (("backfill", *BTC, *RANGE, "--requests-per-second", "-1"), "a number above 0"),
         (("backfill", *BTC, *RANGE, "--api-url", "file:///etc/passwd"), "an http URL"),
         (("backfill", *BTC, *RANGE, "--wait", "-1"), "--wait"),

@@ -138,7 +138,7 @@ def test_a_plan_that_is_given_up_is_completed_by_the_next_update(load, database,
 
 def test_a_first_package_before_listing_holds_nothing_and_does_no_harm(load, database, exchange):
     set_clock(exchange, "2022-03-15T13:30:00Z")
-    load(package_candles=1000).backfill(["SOL_USDC-PERPETUAL"], ONE, (0, 2**53))
+    load(load_candles=1000).backfill(["SOL_USDC-PERPETUAL"], ONE, (0, 2**53))
     assert rows(database, "select count(*) from deribit_raw.candles") == [(30,)]
 
 
@@ -195,7 +195,7 @@ def test_every_complete_package_is_told(load, database):
     def landed(candles: int) -> None:
         told.append((candles, rows(database, COMPLETE)[0][0]))
 
-    load(package_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
+    load(load_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
     assert told == [(5000, 1), (2200, 2)]
     assert ticks(database) == minutes(20, 25)
 

@@ -73,7 +73,7 @@ def test_a_refused_load_says_so_leaves_nothing_and_is_completed_by_the_next_run(
         enter_load(database, time.time() + 2)
 
     with pytest.raises(PerpsError, match=r"a newer load than .*again"):
-        load(package_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
+        load(load_candles=5000, landed=landed).backfill([BTC], ONE, days(20, 25))
     assert ticks(database) == minutes(20, 20 + 5000 / 1440)
     assert rows(database, UNFINISHED) == [(1,)]
     time.sleep(2)
@@ -102,7 +102,7 @@ def test_the_order_of_loads_is_made_once_and_again_where_it_is_missing(load, dat
 def test_an_emptied_list_of_loads_deletes_nothing_and_says_what_to_run(
     load, database, exchange, perps: Perps
 ):
-    load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
+    load(load_candles=5000).backfill([BTC], ONE, days(20, 25))
     before = rows(database, COUNTS)
     execute(database, "delete from deribit_raw._dlt_loads")
     refused = error_line(perps("update", database=database, api=exchange.base_url))
@@ -116,7 +116,7 @@ def test_an_emptied_list_of_loads_deletes_nothing_and_says_what_to_run(
 
 
 def test_a_list_that_lost_old_loads_does_no_harm(load, database):
-    load(package_candles=5000).backfill([BTC], ONE, days(20, 25))
+    load(load_candles=5000).backfill([BTC], ONE, days(20, 25))
     execute(
         database,
         "delete from deribit_raw._dlt_loads"

@@ -174,7 +174,7 @@ def test_a_program_that_ends_takes_its_command_with_it_and_the_next_run_complete
     lines = f"""
 from extract import backfill
 try:
-    backfill("{BTC}", start="2023-06-01", package_candles=5000)
+    backfill("{BTC}", start="2023-06-01", load_candles=5000)
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -183,7 +183,7 @@ class _Play:
                 self.started[name] = owed[0][0] if owed and command == "update" else start
 
     def _arguments(self, command: str, wanted: tuple[int, int]) -> list[str]:
-        load = ["--package-candles", str(self.scenario.package), *RATE]
+        load = ["--load-candles", str(self.scenario.package), *RATE]
         lookback = ["--lookback", str(self.scenario.lookback)]
         start, end = (iso(self.scenario.origin_ms + minutes * 60_000) for minutes in wanted)
         everything = ["--instruments", *self._everything()]
