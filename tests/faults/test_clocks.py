@@ -33,7 +33,7 @@ def test_a_wrong_clock_neither_admits_a_forming_candle_nor_hides_a_closed_one(fl
     load_at(2, "update", clock=600)
     # right again, ten minutes behind the last load: refused, because the order of loads decides who wins
     refused = error_line(flow.command("update", *load))
-    assert "set this machine's clock, or wait for that time" in refused
+    assert "set the clock, or if it was wrong at that load, wait for that time" in refused
 
     load_at(20, "update", clock=1200)
     flow.expect(*BUILD)

@@ -29,7 +29,7 @@ def test_beside_a_load_another_is_refused_and_a_build_sees_complete_loads_alone(
         first = flow.command(*BACKFILL, through=through)
     assert first.returncode == 0, first.stderr
     (refused,) = said
-    assert "to be the only load" in error_line(refused)
+    assert "another load is using database" in error_line(refused)
     flow.recover("people", "run beside a backfill", BUILD)
 
 

@@ -91,7 +91,7 @@ def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tm
     )
     (folder / "closes.yml").write_text(described.replace(KEY, ""))
     refused = project.run("run", "--select", "closes").output
-    assert "a primary key among the constraints of closes" in refused
+    assert "closes has no primary key in its .yml" in refused
     (folder / "closes.yml").write_text(described)
     project.build("--select", "closes")
     same = "select count(*) from closes natural join perpetuals_ohlcv"
