@@ -73,13 +73,13 @@ def test_hostile_texts_stay_text_in_tables_files_and_the_page(project: DbtProjec
     left_out = ("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
     built = project.run("build", *left_out)
     assert built.success, built.output
-    held = Counter(row[1] for row in table(project.connection))
+    held = Counter(row[1] for row in table(project.database))
     assert held == dict.fromkeys(NAMES, 50)
-    assert rows(project.connection, "select distinct reason, note from quality.ohlcv_gaps") == [
+    assert rows(project.database, "select distinct reason, note from quality.ohlcv_gaps") == [
         ("known", REASON)
     ]
 
-    report = write_report(project.connection, tmp_path)
+    report = write_report(project.database, tmp_path)
     assert report.counts["gaps"] == len(NAMES)
     with (tmp_path / "gap-report.csv").open(newline="", encoding="utf-8") as file:
         listed = list(csv.DictReader(file))
@@ -108,15 +108,15 @@ def test_hostile_texts_stay_text_in_tables_files_and_the_page(project: DbtProjec
 def test_a_spoilt_list_of_known_gaps_fails_by_name_and_leaves_the_last_one(
     project: DbtProject, header: tuple[str, ...], entry: tuple[str, ...]
 ) -> None:
-    before = table(project.connection)
+    before = table(project.database)
     explain(project, header, entry)
     outcome = project.run("seed")
     assert not outcome.success
     assert outcome.statuses["known_gaps"] == "error"
     assert "known_gaps" in outcome.output
-    kept = rows(project.connection, "select instrument, reason, evidence from quality.known_gaps order by 1")
+    kept = rows(project.database, "select instrument, reason, evidence from quality.known_gaps order by 1")
     assert kept == sorted((entry[0], REASON, REASON) for entry in ENTRIES)
-    assert table(project.connection) == before
+    assert table(project.database) == before
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_a_variable_that_is_not_what_it_should_be_is_refused_by_name(
     outcome = project.run("run", "--vars", json.dumps({variable: value}), "--select", "stg_candles")
     assert not outcome.success
     assert f"expected {variable} to be" in outcome.output
-    assert len(table(project.connection)) == 50 * len(NAMES)
+    assert len(table(project.database)) == 50 * len(NAMES)

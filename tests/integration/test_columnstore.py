@@ -151,7 +151,7 @@ def test_a_late_candle_opens_one_batch_and_upkeep_closes_it_again(columnstore):
 def test_what_a_killed_load_left_is_removed_without_opening_compressed_chunks(columnstore):
     keep_up(columnstore)
     before = columnstore.query(CHUNKS)
-    with columnstore.connection.reading() as cursor:
+    with columnstore.database.reading() as cursor:
         assert cleaning.sweep(cursor.connection) == 0
         assert columnstore.query(CHUNKS) == before
         columnstore.land("9100000000.5", [Candle(minute(5), close=1.0)], complete=False)
@@ -178,7 +178,7 @@ def test_upkeep_beside_a_copy_does_not_wait_for_it(columnstore):
 
 def test_another_target_leaves_raw_alone(project):
     project.query("select set_chunk_time_interval('deribit_raw.candles', interval '5 days')")
-    keep_up(DbtProject(project.connection, project.work / "dev", target="dev"))
+    keep_up(DbtProject(project.database, project.work / "dev", target="dev"))
     assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=5)
     keep_up(project)
     assert dict(project.query(INTERVALS))["deribit_raw.candles"] == timedelta(days=30)

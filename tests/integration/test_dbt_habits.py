@@ -76,7 +76,7 @@ def test_show_has_rows_and_compile_gives_sql_that_runs(built: DbtProject) -> Non
 
 def test_a_new_model_on_the_candles_is_one_sql_and_one_yml(built: DbtProject, tmp_path: Path) -> None:
     """No list to add its name to: it is built by ranges, follows its upstream and is read again with it."""
-    project = own_project(built.connection, tmp_path)
+    project = own_project(built.database, tmp_path)
     folder = project.project / "dbt_project/models/marts"
     (folder / "closes.sql").write_text(
         "{{ config(materialized='hypertable') }}\n"

@@ -135,11 +135,11 @@ def test_a_table_that_nobody_has_analyzed_is_compared_in_seconds(project: DbtPro
     project.land("10.5", [*candles(0, 10 * DAY), *candles(0, 10 * DAY, instrument="ETH-PERPETUAL")])
     project.build("--select", "+ohlcv_candle_days")
     assert project.reread("perpetuals_ohlcv").success
-    project.query(f"alter database {project.connection.dbname} set statement_timeout = '30s'")
+    project.query(f"alter database {project.database.dbname} set statement_timeout = '30s'")
     try:
         project.build("--select", "+ohlcv_candle_days")
     finally:
-        project.query(f"alter database {project.connection.dbname} reset statement_timeout")
+        project.query(f"alter database {project.database.dbname} reset statement_timeout")
     assert project.query("select count(*) from perpetuals_ohlcv") == [(20 * DAY,)]
 
 
@@ -207,7 +207,7 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     midnight = [Candle(minute(0), resolution="1D")]
     project.land("10.5", [*days, *midnight, *candles(0, 5)])
     # a target folder of its own: dbt parses everything again when the variables change
-    daily = DbtProject(project.connection, project.work / "daily")
+    daily = DbtProject(project.database, project.work / "daily")
     variables = ("--vars", "{base_resolution: 1D, gap_threshold_minutes: 1440}")
     daily.build(*variables)
     assert project.query("select timestamp from perpetuals_ohlcv order by 1") == [

@@ -103,7 +103,7 @@ def test_ninety_seven_minutes_look_at_every_day_of_the_table(whole: Any) -> None
         " select pg_catalog.now() + current_setting('perps.minute')::integer * interval '1 minute' $$"
     )
     seen: set[str] = set()
-    with project.connection.reading() as cursor:
+    with project.database.reading() as cursor:
         cursor.execute("set search_path = later, pg_catalog, public")
         for number in range(97):
             cursor.execute(f"set perps.minute = '{number}'")

@@ -22,7 +22,7 @@ def days(project: DbtProject, *columns: str) -> list[tuple[Any, ...]]:
 
 def auditing(project: DbtProject) -> DbtProject:
     """Return the project with a target folder of its own: dbt parses anew when variables change."""
-    return DbtProject(project.connection, project.work / "audit")
+    return DbtProject(project.database, project.work / "audit")
 
 
 def audited(project: DbtProject) -> set[str]:
@@ -122,7 +122,7 @@ def test_days_are_utc_days_in_any_time_zone_and_nothing_is_made_again_for_it(pro
     views = f"select oid, xmin::text from pg_class where relkind = 'v' and {schema} order by 1"
     found = days(project, "day", "candles", "missing::text")
     before = [project.query(WRITTEN), project.query(views)]
-    database = project.connection.dbname
+    database = project.database.dbname
     project.query(f"alter database {database} set timezone to 'Asia/Hong_Kong'")
     try:
         assert project.reread("ohlcv_candle_days").success
@@ -182,7 +182,7 @@ def audits(right: DbtProject) -> dict[str, str]:
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_the_audit_notices(right: DbtProject, audits: dict[str, str], alteration: str) -> None:
-    with right.connection.reading() as cursor:
+    with right.database.reading() as cursor:
         cursor.execute("begin")
         cursor.execute(alteration)
         found = set()

@@ -97,7 +97,7 @@ def test_a_view_with_other_columns_is_made_again_unless_one_of_others_stands_on_
 def test_a_seed_is_read_beside_a_reader_and_no_entry_is_there_twice(
     built: DbtProject, tmp_path: Path
 ) -> None:
-    knowing = own_project(built.connection, tmp_path)
+    knowing = own_project(built.database, tmp_path)
     entry = f"BTC-PERPETUAL,{minute(59):%F %T},{minute(70):%F %T},maintenance,announced"
     seed = knowing.project / "dbt_project/seeds/known_gaps.csv"
     seed.write_text(f"instrument,gap_start,gap_end,reason,evidence\n{entry}\n")

@@ -42,7 +42,7 @@ order by 1
 @pytest.fixture
 def dev(project: DbtProject) -> DbtProject:
     """The target `dev` of profiles.yml.example, on the same database."""
-    return DbtProject(project.connection, project.work / "dev", target="dev")
+    return DbtProject(project.database, project.work / "dev", target="dev")
 
 
 def rows(project: DbtProject, schemas: tuple[str, str]) -> tuple[Any, ...]:

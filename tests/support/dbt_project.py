@@ -126,7 +126,7 @@ class DbtProcess:
 class DbtProject:
     """The repository's dbt project on one database, with profiles, target and logs in `work`."""
 
-    connection: Database
+    database: Database
     work: Path
     project: Path = field(default=PROJECT)
     target: str = "default"
@@ -142,8 +142,8 @@ class DbtProject:
         return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables of this process with the connection filled in."""
-        return {**os.environ, **self.connection.env()}
+        """Return the variables of this process with the database filled in."""
+        return {**os.environ, **self.database.env()}
 
     def start(self, *command: str) -> DbtProcess:
         """Start dbt as a process of its own, which can be killed and waited for."""
@@ -176,12 +176,12 @@ class DbtProject:
 
     def query(self, sql: str) -> list[Row]:
         """Run one statement in a transaction of its own and return its rows."""
-        return execute(self.connection, sql)
+        return execute(self.database, sql)
 
     @contextmanager
     def holding(self, statement: str) -> Iterator[None]:
         """Hold what `statement` locks or changes in an open transaction, which is undone afterwards."""
-        opened = self.connection.connect(autocommit=False)
+        opened = self.database.connect(autocommit=False)
         try:
             with opened.cursor() as cursor:
                 cursor.execute(statement)
@@ -225,7 +225,7 @@ class DbtProject:
     def land(self, load_id: str, rows: list[Candle], *, complete: bool = True) -> None:
         """Append `rows` as one load, with a fetch for each run; an incomplete one has status 1."""
         columns = ", ".join((*Candle._fields, "_dlt_load_id"))
-        with self.connection.reading() as cursor:
+        with self.database.reading() as cursor:
             cursor.execute('select instrument, resolution, "timestamp" from deribit_raw.candles')
             known = set(cursor.fetchall())
             for *window, ticks in _runs(rows):
@@ -259,7 +259,7 @@ class DbtProject:
 
     def checksum(self) -> Row:
         """Return the number of rows of perpetuals_ohlcv and a hash of them all."""
-        return checksum(self.connection)
+        return checksum(self.database)
 
     def reread(self, model: str) -> DbtResult:
         """Have a model read all loads again in its next build."""

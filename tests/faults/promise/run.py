@@ -84,7 +84,7 @@ class _Play:
         self._begin(step.command, step.wanted)
         victims = self.stage.victims()
         hit = step.hit
-        can_build = has_raw_tables(self.stage.connection)
+        can_build = has_raw_tables(self.stage.database)
         beside = self.stage.start_beside(self._plain(step.beside), self.exchange.url) if step.beside else None
         running = self.stage.start(
             self._arguments(step.command, step.wanted),
@@ -153,7 +153,7 @@ class _Play:
         """Check what holds at any time: cursors are not ahead of data, and what was read is built."""
         self.stage.wait_until_quiet()
         names = list(self.scenario.created_ms)
-        self.seen = look(self.stage.connection, names)
+        self.seen = look(self.stage.database, names)
         truth = self.exchange.truth()
         wrong = list(self.seen.wrong_marks)
         for name, cursor in self.seen.cursors.items():
@@ -174,7 +174,7 @@ class _Play:
         if command not in ("update", "backfill"):
             return
         self.stage.wait_until_quiet()
-        self.seen = look(self.stage.connection, list(self.scenario.created_ms))
+        self.seen = look(self.stage.database, list(self.scenario.created_ms))
         start = self.scenario.origin_ms + wanted[0] * 60_000 if command == "backfill" else 0
         for name, created in self.scenario.created_ms.items():
             cursor = self.seen.cursors.get(name)
@@ -231,7 +231,7 @@ class _Play:
         assert not left, "after the quiet run: " + "; ".join(left)
         if self.scenario.has_dev:
             self._run(DEV)
-            held, twice = read_table(self.stage.connection, "dbt_dev")
+            held, twice = read_table(self.stage.database, "dbt_dev")
             left = remaining(self._compare(held))
             assert not left, "of the second target: " + "; ".join(left)
             assert twice == 0, f"expected each candle of the second target once, got {twice} twice"
@@ -256,7 +256,7 @@ class _Play:
 
     def _build(self) -> Difference:
         self._run(BUILD)
-        held, twice = read_table(self.stage.connection)
+        held, twice = read_table(self.stage.database)
         assert twice == 0, f"expected each candle once, got {twice} twice"
         return self._compare(held)
 
@@ -269,7 +269,7 @@ class _Play:
         return compare(held, true)
 
     def _expect_excuses(self, difference: Difference, *, deceived: bool) -> None:
-        held, _ = read_table(self.stage.connection)
+        held, _ = read_table(self.stage.database)
         firsts: dict[str, int] = {}
         for name, tick in held:
             firsts[name] = min(tick, firsts.get(name, tick))
@@ -279,7 +279,7 @@ class _Play:
             if fault["kind"] == "revision"
         }
         wrong = unexcused(
-            difference, self.started, revised, read_gaps(self.stage.connection), firsts, deceived
+            difference, self.started, revised, read_gaps(self.stage.database), firsts, deceived
         )
         assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
 

@@ -46,7 +46,7 @@ class Stage:
     beside: Zygote | None = None
 
     @property
-    def connection(self) -> Database:
+    def database(self) -> Database:
         return self.cluster.database(dbname=DATABASE)
 
     def victims(self) -> Victims:
@@ -106,7 +106,7 @@ class Stage:
     def _environment(self, api: str, files: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         return kept | {
-            **self.connection.env(),
+            **self.database.env(),
             "DERIBIT_API_URL": api,
             "PERPS_HOME": str(self.home),
             "DBT_TARGET_PATH": str(self.home / files / "target"),
