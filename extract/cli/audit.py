@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extract.cli import flags
-from extract.cli.shared import REREAD, database, waiting
+from extract.cli.shared import REREAD, waiting
 from extract.settings import Settings
 from extract.transform.models import read_resolution
 from extract.transform.runner import base_variables, run_dbt
@@ -22,9 +22,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Raises:
         PerpsError: a model differs.
     """
-    wait_s, of = waiting(args), database(settings)
-    base = read_resolution(of)
+    wait_s, database = waiting(args), settings.database()
+    base = read_resolution(database)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    run_dbt(command, of, settings.dbt, wait_s, advice=f"run: {REREAD}, then: perps dbt -- build")
+    run_dbt(command, database, settings.dbt, wait_s, advice=f"run: {REREAD}, then: perps dbt -- build")
     print("audit passed")
     return 0

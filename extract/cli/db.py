@@ -97,25 +97,25 @@ def status(_args: argparse.Namespace, settings: Settings) -> int:
 
 def env(args: argparse.Namespace, settings: Settings) -> int:
     """Print the libpq variables."""
-    for name, value in database(args, settings).env().items():
+    for name, value in named_database(args, settings).env().items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
 def url(args: argparse.Namespace, settings: Settings) -> int:
     """Print the connection as a URL."""
-    print(database(args, settings).url())
+    print(named_database(args, settings).url())
     return 0
 
 
 def psql(args: argparse.Namespace, settings: Settings) -> int:
     """Replace this process with psql."""
-    to = database(args, settings)
+    database = named_database(args, settings)
     program = str(settings.cluster.program("psql")) if settings.embeds else shutil.which("psql")
     if not program:
         raise PerpsError("no psql in PATH; install it, or unset PGHOST to use the embedded server's")
     sys.stdout.flush()
-    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **to.env()})  # noqa: S606
+    os.execve(program, ["psql", *without_dashes(args.arguments)], {**os.environ, **database.env()})  # noqa: S606
 
 
 def backup(args: argparse.Namespace, settings: Settings) -> int:
@@ -182,7 +182,7 @@ def embedded(settings: Settings, action: str) -> Cluster:
     return settings.cluster
 
 
-def database(args: argparse.Namespace, settings: Settings) -> Database:
+def named_database(args: argparse.Namespace, settings: Settings) -> Database:
     """Return the database for `db env`, `db url` and `db psql`; starts the embedded server if it is used."""
     if settings.server and not settings.embeds:
         if args.reader:

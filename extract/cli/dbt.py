@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extract.cli import flags
-from extract.cli.shared import database, waiting, without_dashes
+from extract.cli.shared import waiting, without_dashes
 from extract.database.watchdog import watched
 from extract.errors import UsageError
 from extract.settings import Settings
@@ -26,9 +26,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     arguments = without_dashes(args.arguments)
     if not arguments:
         raise UsageError("expected dbt arguments after --, such as: perps dbt -- build")
-    wait_s, to = waiting(args), database(settings)
-    with watched(to):
-        run_dbt(arguments, to, settings.dbt, wait_s)
+    wait_s, database = waiting(args), settings.database()
+    with watched(database):
+        run_dbt(arguments, database, settings.dbt, wait_s)
     return 0
 
 
@@ -36,10 +36,10 @@ def build(args: argparse.Namespace, settings: Settings) -> BuildResult:
     """Build and test the models; return what came of it."""
     arguments = ["build", "--exclude-resource-type", "unit_test", *base_variables(args.resolution)]
     arguments += ["--select", *args.select] if args.select else []
-    wait_s, to = waiting(args), database(settings)
+    wait_s, database = waiting(args), settings.database()
     try:
-        with watched(to):
-            run_dbt(arguments, to, settings.dbt, wait_s)
+        with watched(database):
+            run_dbt(arguments, database, settings.dbt, wait_s)
     except NodesFailedError as error:
         return BuildResult(success=False, failed=error.failed)
     return BuildResult(success=True)

@@ -6,7 +6,6 @@ import argparse
 import time
 
 from extract.cli import flags
-from extract.cli.shared import database
 from extract.core.names import split_names
 from extract.core.times import parse_range
 from extract.database.watchdog import watched
@@ -38,9 +37,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Write the candles; print how many, and how fast."""
     time_range = parse_range(args.start, args.end)
     names = split_names(args.instruments) or ["all"]
-    source, began = database(settings), time.monotonic()
-    with watched(source):
-        rows = write_candles(source, select(source, names, time_range, args.resolution), args.out)
+    database, began = settings.database(), time.monotonic()
+    with watched(database):
+        rows = write_candles(database, select(database, names, time_range, args.resolution), args.out)
     seconds = time.monotonic() - began
     print(f"{rows:,} candles in {seconds:.1f} s, {rows / seconds:,.0f} a second")
     print(args.out)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
-from extract.cli.shared import candles_within, client, database, waiting
+from extract.cli.shared import candles_within, client, waiting
 from extract.core.times import format_time
 from extract.database.watchdog import watched
 from extract.load.loader import Loader
@@ -46,9 +46,9 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     package = candles_within(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
     wait_s = waiting(args)
     share_memory()
-    deribit, reached = client(settings), database(settings)
-    with shown_progress() as progress, watched(reached):
-        yield Loader(deribit, reached, settings.pipelines, lookback, progress, package, wait_s)
+    deribit, database = client(settings), settings.database()
+    with shown_progress() as progress, watched(database):
+        yield Loader(deribit, database, settings.pipelines, lookback, progress, package, wait_s)
 
 
 def print_result(result: LoadResult) -> None:

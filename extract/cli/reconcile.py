@@ -8,7 +8,7 @@ import sys
 from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coarser, read_buckets
 from extract.cli import flags
 from extract.cli.loading import loading
-from extract.cli.shared import database, print_some, waiting
+from extract.cli.shared import print_some, waiting
 from extract.core.names import split_names
 from extract.core.times import parse_range
 from extract.settings import Settings
@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Load Deribit's own longer candles, compare them with dbt, and print the result."""
-    wait_s, of = waiting(args), database(settings)
-    base = read_resolution(of)
+    wait_s, database = waiting(args), settings.database()
+    base = read_resolution(database)
     coarse = parse_coarser(args.resolution, base)
-    histories = pick(read_histories(of, base), split_names(args.instruments))
+    histories = pick(read_histories(database, base), split_names(args.instruments))
     asked = bars_to_ask(histories, parse_range(args.start, args.end), coarse)
     with loading(args, settings) as loader:
         result = loader.history(asked, coarse, base)
@@ -46,10 +46,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = ["run", "--select", *models, *base_variables(base.name)]
     failed = None
     try:
-        run_dbt(command, of, settings.dbt, wait_s)
+        run_dbt(command, database, settings.dbt, wait_s)
     except NodesFailedError as error:
         failed = error
-    compared = read_buckets(of, asked, coarse)
+    compared = read_buckets(database, asked, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
     odd = [bucket for buckets in compared.values() for bucket in buckets if bucket.status != "identical"]

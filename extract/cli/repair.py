@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
 from extract.cli import flags
 from extract.cli.loading import loading
-from extract.cli.shared import database
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
@@ -40,10 +39,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
-    of = database(settings)
-    resolution = read_resolution(of)
-    gaps = read_gaps(of, resolution)
-    due, resting = _split(gaps, read_checked_at(of), again=args.again)
+    database = settings.database()
+    resolution = read_resolution(database)
+    gaps = read_gaps(database, resolution)
+    due, resting = _split(gaps, read_checked_at(database), again=args.again)
     for gap in due:
         print(f"would fetch {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
     _print_resting(resting, resolution)

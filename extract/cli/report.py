@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from extract.cli import flags
-from extract.cli.shared import database
 from extract.report.evidence import Evidence, write_report
 from extract.report.findings import KINDS
 from extract.settings import Settings
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Write the report: the page and the files beside it."""
-    print_report(write_report(database(settings), Path(args.out)))
+    print_report(write_report(settings.database(), Path(args.out)))
     return 0
 
 

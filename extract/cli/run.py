@@ -11,7 +11,7 @@ from extract.cli import flags, update
 from extract.cli.loading import loading
 from extract.cli.repair import repair_gaps
 from extract.cli.report import print_report
-from extract.cli.shared import database, waiting
+from extract.cli.shared import waiting
 from extract.core.messages import one_line
 from extract.database.database import Database
 from extract.database.watchdog import watched
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Update, build, maintain the tables, report; if one step fails, the others still run."""
     failures: dict[str, PerpsError] = {}
-    wait_s, to = waiting(args), database(settings)
+    wait_s, database = waiting(args), settings.database()
 
     def attempt(part: str, do: Callable[[], object]) -> object:
         failures.pop(part, None)
@@ -52,14 +52,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures[part] = error
             return error.result.landed if isinstance(error, IncompleteError) else False
 
-    with Builder(to, settings.dbt, base_variables(args.resolution), wait_s) as builder:
+    with Builder(database, settings.dbt, base_variables(args.resolution), wait_s) as builder:
         attempt("update", lambda: update.run(args, settings, builder.landed))
-        attempt("build", lambda: _build(builder, to))
+        attempt("build", lambda: _build(builder, database))
         if args.repair and attempt("repair", lambda: _repair(args, settings)):
-            attempt("build", lambda: _build(builder, to))
-        attempt("upkeep", lambda: _keep_up(builder, to))
+            attempt("build", lambda: _build(builder, database))
+        attempt("upkeep", lambda: _keep_up(builder, database))
     if args.report:
-        attempt("report", lambda: print_report(write_report(to, Path(args.out))))
+        attempt("report", lambda: print_report(write_report(database, Path(args.out))))
     first, *later = failures.values() or [None]
     for error in later:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
@@ -74,7 +74,7 @@ def _repair(args: argparse.Namespace, settings: Settings) -> bool:
         return repair_gaps(loader)
 
 
-def _build(builder: Builder, to: Database) -> None:
+def _build(builder: Builder, database: Database) -> None:
     """Run dbt build without the unit tests, which test the models on made-up rows and not the table.
 
     Loads have a watchdog of their own, which also covers the builds beside them.
@@ -82,17 +82,17 @@ def _build(builder: Builder, to: Database) -> None:
     Raises:
         PerpsError: a model or test failed.
     """
-    with watched(to):
+    with watched(database):
         builder.run(["build", "--exclude-resource-type", "unit_test"])
 
 
-def _keep_up(builder: Builder, to: Database) -> None:
+def _keep_up(builder: Builder, database: Database) -> None:
     """Compress and merge old chunks, and apply the tables' settings.
 
     Raises:
         PerpsError: a step failed.
     """
-    with watched(to):
+    with watched(database):
         builder.run(
             ["--quiet", "run-operation", "upkeep"],
             "every candle is safe, try: perps dbt -- run-operation upkeep",

@@ -1,11 +1,10 @@
-"""What several commands share: the client, the database, and the parsing of names, numbers and waits."""
+"""What several commands share: the client, and the parsing of names, numbers and waits."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.errors import UsageError
@@ -19,11 +18,6 @@ REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohl
 def client(settings: Settings) -> DeribitClient:
     """Return a client with its own request budget."""
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
-
-
-def database(settings: Settings) -> Database:
-    """Return the database to use; starts the embedded server if that is the one."""
-    return settings.database()
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from extract.check.verify import REPAIRABLE, Checked, Difference, check_windows, cut_histories, draw_windows
 from extract.cli import flags
-from extract.cli.shared import REREAD, client, database, print_some
+from extract.cli.shared import REREAD, client, print_some
 from extract.core.names import split_names
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
@@ -47,18 +47,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if sample < 1:
         raise UsageError(f"expected --sample of at least 1 window, got {sample}")
     seed = random.SystemRandom().randrange(SEEDS) if args.seed is None else args.seed
-    of, deribit = database(settings), client(settings)
-    resolution = read_resolution(of)
-    histories = pick(read_histories(of, resolution), split_names(args.instruments))
+    database, deribit = settings.database(), client(settings)
+    resolution = read_resolution(database)
+    histories = pick(read_histories(database, resolution), split_names(args.instruments))
     clock = deribit.server_time()
-    check_origin(read_origin(of), clock.origin)
+    check_origin(read_origin(database), clock.origin)
     listed = {found.name: found.created_ms for found in deribit.instruments().perpetuals}
     if ranged:
         ranges = _typed_ranges(args, histories, listed, resolution)
         windows = cut_histories(ranges, resolution, clock.result)
     else:
         windows = draw_windows(histories, resolution, clock.result, sample, seed)
-    checked = list(check_windows(deribit, of, windows, listed))
+    checked = list(check_windows(deribit, database, windows, listed))
     return _print_checked(checked, resolution, None if ranged else seed)
 
 

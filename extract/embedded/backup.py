@@ -195,8 +195,8 @@ def _session(cluster: Cluster, name: str) -> Iterator[PgCursor]:
 
 def _program(cluster: Cluster, program: str, name: str, *words: str | Path) -> None:
     """Run one of PostgreSQL's programs as the superuser: only it may write TimescaleDB's catalogue."""
-    reached = cluster.database(roles.SUPERUSER, name)
-    run([cluster.program(program), "--dbname", name, *words], variables=reached.env())
+    database = cluster.database(roles.SUPERUSER, name)
+    run([cluster.program(program), "--dbname", name, *words], variables=database.env())
 
 
 @contextmanager

@@ -253,12 +253,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def plain_dbt(arguments: Sequence[str]) -> int:
     """Run dbt as people do who do not use `perps`: it takes none of its locks."""
-    from extract.cli.shared import database  # noqa: PLC0415
     from extract.settings import read_settings  # noqa: PLC0415
     from extract.transform import runner  # noqa: PLC0415
 
     settings = read_settings()
-    with runner.open_dbt(database(settings), settings.dbt) as dbt:
+    with runner.open_dbt(settings.database(), settings.dbt) as dbt:
         dbt.manifest = MANIFESTS["dev" if "dev" in arguments else "default"]
         return 0 if dbt._invoke(arguments).success else 1
 
