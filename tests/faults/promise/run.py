@@ -278,9 +278,7 @@ class _Play:
             for fault in self.scenario.market
             if fault["kind"] == "revision"
         }
-        wrong = unexcused(
-            difference, self.started, revised, read_gaps(self.stage.database), firsts, deceived
-        )
+        wrong = unexcused(difference, self.started, revised, read_gaps(self.stage.database), firsts, deceived)
         assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
 
 
