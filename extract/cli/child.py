@@ -9,7 +9,8 @@ import signal
 import threading
 from multiprocessing import connection
 
-from extract.cli.main import carry_out
+from extract.cli.ending import endable
+from extract.cli.main import carry_out, do_without_polars
 from extract.core.messages import one_line
 from extract.errors import PerpsError, interrupt_behind
 
@@ -25,11 +26,13 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     pipe = connection.Connection(descriptor)
     args = pipe.recv()
-    module, _, name = args.run.partition(":")
-    args.run = getattr(importlib.import_module(f"extract.cli.{module}"), name)
     threading.Thread(target=_end_with, args=(pipe,), name="parent", daemon=True).start()
+    do_without_polars()
     try:
-        answer = carry_out(args)
+        with endable():
+            module, _, name = args.run.partition(":")
+            args.run = getattr(importlib.import_module(f"extract.cli.{module}"), name)
+            answer = carry_out(args)
     except PerpsError as error:
         log.error("%s", error)
         answer = error

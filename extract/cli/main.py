@@ -29,11 +29,12 @@ LOG_BYTES, LOG_FILES = 10_000_000, 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     typed = sys.argv[1:] if arguments is None else arguments
-    args = build_parser(typed).parse_args(typed)
+    do_without_polars()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps stdout and stderr in order in a file or a pipe
     try:
-        return int(carry_out(args))
+        with endable():  # importing a command takes seconds
+            return int(carry_out(build_parser(typed).parse_args(typed)))
     except BrokenPipeError:
         return 1
     except (Exception, KeyboardInterrupt) as error:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def carry_out(args: argparse.Namespace) -> Any:
-    """Run a command and return its result; changes this process (environment, umask, signals, logging).
+    """Run a command and return its result; changes this process (environment, umask, logging).
 
     Raises:
         PerpsError: the command failed, or its settings are invalid.
@@ -49,12 +50,10 @@ def carry_out(args: argparse.Namespace) -> Any:
     """
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
     shut_out(os.environ)
-    do_without_polars()
     os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
-    with endable():
-        settings = read_settings(flags=args)
-        start_logging(settings, verbose=args.verbose)
-        return args.run(args, settings)
+    settings = read_settings(flags=args)
+    start_logging(settings, verbose=args.verbose)
+    return args.run(args, settings)
 
 
 def do_without_polars() -> None:

@@ -85,7 +85,7 @@ def tables_disk(flow: Flow, server: Cluster, place: Path) -> Iterator[Disk]:
 def test_a_full_disk_of_tables_ends_load_and_build_and_loses_nothing(flow: Flow, tables_disk: Disk):
     tables_disk.fill(but=0)
     full = error_line(flow.command(*BACKFILL))
-    assert full.startswith("error: expected to ")
+    assert full.startswith("error: could not load a package: DiskFull")
     assert "No space left on device" in full
     tables_disk.fill(but=400_000)
     assert "No space left on device" in error_line(flow.command(*BACKFILL))

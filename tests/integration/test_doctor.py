@@ -96,7 +96,7 @@ def test_a_server_that_is_not_there_is_not_made(
 
 def test_an_api_that_cannot_be_reached_is_wrong_and_named_once(look: Perps) -> None:
     done = look(api=NOWHERE)
-    assert "found api;" in error_line(done)
+    assert "problems found: api;" in error_line(done)
     assert statuses(done) == {"api": "WRONG", "no api": "LOOK"}
     assert "check the network" in odd(done)["api"][1]
 

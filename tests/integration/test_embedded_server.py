@@ -258,7 +258,7 @@ def test_a_database_is_made_once_and_dropped_with_its_sessions(cluster: Cluster)
 
 
 def test_the_servers_own_databases_are_not_dropped(cluster: Cluster) -> None:
-    with pytest.raises(PerpsError, match="needs that one"):
+    with pytest.raises(PerpsError, match="server itself needs database"):
         cluster.drop_database("postgres")
 
 
@@ -443,7 +443,7 @@ def test_destroying_deletes_data_and_passwords_and_keeps_the_packages() -> None:
 def test_data_without_its_passwords_is_not_overwritten(own_cluster: Cluster) -> None:
     own_cluster.stop()
     (own_cluster.data / "connection.json").unlink()
-    with pytest.raises(PerpsError, match=r"passwords in .*connection\.json"):
+    with pytest.raises(PerpsError, match=r"connection\.json, with the server.s passwords, is missing"):
         own_cluster.start()
     assert (own_cluster.data / "pgdata/PG_VERSION").exists()
 
@@ -532,7 +532,7 @@ def test_without_network_and_packages_one_line_names_the_other_ways() -> None:
 def test_root_is_told_when_the_servers_account_cannot_reach_the_folders(cluster: Cluster) -> None:
     with open_folder() as folder:
         (folder / "closed").mkdir(mode=0o700)
-        with pytest.raises(PerpsError, match=r"path that uid .* can use"):
+        with pytest.raises(PerpsError, match=r"uid .*, which runs the server, cannot use"):
             Cluster(folder / "closed/data").start()
-        with pytest.raises(PerpsError, match=r"folder that uid .* can enter"):
+        with pytest.raises(PerpsError, match=r"uid .*, which runs the server, cannot enter"):
             Cluster(folder / "data", folder / "closed/cache").start()

@@ -64,7 +64,7 @@ def test_an_administrator_is_asked_once_for_all_that_is_missing(bare: tuple[Data
         'create extension timescaledb; grant create on database "bare" to "alice"; '
         'grant temporary on database "bare" to "alice"; grant usage, create on schema public to "alice"'
     )
-    execute(administrator, said.partition("run there: ")[2])
+    execute(administrator, said.partition("run in that database: ")[2])
     check(alice)
     execute(alice, "create schema quality; create table perpetuals_ohlcv (); create temporary table t ()")
 
@@ -102,7 +102,8 @@ def test_an_extension_in_another_schema_is_found_after_what_is_told(
     execute(administrator, "grant all on database bare to alice; grant all on schema public to alice")
     backfill = ("backfill", "--instruments", BTC, "--start", "2024-01-01", "--end", "2024-01-02")
     with simulated(clock="2024-01-02T00:00:30Z") as exchange:
-        told = error_line(perps(*backfill, database=alice, api=exchange.base_url)).partition("run there: ")[2]
+        said = error_line(perps(*backfill, database=alice, api=exchange.base_url))
+        told = said.partition("run in that database: ")[2]
         assert told == (
             'grant usage on schema "Ext" to "alice"; '
             'alter role "alice" in database "bare" set search_path = "$user", public, "Ext"'

@@ -69,7 +69,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
         {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T04:00", "values": {"close": "NaN"}},
     )
     result = verify(*RANGE, "--instruments", BTC)
-    assert "5 differences" in error_line(result)
+    assert "in 5 candles" in error_line(result)
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{BTC} 2024-01-01 01:00:00Z changed: high ")
     assert [line[:60].strip() for line in lines[1:4]] == [

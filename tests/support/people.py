@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from unittest.mock import patch
 
 from extract.cli import main as cli
@@ -38,5 +38,6 @@ def silence() -> None:
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what a full disk did not take is lost
+            handler.close()
     own.propagate = True
