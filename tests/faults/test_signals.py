@@ -64,14 +64,6 @@ TOLD = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ctrl_c_is_heard() -> Iterator[None]:
-    """Undo what a shell does to programs that it starts in the background: they ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def name_of(value: object) -> str:
     return value.name if isinstance(value, Moment | signal.Signals) else str(value)
 
