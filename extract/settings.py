@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from extract.database.database import Database
+from extract.database.database import LIBPQ, Database
 from extract.deribit.urls import check_api_url
 from extract.embedded.cluster import Cluster, default_cache, default_data
 from extract.errors import UsageError
@@ -25,14 +25,6 @@ PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE / "_project" if (PACKAGE / "_project").is_dir() else PACKAGE.parent
 """Folder of dbt_project.yml: beside the code in an installed package, else the checkout."""
 
-
-LIBPQ = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-}
 TLS = {f"ssl{name}": f"PGSSL{name.upper()}" for name in ("mode", "rootcert", "cert", "key")}
 
 

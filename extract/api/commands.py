@@ -13,19 +13,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date, datetime
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from extract.core.names import split_names
+from extract.core.times import Time, as_typed
 from extract.errors import PerpsError
 from extract.load.plan import DEFAULT_LOAD_CANDLES, DEFAULT_LOOKBACK
 from extract.load.result import LoadResult
 from extract.settings import environment_for
 from extract.transform.failures import BuildResult
-
-Time = str | date | datetime
 
 LONGEST_GOODBYE_S = 10.0
 """Seconds that an interrupted command has to end in order: a little more than it gives itself."""
@@ -76,9 +74,9 @@ def backfill(
         "backfill:load",
         database,
         home,
-        instruments=_names(instruments),
-        start=_text(start),
-        end=_text(end),
+        instruments=split_names(instruments),
+        start=as_typed(start),
+        end=as_typed(end),
         resolution=resolution,
         lookback=lookback,
         load_candles=load_candles,
@@ -120,7 +118,7 @@ def update(
         "update:load",
         database,
         home,
-        instruments=_names(instruments),
+        instruments=split_names(instruments),
         resolution=resolution,
         lookback=lookback,
         load_candles=load_candles,
@@ -159,14 +157,6 @@ def build(
         "dbt:build", database, home, select=list(select), resolution=resolution, wait=wait_s
     )
     return found
-
-
-def _names(instruments: str | Sequence[str]) -> list[str]:
-    return split_names([instruments] if isinstance(instruments, str) else instruments)
-
-
-def _text(at: Time | None) -> str | None:
-    return None if at is None else str(at)
 
 
 def _carry_out(run: str, database: str | None, home: str | Path | None, **arguments: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 
 import dlt
@@ -12,7 +12,7 @@ from dlt.extract import DltResource
 
 from extract.core.names import is_all, split_names
 from extract.core.resolution import Resolution, parse_resolution
-from extract.core.times import parse_time
+from extract.core.times import Time, as_typed, parse_time
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
@@ -24,8 +24,6 @@ from extract.load.resources import CONTRACT, candles_cursor, candles_resource, i
 from extract.load.selection import choose, expect_known
 from extract.load.state import EPOCH
 from extract.settings import DEFAULT_BURST, read_api
-
-Time = str | date | datetime
 
 
 # the empty spec: dlt would otherwise take a START or API_URL that is somebody else's from the environment
@@ -76,7 +74,7 @@ def deribit_perpetuals(
     if lookback < 0:
         raise UsageError(f"expected a lookback of at least 0 candles, got {lookback}")
     url, rate = read_api(api_url, requests_per_second)
-    names = split_names([instruments] if isinstance(instruments, str) else instruments)
+    names = split_names(instruments)
     budget = TokenBucket(rate, DEFAULT_BURST)
     found, now_ms = _find(DeribitClient(url, budget), names, found_resolution)
     exchange = Exchange(url, budget, streams=len(found))
@@ -107,4 +105,5 @@ def _find(
 
 
 def _time(given: Time | None, name: str) -> datetime | None:
-    return None if given is None else datetime.fromtimestamp(parse_time(str(given), name) / 1000, UTC)
+    text = as_typed(given)
+    return None if text is None else datetime.fromtimestamp(parse_time(text, name) / 1000, UTC)

@@ -10,8 +10,7 @@ import threading
 from multiprocessing import connection
 
 from extract.cli.ending import endable
-from extract.cli.main import carry_out, do_without_polars
-from extract.core.messages import one_line
+from extract.cli.main import carry_out, do_without_polars, unexpected
 from extract.errors import PerpsError, interrupt_behind
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ def main(descriptor: int) -> None:
         if interrupt_behind(error):
             return
         log.exception("unexpected failure")
-        reason = one_line(str(error))[:300]
-        answer = PerpsError(f"unexpected {type(error).__name__}: {reason}; see the log for details")
+        answer = PerpsError(unexpected(error))
     pipe.send(answer)
 
 

@@ -21,6 +21,7 @@ from extract.errors import PerpsError, UsageError
 from extract.settings import Settings
 
 Action = Callable[[argparse.Namespace, Settings], int]
+BY_POSTGRESQL = "use pg_dump or pg_restore there, see docs/moving.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +121,7 @@ def psql(args: argparse.Namespace, settings: Settings) -> int:
 
 def backup(args: argparse.Namespace, settings: Settings) -> int:
     """Write a database of the embedded server to a file."""
-    server, name = ours_to_move(settings, "backup"), database_name(args, settings)
+    server, name = embedded(settings, "backup", BY_POSTGRESQL), database_name(args, settings)
     server.start()
     size = back_up(server, name, Path(args.file))
     print(f"wrote {name} to {args.file}, {size / 1e6:,.1f} MB; to restore it: perps db restore {args.file}")
@@ -129,7 +130,7 @@ def backup(args: argparse.Namespace, settings: Settings) -> int:
 
 def restore(args: argparse.Namespace, settings: Settings) -> int:
     """Restore a backup into an empty database of the embedded server."""
-    server, name = ours_to_move(settings, "restore"), database_name(args, settings)
+    server, name = embedded(settings, "restore", BY_POSTGRESQL), database_name(args, settings)
     server.start()
     if sys.stderr.isatty():
         print(f"restoring {args.file} into {name}", file=sys.stderr)
@@ -144,20 +145,6 @@ def database_name(args: argparse.Namespace, settings: Settings) -> str:
     return args.database or (settings.server.dbname if settings.server else DATABASE)
 
 
-def ours_to_move(settings: Settings, action: str) -> Cluster:
-    """Return the embedded server, for backup and restore.
-
-    Raises:
-        PerpsError: PGHOST names another server; PostgreSQL's own programs back that up.
-    """
-    if settings.server and not settings.embeds:
-        raise PerpsError(
-            f"perps db {action} works on the embedded server only, and PGHOST names {settings.server.host}; "
-            "use pg_dump or pg_restore there, see docs/moving.md"
-        )
-    return settings.cluster
-
-
 def destroy(args: argparse.Namespace, settings: Settings) -> int:
     """Delete the embedded server's data."""
     server = embedded(settings, "destroy")
@@ -168,16 +155,18 @@ def destroy(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def embedded(settings: Settings, action: str) -> Cluster:
-    """Return the embedded server, for stop and destroy.
+def embedded(
+    settings: Settings, action: str, otherwise: str = "to use the embedded server, unset PGHOST"
+) -> Cluster:
+    """Return the embedded server, for actions on nothing else.
 
     Raises:
-        PerpsError: PGHOST names another server.
+        PerpsError: PGHOST names another server; the message says what to do `otherwise`.
     """
     if settings.server and not settings.embeds:
         raise PerpsError(
             f"perps db {action} works on the embedded server only, and PGHOST names {settings.server.host}; "
-            "to use the embedded server, unset PGHOST"
+            f"{otherwise}"
         )
     return settings.cluster
 

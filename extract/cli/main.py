@@ -74,9 +74,13 @@ def _fail(error: BaseException) -> int:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     log.error("unexpected failure", exc_info=error, extra={"shown": True})
-    reason = one_line(str(error))[:300]
-    print(f"error: unexpected {type(error).__name__}: {reason}; see the log for details", file=sys.stderr)
+    print(f"error: {unexpected(error)}", file=sys.stderr)
     return 1
+
+
+def unexpected(error: BaseException) -> str:
+    """Return in one line an error that nobody foresaw."""
+    return f"unexpected {type(error).__name__}: {one_line(str(error))[:300]}; see the log for details"
 
 
 def start_logging(settings: Settings, *, verbose: bool = False) -> None:

@@ -42,9 +42,14 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
     return [pairs[found] for found in likely]
 
 
-def split_names(given: Iterable[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order."""
-    return list(dict.fromkeys(name for text in given for name in text.replace(",", " ").split()))
+def split_names(given: str | Iterable[str]) -> list[str]:
+    """Return instrument names that were separated by commas or spaces, each once, in order.
+
+    Args:
+        given: one text, or several.
+    """
+    texts = [given] if isinstance(given, str) else given
+    return list(dict.fromkeys(name for text in texts for name in text.replace(",", " ").split()))
 
 
 def is_all(names: Sequence[str]) -> bool:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import TypeAlias
 
 from extract.errors import UsageError
 
 OLDEST_MS, NEWEST_MS = 1_451_606_400_000, 4_102_444_800_000  # 2016, the year of Deribit's start, and 2100
+
+Time: TypeAlias = "str | int | date"
+"""A date, an ISO time or UTC ms, as a program gives it; a datetime is a date. Without a zone it is UTC."""
+
+
+def as_typed(given: Time | None) -> str | None:
+    """Return a time as `parse_time` reads it; None stays None."""
+    if given is None:
+        return None
+    return given.isoformat() if isinstance(given, date) else str(given)
 
 
 def is_plausible(at_ms: object) -> bool:

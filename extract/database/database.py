@@ -35,6 +35,16 @@ decompressed rows: corrections are few, but TimescaleDB counts every row of the 
 compiling takes longer than it saves. work_mem: sorts stay in memory."""
 
 
+LIBPQ = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+}
+"""The variable of each libpq parameter that a `Database` has."""
+
+
 class DatabaseError(PerpsError):
     """The database cannot be reached, or is not what this tool needs."""
 
@@ -51,14 +61,8 @@ class Database:
 
     def env(self) -> dict[str, str]:
         """Return libpq variables with which psql, dbt and dlt use this database."""
-        named = {
-            "PGHOST": self.host,
-            "PGPORT": str(self.port),
-            "PGDATABASE": self.dbname,
-            "PGUSER": self.user,
-            "PGPASSWORD": self.password,
-        }
-        return {name: value for name, value in named.items() if value}
+        named = {variable: str(getattr(self, name)) for name, variable in LIBPQ.items()}
+        return {variable: value for variable, value in named.items() if value}
 
     def url(self, parameters: Mapping[str, int] | None = None) -> str:
         """Return the connection as `postgresql://user:password@host:port/database`.

@@ -6,9 +6,8 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg2
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from extract.core.advice import advice
 from extract.core.messages import one_line
-from extract.core.times import parse_range
+from extract.core.times import Time, as_typed, parse_range
 from extract.database.database import PATIENCE, Database
 from extract.errors import PerpsError, UsageError
 from extract.export.selection import Part, Selection, select
@@ -26,9 +25,6 @@ if TYPE_CHECKING:  # both are extras
     import pandas as pd
     import polars as pl
 
-Time: TypeAlias = "str | int | date | None"
-"""A date, an ISO time or UTC ms; what names no time zone is UTC. A datetime is a date."""
-
 Found = TypeVar("Found")
 
 RETURN_TYPES = ("arrow", "pandas", "polars")
@@ -37,8 +33,8 @@ RETURN_TYPES = ("arrow", "pandas", "polars")
 @overload
 def read_candles(
     instruments: str | Iterable[str],
-    start: Time = None,
-    end: Time = None,
+    start: Time | None = None,
+    end: Time | None = None,
     resolution: str = "1",
     *,
     return_type: Literal["arrow"] = "arrow",
@@ -50,8 +46,8 @@ def read_candles(
 @overload
 def read_candles(
     instruments: str | Iterable[str],
-    start: Time = None,
-    end: Time = None,
+    start: Time | None = None,
+    end: Time | None = None,
     resolution: str = "1",
     *,
     return_type: Literal["pandas"],
@@ -63,8 +59,8 @@ def read_candles(
 @overload
 def read_candles(
     instruments: str | Iterable[str],
-    start: Time = None,
-    end: Time = None,
+    start: Time | None = None,
+    end: Time | None = None,
     resolution: str = "1",
     *,
     return_type: Literal["polars"],
@@ -75,8 +71,8 @@ def read_candles(
 
 def read_candles(
     instruments: str | Iterable[str],
-    start: Time = None,
-    end: Time = None,
+    start: Time | None = None,
+    end: Time | None = None,
     resolution: str = "1",
     *,
     return_type: str = "arrow",
@@ -108,7 +104,7 @@ def read_candles(
     """
     _expect_package(return_type)
     names = [instruments] if isinstance(instruments, str) else list(instruments)
-    time_range = parse_range(_text(start), _text(end), ("start", "end"))
+    time_range = parse_range(as_typed(start), as_typed(end), ("start", "end"))
     place = read_settings(environment_for(database, home)).database()
     selection = select(place, names, time_range, resolution)
     with one_line_errors(), snapshot(place) as cursor:
@@ -181,13 +177,6 @@ def one_line_errors() -> Iterator[None]:
     except (psycopg2.Error, adbc.Error) as error:
         got = one_line(str(error))
         raise PerpsError(f"could not read candles from the database: {got}; {advice(error)}") from None
-
-
-def _text(given: Time) -> str | None:
-    """Return a time as people type it."""
-    if given is None:
-        return None
-    return given.isoformat() if isinstance(given, date) else str(given)
 
 
 def _expect_package(return_type: str) -> None:

@@ -113,7 +113,7 @@ class Builder:
 
         Args:
             arguments: as typed after `dbt`, without variables.
-            advice: what to do when it fails. See `describe_failure`.
+            advice: what to do when it fails. See `raise_failed`.
 
         Raises:
             PerpsError: as `Dbt.run`, or its process ended.

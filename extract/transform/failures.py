@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from extract.errors import PerpsError
 
@@ -56,7 +56,7 @@ class NodesFailedError(PerpsError):
         self.failed = tuple(failed)
 
 
-def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> None:
+def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> NoReturn:
     """Name the nodes of a command that failed, whole names and rows, and what to do next.
 
     Args:
