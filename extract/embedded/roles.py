@@ -44,17 +44,17 @@ def ensure_database(psql: Path, superuser: Database, name: str, passwords: Mappi
         if not cursor.fetchone():
             # template0: TimescaleDB's launcher visits template1, and a visited template cannot be copied
             cursor.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+    prepared = superuser.with_database(name)
+    with _session(prepared) as cursor:
+        cursor.execute("select 1 from pg_extension where extname = 'timescaledb'")
+        if cursor.fetchone():
+            return
         verifiers = {
             f"{role.upper()}_PASSWORD": encrypt_password(
                 passwords[role], role, scope=cursor, algorithm="scram-sha-256"
             )
             for role in (OWNER, READER)
         }
-    prepared = superuser.with_database(name)
-    with _session(prepared) as cursor:
-        cursor.execute("select 1 from pg_extension where extname = 'timescaledb'")
-        if cursor.fetchone():
-            return
     files = [f"--file={script}" for script in _SCRIPTS]
     try:
         run([psql, "--no-psqlrc", "--set=ON_ERROR_STOP=1", *files], variables=prepared.env() | verifiers)
@@ -100,14 +100,14 @@ def server_facts(superuser: Database) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def _session(connection: Database) -> Iterator[PgCursor]:
+def _session(database: Database) -> Iterator[PgCursor]:
     """Yield a cursor on a new connection in autocommit mode, and close the connection afterwards."""
-    opened = connection.connect()
+    opened = database.connect()
     try:
         with opened.cursor() as cursor:
             yield cursor
     except psycopg2.Error as error:
-        raise _unprepared(connection.dbname, " ".join(str(error).split())) from None
+        raise _unprepared(database.dbname, " ".join(str(error).split())) from None
     finally:
         opened.close()
 
