@@ -29,7 +29,8 @@ counted as (
         min(low)::numeric(18, 8) as low,
         last(close, timestamp)::numeric(18, 8) as close,
         sum(volume)::numeric(38, 8) as volume,
-        first(volume, timestamp) = 0 or last(volume, timestamp) = 0 as is_filled
+        min(timestamp) filter (where volume <> 0) is distinct from min(timestamp)
+        or max(timestamp) filter (where volume <> 0) is distinct from max(timestamp) as is_filled
     from candles
     group by instrument, day_opens_at
 
@@ -51,14 +52,20 @@ odd_days as (
 detailed as (
 
     select
-        candles.instrument,
-        candles.day_opens_at,
+        odd_days.instrument,
+        odd_days.day_opens_at,
         range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) as present,
         range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) filter (where candles.volume = 0) as filled
-    from candles
-    inner join odd_days
-        on odd_days.instrument = candles.instrument
-        and odd_days.day_opens_at = candles.day_opens_at
+    from odd_days
+    cross join lateral (
+        select * from {{ ref('perpetuals_ohlcv') }}
+        where {{ in_range() | indent(8) }}
+            and instrument = odd_days.instrument
+            and timestamp >= odd_days.day_opens_at
+            and timestamp < odd_days.day_opens_at + interval '1 day'
+        -- keeps the plan a loop over days; a join would read every candle a second time
+        offset 0
+    ) as candles
     group by 1, 2
 
 ),

@@ -10,25 +10,15 @@ with candles as (
 
 ),
 
--- each day is computed on its own, so its first candle is measured from its own open
-followed as (
-
-    select
-        *,
-        lag(close, 1, open) over (partition by instrument, day order by timestamp) as previous_close
-    from candles
-
-),
-
+-- each day is computed on its own, so its first candle is measured from its own open; grouped in the window's order, without a sort
 moved as (
 
     select
         instrument,
         day,
-        {{ move_percent('previous_close') | indent(8) }} as move
-    from followed
-    -- offset 0 makes PostgreSQL compute the move once for both aggregates
-    offset 0
+        {{ move_percent('lag(close, 1, open) over in_day') | indent(8) }} as move
+    from candles
+    window in_day as (partition by instrument, day order by timestamp)
 
 ),
 
