@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import connection, resource_tracker
 from types import FrameType, TracebackType
+from typing import TypeAlias
 
 from extract.database.database import Database
 from extract.errors import PerpsError
@@ -21,6 +22,11 @@ log = logging.getLogger(__name__)
 
 BUILD_EVERY = 400_000
 """Number of landed candles after which a build starts while more candles are fetched."""
+
+Request: TypeAlias = tuple[list[str], str] | None
+"""A dbt command and the advice for its failure; None: candles have landed."""
+
+TABLES = ("--select", "config.materialized:hypertable")
 
 LONGEST_GOODBYE_S = 5.0
 
@@ -95,7 +101,7 @@ class Builder:
         return self._process.pid
 
     def landed(self, candles: int) -> None:
-        """Start a build if enough candles have landed and dbt is idle.
+        """Have a build started, when dbt is idle, if enough candles have landed.
 
         This only saves time later: a failure is logged, and `run` meets it again.
 
@@ -103,11 +109,9 @@ class Builder:
             candles: number of candles that have landed since the last call.
         """
         self._landed += candles
-        if self._busy and self._pipe.poll():
-            self._finish()
-        if self._landed >= self._build_every and not self._busy and self._process.is_alive():
+        if self._landed >= self._build_every:
             self._landed = 0
-            self._start(["--quiet", "run"], "")
+            self._send(None)
 
     def run(self, arguments: Sequence[str], advice: str = "") -> None:
         """Run a dbt command after the current one has ended. dbt prints its own output.
@@ -120,33 +124,28 @@ class Builder:
             PerpsError: as `Dbt.run`, or its process ended.
         """
         expect_project(self._project)
-        if self._busy:
-            self._finish()
         if not self._process.is_alive():
             self._end(interrupt=False)
             self._begin()
-        self._start(arguments, advice)
+        self._send((list(arguments), advice))
         if problem := self._wait():
             raise problem
 
-    def _start(self, arguments: Sequence[str], advice: str) -> None:
+    def _send(self, request: Request) -> None:
         self._busy = True
         with suppress(BrokenPipeError):  # its process ended: waiting for the answer says so
-            self._pipe.send(([*arguments, *self._variables], advice))
-
-    def _finish(self) -> None:
-        """Wait for the result of a build that `landed` started, and log a failure."""
-        try:
-            problem = self._wait()
-        except PerpsError as error:
-            problem = error
-        if problem:
-            log.warning("a build while candles were landing failed: %s", problem)
+            self._pipe.send(request)
 
     def _wait(self) -> PerpsError | None:
-        """Return why the current command failed, None if it succeeded."""
+        """Return why the command that was sent failed, None if it succeeded; log what failed before it."""
+        request: Request
+        problem: PerpsError | None
         try:
-            problem: PerpsError | None = self._pipe.recv()
+            request, problem = self._pipe.recv()
+            while request is None:
+                if problem:
+                    log.warning("a build while candles were landing failed: %s", problem)
+                request, problem = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._busy = False
             self._process.join(LONGEST_GOODBYE_S)
@@ -175,14 +174,20 @@ def _serve(
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         with open_dbt(database, project, wait_s) as dbt:
             dbt.parse(variables)
+            beside = ["--quiet", "run"]  # views as well, which nothing changes afterwards
             while True:
+                request = pipe.recv()
+                while request is None and pipe.poll():
+                    request = pipe.recv()  # it builds what has landed until now
                 problem = None
+                command, advice = request or (beside, "")
                 try:
-                    dbt.run(*pipe.recv())
+                    dbt.run([*command, *variables], advice)
+                    beside = ["--quiet", "run", *TABLES] if request is None else beside
                 except PerpsError as error:
                     problem = error.with_traceback(None)
                 sys.stdout.flush()  # before what the other process prints next
-                pipe.send(problem)
+                pipe.send((request, problem))
     except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):
         return  # `Builder.run` says which
 

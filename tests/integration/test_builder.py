@@ -102,6 +102,8 @@ def test_what_failed_is_named_also_of_a_build_that_nobody_asked_for(
     with Builder(database, dbt_project, build_every=20_000) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        begun = "select to_regclass('quality.watermarks')"
+        wait_until(lambda: rows(database, begun) != [(None,)], "a build that nobody asked for")
         with pytest.raises(PerpsError, match=f"^{failed}$"):
             builder.run(MODELS)
         operation = ["run-operation", "reread_loads", "--args", "{model: nothing}"]
