@@ -200,7 +200,7 @@ def test_a_value_that_the_column_cannot_hold_is_counted_and_warns(project: DbtPr
     assert project.run(*TESTED).statuses["no_inexact_candles"] == "warn"
     assert project.query(INEXACT) == [
         (day(0).date(), 2, minute(4), "open", "0.0000000234", "0.00000002"),
-        (day(1).date(), 0, minute(DAY), "close", "105.00000000", None),
+        (day(1).date(), 0, minute(DAY), "volume", "1.123456789", None),
     ]
     project.land("12.5", [cheap._replace(open=3e-8, low=2e-8), *candles(DAY + 1, DAY + 5)])
     assert project.run(*TESTED).statuses["no_inexact_candles"] == "pass"

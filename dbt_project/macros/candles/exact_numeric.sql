@@ -9,16 +9,26 @@
 {%- endmacro %}
 
 
+{#- What rounding to eight decimals takes from a double, as a part of it, in units of 1e-8; null for 0. -#}
+{% macro rounding_loss(column) -%}
+    abs({{ column }} * 1e8::double precision - round({{ column }} * 1e8::double precision)) / nullif(abs({{ column }}), 0)
+{%- endmacro %}
+
+
 {% macro as_told(column) -%}
     case when {{ is_inexact(column) }} then {{ column }}::text::numeric else {{ exact_numeric(column) }} end
 {%- endmacro %}
 
 
-{#- Whether a candle of stg_inexact_candles is the one in perpetuals_ohlcv, apart from rounding. -#}
+{#- Whether a candle of stg_inexact_candles is the one in perpetuals_ohlcv, apart from rounding. With five equalities, PostgreSQL would
+    also sort or hash by the values. -#}
 {% macro is_told_as(told, candles) -%}
+    {%- set values = ['open', 'high', 'low', 'close', 'volume'] -%}
     {{ candles }}.instrument = {{ told }}.instrument
     and {{ candles }}.timestamp = {{ told }}.timestamp
-    {%- for value in ['open', 'high', 'low', 'close', 'volume'] %}
-    and {{ candles }}.{{ value }} = {{ told }}.{{ value }}::numeric(18, 8)
-    {%- endfor %}
+    and ({{ candles }}.{{ values | join(', ' ~ candles ~ '.') }}) is not distinct from (
+        {%- for value in values %}
+        {{ exact_numeric(told ~ '.' ~ value) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    )
 {%- endmacro %}

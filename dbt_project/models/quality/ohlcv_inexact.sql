@@ -1,5 +1,7 @@
 {{ config(materialized='hypertable', meta={'time_column': 'day', 'grain_minutes': 1440}) }}
 
+{%- set values = ['open', 'high', 'low', 'close', 'volume'] %}
+
 with told as (
 
     select * from {{ ref('stg_inexact_candles') }}
@@ -18,45 +20,65 @@ candles as (
 compared as (
 
     select
-        told.instrument,
-        told.timestamp,
+        told.*,
         {{ utc_day('told.timestamp') }} as day,
-        columns.column_name,
-        columns.told,
-        columns.kept
+        candles.timestamp is not null as is_kept,
+        {% for value in values -%}
+        ({{ is_inexact('told.' ~ value) }})::integer{{ ' + ' if not loop.last }}
+        {%- endfor %} as inexact,
+        greatest(
+            {% for value in values -%}
+            {{ rounding_loss('told.' ~ value) }}{{ ',' if not loop.last }}
+            {% endfor -%}
+        ) as loss
     from told
     left join candles
         on {{ is_told_as('told', 'candles') | indent(8) }}
-    cross join lateral (
-        values
-        ('open', told.open, candles.open),
-        ('high', told.high, candles.high),
-        ('low', told.low, candles.low),
-        ('close', told.close, candles.close),
-        ('volume', told.volume, candles.volume)
-    ) as columns (column_name, told, kept)
-    where columns.told is distinct from columns.kept
 
 ),
 
 -- a day keeps its row, with a count of 0, when all its inexact candles have been replaced
-final as (
+days as (
 
     select distinct on (instrument, day)
-        instrument,
-        day,
-        (count(kept) over (partition by instrument, day))::integer as inexact,
-        timestamp,
-        column_name,
-        told,
-        kept
+        *,
+        coalesce(sum(inexact) filter (where is_kept) over (partition by instrument, day), 0)::integer as inexact_of_day
     from compared
     order by
         instrument,
         day,
-        abs(told - kept) / abs(told) desc nulls last,
-        timestamp,
-        column_name
+        is_kept desc,
+        loss desc,
+        timestamp
+
+),
+
+final as (
+
+    select
+        days.instrument,
+        days.day,
+        days.inexact_of_day as inexact,
+        days.timestamp,
+        columns.column_name,
+        {{ as_told('columns.told') }} as told,
+        case when days.is_kept then {{ exact_numeric('columns.told') }} end as kept
+    from days
+    cross join lateral (
+        select
+            column_name,
+            told
+        from (
+            values
+            {% for value in values -%}
+            ('{{ value }}', days.{{ value }}, {{ rounding_loss('days.' ~ value) }}){{ ',' if not loop.last }}
+            {% endfor -%}
+        ) as columns (column_name, told, loss)
+        order by
+            loss desc nulls last,
+            column_name
+        limit 1
+    ) as columns
 
 )
 

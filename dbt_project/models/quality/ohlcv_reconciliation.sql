@@ -76,10 +76,10 @@ candles as (
     select
         candles.timestamp,
         candles.instrument,
-        coalesce(told.open, candles.open) as open,
-        coalesce(told.high, candles.high) as high,
-        coalesce(told.low, candles.low) as low,
-        coalesce(told.close, candles.close) as close,
+        coalesce({{ as_told('told.open') }}, candles.open) as open,
+        coalesce({{ as_told('told.high') }}, candles.high) as high,
+        coalesce({{ as_told('told.low') }}, candles.low) as low,
+        coalesce({{ as_told('told.close') }}, candles.close) as close,
         candles.volume
     from {{ ref('perpetuals_ohlcv') }} as candles
     left join told

@@ -10,7 +10,7 @@ told as (
         timestamp,
         instrument::text as instrument,
         {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
-        {{ as_told(value) }} as {{ value }},
+        {{ value }},
         {% endfor -%}
         _dlt_load_id::text as load_id
     from candles

@@ -1,17 +1,66 @@
 {#- ohlcv_inexact counts every value of perpetuals_ohlcv that differs from what Deribit sent. -#}
-with recomputed as (
+{%- set values = ['open', 'high', 'low', 'close', 'volume'] -%}
+with spans as (
+
+    {{ audit_spans() }}
+
+),
+
+versions as (
 
     select
-        told.instrument,
-        {{ utc_day('told.timestamp') }} as day,
-        sum(
-            {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
-            (told.{{ value }} <> candles.{{ value }})::integer{{ ' + ' if not loop.last }}
-            {% endfor -%}
-        ) as inexact
-    from {{ ref('stg_inexact_candles') }} as told
-    inner join {{ ref('perpetuals_ohlcv') }} as candles
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+        instrument,
+        timestamp,
+        {% for value in values -%}
+        {{ exact_numeric(value) }} as {{ value }},
+        {% endfor -%}
+        {% for value in values -%}
+        ({{ is_inexact(value) }})::integer{{ ' + ' if not loop.last }}
+        {%- endfor %} as inexact
+    from {{ ref('stg_inexact_candles') }}
+
+    union all
+
+    select
+        instrument,
+        timestamp,
+        {% for value in values -%}
+        {{ value }},
+        {% endfor -%}
+        null as inexact
+    from {{ ref('perpetuals_ohlcv') }}
+
+),
+
+-- grouped, because PostgreSQL would join them by a nested loop over all chunks
+kept as (
+
+    select versions.*
+    from spans
+    cross join lateral (
+        select
+            instrument,
+            timestamp,
+            sum(inexact) as inexact
+        from versions
+        where timestamp >= spans.opens_at
+            and timestamp < spans.closes_at
+        group by
+            instrument,
+            timestamp,
+            {{ values | join(',\n            ') }}
+        having count(*) = 2
+    ) as versions
+
+),
+
+recomputed as (
+
+    select
+        instrument,
+        {{ utc_day('timestamp') }} as day,
+        sum(inexact) as inexact
+    from kept
     group by 1, 2
 
 ),
