@@ -148,4 +148,4 @@ class StayingRun:
 
 
 def _has_landed(result: LoadResult | None) -> bool:
-    return result is None or sum(result.candles.values()) > 0
+    return result is not None and sum(result.candles.values()) > 0
