@@ -207,7 +207,8 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     midnight = [Candle(minute(0), resolution="1D")]
     project.land("10.5", [*days, *midnight, *candles(0, 5)])
     variables = ("--vars", "{base_resolution: 1D, gap_threshold_minutes: 1440}")
-    project.build(*variables)
+    build = ("--select", "+ohlcv_coverage", "+ohlcv_gaps", "+ohlcv_revisions", *variables)
+    project.build(*build)
     assert project.query("select timestamp from perpetuals_ohlcv order by 1") == [
         (day.timestamp,) for day in days
     ]
@@ -215,7 +216,7 @@ def test_daily_candles_build_and_never_mix_with_minutes(project: DbtProject) -> 
     assert project.query("select expected, missing from quality.ohlcv_coverage") == [(4, 1)]
     assert project.query("select reason from quality.rejected_candles") == [("off_grid",)]
     project.land("11.5", [days[0]._replace(close=106.0), days[0]._replace(timestamp=days[1].timestamp)])
-    project.build(*variables)
+    project.build(*build)
     assert closes(project) == [Decimal(106), Decimal(105), Decimal(105)]
     tested = project.run("test", "--select", "candles_match_days", *variables)
     assert tested.statuses == {"candles_match_days": "pass"}
