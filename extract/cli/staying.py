@@ -30,7 +30,7 @@ from extract.transform.runner import base_variables
 log = logging.getLogger(__name__)
 
 SHORTEST_MS = 1_000
-DEFAULT_DELAY = "500ms"
+DEFAULT_DELAY = "200ms"
 
 Sleep = Callable[[float], None]
 
