@@ -19,6 +19,8 @@ class Plan:
         memory: of the loads whose peak memory is compared.
         habit: how much the habit baseline loads.
         replies: asked of the simulator to see what it can serve.
+        minutes: real ones that a run stays for.
+        turns: simulated minutes that a run stays for.
         prepared: whether the simulator renders its replies first.
     """
 
@@ -29,6 +31,8 @@ class Plan:
     memory: tuple[int, ...] = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
     habit: int = 300_000
     replies: int = 3_000
+    minutes: int = 60
+    turns: int = 2_000
     prepared: bool = True
 
     @property
@@ -46,4 +50,6 @@ QUICK = Plan(
     memory=(100_000, 200_000),
     habit=20_000,
     replies=300,
+    minutes=2,
+    turns=8,
 )

@@ -16,7 +16,9 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
+from zlib import crc32
 
+import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
@@ -138,8 +140,13 @@ class DbtProject:
     def arguments(self, *command: str) -> list[str]:
         """Return a dbt command line without the program's name."""
         places = ["--project-dir", self.project, "--profiles-dir", self.work, "--target", self.target]
-        places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
+        places += ["--target-path", self.parsed(*command), "--log-path", self.work / "logs"]
         return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
+
+    def parsed(self, *command: str) -> Path:
+        """Return the target folder of a command: one for each set of variables, for which dbt parses anew."""
+        variables = command[command.index("--vars") + 1] if "--vars" in command else ""
+        return self.work / f"target{crc32(variables.encode()) or ''}"
 
     def environment(self) -> dict[str, str]:
         """Return the variables of this process with the database filled in."""
@@ -159,7 +166,8 @@ class DbtProject:
     def run(self, *command: str) -> DbtResult:
         """Run dbt in this process, which saves its start-up, and return how it ended."""
         said: list[str] = []
-        dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
+        # protobuf's message, whose fields mypy does not know
+        dbt = dbtRunner(callbacks=[lambda event: said.append(str(getattr(event.info, "msg")))])  # noqa: B009
         with patch.dict(os.environ, self.environment()):
             # nobody reads the console, and dbt would write each of its debug messages into it
             ended = dbt.invoke(["--log-level", "none", *self.arguments(*command)])
@@ -195,7 +203,8 @@ class DbtProject:
 
     def waiting(self, kind: str) -> int:
         """Return how many sessions wait for a lock of `kind`: relation or advisory."""
-        return self.query(f"select count(*) from pg_locks where not granted and locktype = '{kind}'")[0][0]
+        waits = f"select count(*) from pg_locks where not granted and locktype = '{kind}'"
+        return int(self.query(waits)[0][0])
 
     def settle(self) -> None:
         """Wait for the end of dbt's sessions: each hands its counts over as it ends."""
@@ -264,6 +273,11 @@ class DbtProject:
     def reread(self, model: str) -> DbtResult:
         """Have a model read all loads again in its next build."""
         return self.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}")
+
+
+def parsed_once(database: Database, factory: pytest.TempPathFactory) -> DbtProject:
+    """Return the project in a folder that all modules of this process share, so that dbt parses it once."""
+    return DbtProject(database, factory.getbasetemp() / f"dbt-{database.dbname}")
 
 
 def own_project(database: Database, work: Path) -> DbtProject:

@@ -15,20 +15,20 @@
 {%- endmacro %}
 
 
-{% macro as_told(column) -%}
+{% macro as_sent(column) -%}
     case when {{ is_inexact(column) }} then {{ column }}::text::numeric else {{ exact_numeric(column) }} end
 {%- endmacro %}
 
 
 {#- Whether a candle of stg_inexact_candles is the one in perpetuals_ohlcv, apart from rounding. With five equalities, PostgreSQL would
     also sort or hash by the values. -#}
-{% macro is_told_as(told, candles) -%}
+{% macro is_table_version(sent, candles) -%}
     {%- set values = ['open', 'high', 'low', 'close', 'volume'] -%}
-    {{ candles }}.instrument = {{ told }}.instrument
-    and {{ candles }}.timestamp = {{ told }}.timestamp
+    {{ candles }}.instrument = {{ sent }}.instrument
+    and {{ candles }}.timestamp = {{ sent }}.timestamp
     and ({{ candles }}.{{ values | join(', ' ~ candles ~ '.') }}) is not distinct from (
         {%- for value in values %}
-        {{ exact_numeric(told ~ '.' ~ value) }}{{ ',' if not loop.last }}
+        {{ exact_numeric(sent ~ '.' ~ value) }}{{ ',' if not loop.last }}
         {%- endfor %}
     )
 {%- endmacro %}

@@ -2,7 +2,7 @@
 
 {%- set values = ['open', 'high', 'low', 'close', 'volume'] %}
 
-with told as (
+with sent as (
 
     select * from {{ ref('stg_inexact_candles') }}
     where {{ in_range() }}
@@ -13,27 +13,27 @@ candles as (
 
     select * from {{ ref('perpetuals_ohlcv') }}
     where {{ in_range() }}
-        and exists (select from told)
+        and exists (select from sent)
 
 ),
 
 compared as (
 
     select
-        told.*,
-        {{ utc_day('told.timestamp') }} as day,
+        sent.*,
+        {{ utc_day('sent.timestamp') }} as day,
         candles.timestamp is not null as is_kept,
         {% for value in values -%}
-        ({{ is_inexact('told.' ~ value) }})::integer{{ ' + ' if not loop.last }}
+        ({{ is_inexact('sent.' ~ value) }})::integer{{ ' + ' if not loop.last }}
         {%- endfor %} as inexact,
         greatest(
             {% for value in values -%}
-            {{ rounding_loss('told.' ~ value) }}{{ ',' if not loop.last }}
+            {{ rounding_loss('sent.' ~ value) }}{{ ',' if not loop.last }}
             {% endfor -%}
         ) as loss
-    from told
+    from sent
     left join candles
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+        on {{ is_table_version('sent', 'candles') | indent(8) }}
 
 ),
 
@@ -61,19 +61,19 @@ final as (
         days.inexact_of_day as inexact,
         days.timestamp,
         columns.column_name,
-        {{ as_told('columns.told') }} as told,
-        case when days.is_kept then {{ exact_numeric('columns.told') }} end as kept
+        {{ as_sent('columns.sent_value') }} as sent_value,
+        case when days.is_kept then {{ exact_numeric('columns.sent_value') }} end as table_value
     from days
     cross join lateral (
         select
             column_name,
-            told
+            sent_value
         from (
             values
             {% for value in values -%}
             ('{{ value }}', days.{{ value }}, {{ rounding_loss('days.' ~ value) }}){{ ',' if not loop.last }}
             {% endfor -%}
-        ) as columns (column_name, told, loss)
+        ) as columns (column_name, sent_value, loss)
         order by
             loss desc nulls last,
             column_name

@@ -26,7 +26,7 @@ bars as (
 ),
 
 -- a fetch without a candle for a bucket shows that Deribit had none
-asked as (
+fetched as (
 
     select distinct
         fetches.instrument,
@@ -50,7 +50,7 @@ touched as (
         instrument,
         resolution,
         timestamp
-    from asked
+    from fetched
 
     union
 
@@ -62,7 +62,7 @@ touched as (
 
 ),
 
-told as (
+sent as (
 
     select * from {{ ref('stg_inexact_candles') }}
     where {{ in_range() }}
@@ -76,14 +76,14 @@ candles as (
     select
         candles.timestamp,
         candles.instrument,
-        coalesce({{ as_told('told.open') }}, candles.open) as open,
-        coalesce({{ as_told('told.high') }}, candles.high) as high,
-        coalesce({{ as_told('told.low') }}, candles.low) as low,
-        coalesce({{ as_told('told.close') }}, candles.close) as close,
+        coalesce({{ as_sent('sent.open') }}, candles.open) as open,
+        coalesce({{ as_sent('sent.high') }}, candles.high) as high,
+        coalesce({{ as_sent('sent.low') }}, candles.low) as low,
+        coalesce({{ as_sent('sent.close') }}, candles.close) as close,
         candles.volume
     from {{ ref('perpetuals_ohlcv') }} as candles
-    left join told
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+    left join sent
+        on {{ is_table_version('sent', 'candles') | indent(8) }}
     where {{ in_range('candles.timestamp', 'candles') | indent(8) }}
         and exists (select from touched)
 

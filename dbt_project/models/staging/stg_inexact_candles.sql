@@ -4,7 +4,7 @@ with candles as (
 
 ),
 
-told as (
+inexact as (
 
     select
         timestamp,
@@ -28,7 +28,7 @@ told as (
 final as (
 
     select distinct on (instrument, timestamp) *
-    from told
+    from inexact
     order by {{ newest_first(['instrument', 'timestamp']) | indent(4) }}
 
 )
