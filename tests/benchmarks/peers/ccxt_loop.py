@@ -57,7 +57,8 @@ def first_time(exchange: ccxt.deribit, connection: PgConnection, instrument: str
         last = cursor.fetchone()[0]
     if last:
         return int((last - LOOKBACK).timestamp()) * 1000
-    return max(int(start.timestamp()) * 1000, exchange.market(instrument)["created"] or 0)
+    created = exchange.market(instrument)["created"]
+    return max(int(start.timestamp()) * 1000, created // MINUTE_MS * MINUTE_MS)
 
 
 def upsert(connection: PgConnection, rows: Sequence[tuple], way: str) -> None:

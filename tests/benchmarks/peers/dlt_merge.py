@@ -26,8 +26,6 @@ COLUMNS = {
     "instrument": {"data_type": "text"},
     **{name: {"data_type": "double"} for name in VALUES},  # else the first page decides: 7834 is an integer
 }
-
-
 CURSOR = dlt.sources.incremental("timestamp")  # the source below gives each instrument its own
 
 
@@ -65,9 +63,9 @@ def candles(instrument: str, timestamp: Any = CURSOR) -> Iterator[list[dict[str,
 def deribit(instruments: Sequence[str], start: datetime) -> Iterator[Any]:
     """Yield a resource for each instrument: the cursor is kept for each of them, the table is one."""
     listing = ask("get_instruments", currency="any", kind="future")
-    created = {row["instrument_name"]: row["creation_timestamp"] for row in listing}
+    created = {row["instrument_name"]: row["creation_timestamp"] // MINUTE_MS * 60 for row in listing}
     for instrument in instruments:
-        first = max(start, datetime.fromtimestamp(created[instrument] // 1000, UTC))
+        first = max(start, datetime.fromtimestamp(created[instrument], UTC))
         cursor = dlt.sources.incremental("timestamp", initial_value=first, lag=LOOKBACK_S)
         yield candles(instrument, cursor).with_name(f"candles_{instrument}")
 
@@ -77,7 +75,6 @@ def main(instruments: Sequence[str], start: datetime) -> None:
     dlt.config["runtime.dlthub_telemetry"] = False
     pipeline = dlt.pipeline(
         "deribit",
-        pipelines_dir=f"pipelines/{os.environ['PGDATABASE']}",
         destination=dlt.destinations.postgres(URL.format(**os.environ)),
         dataset_name="deribit",
     )

@@ -57,11 +57,9 @@ def install() -> None:
         check=False,
     )
     if made.returncode:
-        why = (made.stderr.strip() or made.stdout.strip()).splitlines()
-        raise BenchmarkError(
-            f"ccxt could not be installed into .venv-peers: {why[0] if why else made.returncode};"
-            " see for yourself with: make .venv-peers/installed"
-        )
+        lines = made.stderr.splitlines() or ["make says nothing"]
+        why = next((line for line in lines if line.startswith("ERROR: ")), lines[-1])
+        raise BenchmarkError(f"could not install ccxt ({why}); repeat with: make .venv-peers/installed")
 
 
 def tools() -> tuple[Tool, ...]:
@@ -92,7 +90,8 @@ def _ccxt(way: str) -> Tool:
 
 def _dlt() -> Tool:
     def load(names: str, start_ms: int) -> Commands:
-        return [[sys.executable, str(HERE / "dlt_merge.py"), names, iso(start_ms)], _dbt("build")]
+        home = ("env", "DLT_DATA_DIR=pipelines")  # else dlt writes to /var
+        return [[*home, sys.executable, str(HERE / "dlt_merge.py"), names, iso(start_ms)], _dbt("build")]
 
     return Tool("dlt and dbt", "candles", [_dbt("parse")], load, load, load)
 

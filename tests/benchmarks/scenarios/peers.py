@@ -155,7 +155,7 @@ def _fresh(stage: Stage, tool: Tool) -> Database:
     """Return an empty database for a tool, which has parsed its dbt project and has no state of its own."""
     name = f"peers_{tool.name.split(',')[0].replace(' ', '_')}"
     database = stage.fresh(name, parsed=False)
-    shutil.rmtree(stage.home / "pipelines" / name, ignore_errors=True)
+    shutil.rmtree(stage.home / "pipelines", ignore_errors=True)
     if not stage.target(database).exists():
         _measure(stage, tool.parse, database)
     return database
