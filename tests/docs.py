@@ -27,7 +27,7 @@ SHOWN = re.compile(
 )
 MARK = re.compile(r"(<!-- tests/unit/test_docs.py keeps .*? -->\n).*\Z", re.S)
 COMMANDS = (
-    *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "doctor"),
+    *("", "demo", "backfill", "update", "run", "repair", "verify", "reconcile", "audit", "doctor", "health"),
     *("report", "export", "instruments", "dbt", "simulate"),
     *(f"db {action}".strip() for action in ("", "start", "stop", "status", "env", "url", "psql")),
     *("db backup", "db restore", "db destroy"),

@@ -6,13 +6,16 @@ import argparse
 import ctypes
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pyarrow as pa
 
 from extract.cli.shared import candles_within, client, waiting
 from extract.core.times import format_time
 from extract.database.watchdog import watched
+from extract.deribit.client import DeribitClient
 from extract.load.loader import Loader
 from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOAD_CANDLES, MOST_LOOKBACK
 from extract.load.progress import shown_progress
@@ -34,9 +37,19 @@ def share_memory() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
-@contextmanager
-def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
-    """Yield the loader that the flags describe, and show its progress.
+def make_loader(
+    args: argparse.Namespace,
+    settings: Settings,
+    deribit: DeribitClient | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> Loader:
+    """Return the loader that the flags describe, which shows nothing.
+
+    Args:
+        args: flags of `flags.load`, and perhaps of `flags.lookback`.
+        settings: where to ask and where to land.
+        deribit: a client that stays; None: one of its own.
+        pool: threads that stay. See `Loader`.
 
     Raises:
         UsageError: a flag has an invalid value.
@@ -44,11 +57,29 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
-    wait_s = waiting(args)
+    wait_s, asked = waiting(args), deribit or client(settings)
+    return Loader(
+        asked,
+        settings.database(),
+        settings.pipelines,
+        lookback,
+        load_candles=package,
+        wait_s=wait_s,
+        pool=pool,
+    )
+
+
+@contextmanager
+def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
+    """Yield the loader that the flags describe, for one load, and show its progress.
+
+    Raises:
+        UsageError: a flag has an invalid value.
+    """
+    loader = make_loader(args, settings)
     share_memory()
-    deribit, database = client(settings), settings.database()
-    with shown_progress() as progress, watched(database):
-        yield Loader(deribit, database, settings.pipelines, lookback, progress, package, wait_s)
+    with shown_progress() as progress, watched(loader.database):
+        yield replace(loader, progress=progress)
 
 
 def print_result(result: LoadResult) -> None:

@@ -15,9 +15,9 @@ REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohl
 """The command that rebuilds the table from raw candles."""
 
 
-def client(settings: Settings) -> DeribitClient:
-    """Return a client with its own request budget."""
-    return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST))
+def client(settings: Settings, burst: int = DEFAULT_BURST) -> DeribitClient:
+    """Return a client with its own request budget, of which `burst` may be sent at once."""
+    return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, burst))
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:

@@ -27,6 +27,10 @@ class TokenBucket:
         burst: requests that may be sent at once after a pause; at most 100, Deribit's pool.
         clock: monotonic seconds.
         sleep: waits that many seconds.
+
+    Attributes:
+        sent: requests that were admitted.
+        refused: requests that the server refused for their rate.
     """
 
     def __init__(
@@ -46,12 +50,14 @@ class TokenBucket:
         self._tokens = float(self.burst)
         self._refilled_at = clock()
         self._slowed_at = float("-inf")
+        self.sent = self.refused = 0
 
     def take(self) -> None:
         """Wait until one request may be sent, and count it."""
         with self._lock:
             self._refill()
             self._tokens -= 1
+            self.sent += 1
             pause = max(0.0, self._refilled_at - self._clock())
             wait = pause + max(0.0, -self._tokens) / self.rate
         if wait > 0:
@@ -64,6 +70,7 @@ class TokenBucket:
             retry_after: seconds that the server asked to wait, if it did; capped at two minutes.
         """
         with self._lock:
+            self.refused += 1
             now = self._clock()
             if now - self._slowed_at < HALVE_AT_MOST_EVERY_S:
                 return

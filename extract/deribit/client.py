@@ -42,6 +42,9 @@ class DeribitClient:
         budget: the token bucket, shared by all threads.
         attempts: how often a request is sent before a transient failure is final.
         sleep: waits the given seconds between attempts; the default also ends at `stop`.
+
+    Attributes:
+        budget: see above; it counts the requests.
     """
 
     def __init__(
@@ -52,14 +55,28 @@ class DeribitClient:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.api_url = api_url.rstrip("/")
-        self._budget, self._attempts, self._sleep = budget, attempts, sleep
+        self.budget, self._attempts, self._sleep = budget, attempts, sleep
         self._threads = threading.local()
         self._stopping = threading.Event()
         self._reached = threading.Event()
+        self._ahead_ms: int | None = None
+
+    def now_ms(self) -> int:
+        """Return Deribit's clock, UTC ms, by its newest reply; before the first one, this machine's.
+
+        It goes on with the monotonic clock, so that a step of this machine's clock has no effect.
+        """
+        if self._ahead_ms is None:
+            return time.time_ns() // 1_000_000
+        return self._ahead_ms + _monotonic_ms()
 
     def stop(self) -> None:
         """End all waits for a retry, because the run is over."""
         self._stopping.set()
+
+    def resume(self) -> None:
+        """Wait for retries again, because another run begins."""
+        self._stopping.clear()
 
     def ask(self, method: str, params: dict[str, Any]) -> Reply:
         """Return the reply of a public method, unchecked.
@@ -145,7 +162,7 @@ class DeribitClient:
         )(ask)
 
     def _once(self, method: str, params: dict[str, Any]) -> Reply:
-        self._budget.take()
+        self.budget.take()
         began = time.monotonic()
         try:
             response = self._session().get(
@@ -167,10 +184,12 @@ class DeribitClient:
             reply = decode(response.status_code, response.headers, body, self._host)
         except TransientError as error:
             if error.too_fast:
-                self._budget.too_fast(error.retry_after)
+                self.budget.too_fast(error.retry_after)
             raise
-        self._budget.answered()
+        self.budget.answered()
         self._reached.set()
+        if reply.server_ms is not None:
+            self._ahead_ms = reply.server_ms - _monotonic_ms()
         return reply
 
     def _read(self, response: requests.Response, began: float) -> bytes:
@@ -194,6 +213,10 @@ class DeribitClient:
     @property
     def _host(self) -> str:
         return urlsplit(self.api_url).hostname or ""
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

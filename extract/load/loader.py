@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Loader:
         progress: called after every window and every package.
         load_candles: maximum number of candles in a load; limits memory and what a kill loses.
         wait_s: how long to wait for another load to end, in seconds.
+        pool: threads to fetch with, which keep their connections; None: each load starts its own.
         landed: called with the number of new or changed candles of each package once it is complete in the
             database.
     """
@@ -60,6 +62,7 @@ class Loader:
     progress: RunProgress = field(default_factory=Silent)
     load_candles: int = DEFAULT_LOAD_CANDLES
     wait_s: float = 0
+    pool: ThreadPoolExecutor | None = None
     landed: Callable[[int], None] = lambda _candles: None
 
     def backfill(self, names: Sequence[str], resolution: Resolution, time_range: TimeRange) -> LoadResult:

@@ -100,7 +100,8 @@ class Run:
         windows = sorted(windows, key=lambda window: window.start_ms)
         self.result.planned += len(windows)
         progress.planned(len(windows))
-        with Prefetcher(self._fetch, windows, stop=self.loader.client.stop) as prefetcher:
+        client, pool = self.loader.client, self.loader.pool
+        with Prefetcher(self._fetch, windows, stop=client.stop, pool=pool) as prefetcher:
             for package in packages(windows, self.loader.load_candles):
                 results = self._marked(prefetcher.take(len(package)))
                 sent = sum(result.landing for result in results)

@@ -30,7 +30,7 @@ class Builder:
 
     It is a second process because dbt needs seconds of processor time before its first statement, which the
     fetching process would lack. It ends with the block, and with this process however that ends; a running
-    statement is cancelled.
+    statement is cancelled. One that was killed is started again for the next command.
 
     Args:
         database: the database of the raw tables and the models.
@@ -49,16 +49,18 @@ class Builder:
         build_every: int = BUILD_EVERY,
     ) -> None:
         self._project, self._variables, self._build_every = project, list(variables), build_every
-        spawn = multiprocessing.get_context("spawn")
-        self._pipe, theirs = spawn.Pipe()
-        self._theirs = theirs
-        self._process = spawn.Process(
-            target=_serve, args=(theirs, database, project, self._variables, wait_s), name="dbt", daemon=True
-        )
+        self._work = (database, project, self._variables, wait_s)
         self._busy = False
         self._landed = 0
 
     def __enter__(self) -> Builder:
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs, *self._work), name="dbt", daemon=True)
         interrupts: list[int] = []
         before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         resource_tracker.ensure_running()  # it would lift the block
@@ -67,11 +69,10 @@ class Builder:
         self._process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
-        self._theirs.close()
+        theirs.close()
         if interrupts and before != signal.SIG_IGN:
             self._end(interrupt=True)
             raise KeyboardInterrupt
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,9 +122,12 @@ class Builder:
         expect_project(self._project)
         if self._busy:
             self._finish()
+        if not self._process.is_alive():
+            self._end(interrupt=False)
+            self._begin()
         self._start(arguments, advice)
         if problem := self._wait():
-            raise PerpsError(problem)
+            raise problem
 
     def _start(self, arguments: Sequence[str], advice: str) -> None:
         self._busy = True
@@ -135,14 +139,14 @@ class Builder:
         try:
             problem = self._wait()
         except PerpsError as error:
-            problem = str(error)
+            problem = error
         if problem:
             log.warning("a build while candles were landing failed: %s", problem)
 
-    def _wait(self) -> str:
-        """Return why the current command failed, empty if it succeeded."""
+    def _wait(self) -> PerpsError | None:
+        """Return why the current command failed, None if it succeeded."""
         try:
-            problem = str(self._pipe.recv())
+            problem: PerpsError | None = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._busy = False
             self._process.join(LONGEST_GOODBYE_S)
@@ -172,11 +176,11 @@ def _serve(
         with open_dbt(database, project, wait_s) as dbt:
             dbt.parse(variables)
             while True:
-                problem = ""
+                problem = None
                 try:
                     dbt.run(*pipe.recv())
                 except PerpsError as error:
-                    problem = str(error)
+                    problem = error.with_traceback(None)
                 sys.stdout.flush()  # before what the other process prints next
                 pipe.send(problem)
     except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):

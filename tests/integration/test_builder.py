@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(
         assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
 
 
-def test_a_builder_that_dies_fails_the_build_and_not_the_load(
+def test_a_builder_that_dies_fails_its_build_and_not_the_load_and_is_started_again(
     settled, dbt_project, database, exchange, tmp_path
 ):
     client = impatient(exchange)
@@ -72,8 +73,15 @@ def test_a_builder_that_dies_fails_the_build_and_not_the_load(
         loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=20_000)
         outcome = loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         assert outcome.candles == {BTC: 60 * 1440}
+        builder.run(MODELS)
+        again = builder.pid
+        assert again is not None
+        threading.Timer(0.3, os.kill, (again, signal.SIGKILL)).start()
         with pytest.raises(PerpsError, match=r"exit code -9.*again"):
-            builder.run(MODELS)
+            while True:
+                builder.run(MODELS)
+        builder.run(MODELS)
+    assert table(database, BTC) == truth(exchange.base_url, BTC, START, END)
 
 
 def test_a_command_that_dbt_refuses_says_why(settled, dbt_project, database):

@@ -1,4 +1,4 @@
-"""What docker/ makes of a server, without an engine: roles, Grafana's queries, the ten queries, the schedule.
+"""What docker/ makes of a server, without an engine: roles, Grafana's queries, the ten queries, the command.
 
 The server is one of its own, prepared as the container's is: by its superuser, with the files that
 the compose file mounts.
@@ -6,10 +6,8 @@ the compose file mounts.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +22,11 @@ from tests.integration.conftest import BUILD
 from tests.support.docker_stack import OWNER_PASSWORD, ROLES, Stack, administer, asked, prepared
 from tests.support.exchange import BTC, ETH, set_clock
 from tests.support.grafana import Shown, dashboards, filled, queries
-from tests.support.perps import PROJECT, Perps, expect, perps_environment
+from tests.support.perps import PROJECT, Perps, expect, perps_command, perps_environment
 from tests.support.query_truth import ANSWERS, Minutes, bars, minutes_of
 from tests.support.truth import execute, rows
 from tests.support.waiting import wait_until
+from tests.unit.docker.test_docker_files import DEFAULT, SERVICES
 
 START = datetime(2025, 9, 29, tzinfo=UTC)
 END = datetime(2025, 10, 2, 8, tzinfo=UTC)
@@ -191,31 +190,26 @@ def test_roles_sql_run_again_lets_the_reader_read_what_was_made_before(built):
     assert rows(built.owner, "select 1") == [(1,)], "the password is the first one"
 
 
-@pytest.mark.long  # perps run in a process of its own, with a build, a repair, another build and a report
-def test_the_schedule_runs_perps_as_a_role_that_is_no_superuser(
+@pytest.mark.long  # perps run in a process of its own, with a build, a repair and a report
+def test_the_command_of_the_container_runs_as_a_role_that_is_no_superuser(
     built: Stack, exchange: RunningSimulator, environment: dict[str, str], tmp_path: Path
 ):
     set_clock(exchange, "2025-10-02T09:00:30Z")
-    program = tmp_path / "bin" / "perps"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m extract "$@"\n')
-    program.chmod(0o755)
-    places = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PERPS_HOME": str(tmp_path)}
-    variables = perps_environment(environment, built.owner, exchange.base_url, places)
-    ran = tmp_path / "schedule.succeeded"
-    with (tmp_path / "said").open("w") as said:
-        scheduled = subprocess.Popen(
-            [PROJECT / "docker" / "schedule.sh"], env=variables, stdout=said, stderr=subprocess.STDOUT
-        )
+    typed = [DEFAULT.sub(r"\1", word) for word in SERVICES["perps"]["command"][1:]]
+    typed = [word.replace("/var/lib/perps", str(tmp_path)).replace("0.0.0.0:9464", "0") for word in typed]
+    variables = perps_environment(environment, built.owner, exchange.base_url, {"PERPS_HOME": str(tmp_path)})
+    page = tmp_path / "reports" / "report.html"
+    with (tmp_path / "said").open("w") as told:
+        run = subprocess.Popen(perps_command(*typed), env=variables, stdout=told, stderr=subprocess.STDOUT)
         try:
-            wait_until(lambda: ran.exists() or scheduled.poll() is not None, "a run that succeeds", 200)
+            wait_until(lambda: page.exists() or run.poll() is not None, "a report", 200)
         finally:
-            scheduled.send_signal(signal.SIGTERM)
-            code = scheduled.wait(60)
+            run.send_signal(signal.SIGTERM)
+            code = run.wait(60)
     said = (tmp_path / "said").read_text()
-    assert (code, ran.exists(), "failed" in said) == (0, True, False), said
+    assert (code, "error: " in said) == (143, False), said
     assert OWNER_PASSWORD not in said
     assert rows(built.reader, "select max(timestamp) from perpetuals_ohlcv") == [
         (END + timedelta(minutes=59),)
     ]
-    assert (tmp_path / "reports" / "report.html").is_file()
+    assert page.is_file()

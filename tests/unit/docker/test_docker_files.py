@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from extract.cli.parser import build_parser
+from extract.database.database import LIBPQ
 from tests.support.grafana import GRAFANA, Shown, dashboards, filled, queries
-from tests.support.perps import PROJECT, run_program
+from tests.support.perps import PROJECT
 
 DOCKER = PROJECT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yml").read_text())
@@ -24,6 +25,7 @@ SHOWN = Shown(
     {"one": "a'b", "many": ["c", "d"]},
 )
 BOARDS = dashboards()
+DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
 def variables_of(text: str) -> set[str]:
@@ -84,9 +86,25 @@ def test_the_pipeline_is_given_no_rights_and_only_variables_that_something_reads
     service = SERVICES["perps"]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert re.search(r"^USER \d+:\d+$", (DOCKER / "Dockerfile").read_text(), re.M)
-    read = (DOCKER / "schedule.sh").read_text() + (PROJECT / "extract" / "settings.py").read_text()
+    read = (PROJECT / "extract" / "settings.py").read_text() + str(LIBPQ)
     for name in service["environment"]:
         assert re.search(rf"\b{name}\b", read), name
+
+
+@pytest.mark.parametrize("name", ["PERPS_EVERY", "PERPS_INSTRUMENTS"])
+def test_the_pipeline_is_started_as_the_command_line_allows_and_as_the_env_file_says(name):
+    commands = [SERVICES["perps"]["command"], SERVICES["perps"]["healthcheck"]["test"][1:]]
+    shell = "\n".join(" ".join(command) for command in commands)
+    for word, *typed in map(str.split, DEFAULT.sub(r"\1", shell).splitlines()):
+        assert word == "perps"
+        assert build_parser(typed).parse_args(typed).run
+    assert f"${{{name}:-" in shell
+
+
+def test_the_image_starts_what_the_command_line_allows():
+    [command] = re.findall(r"^CMD (.+)$", (DOCKER / "Dockerfile").read_text(), re.M)
+    word, *typed = json.loads(command)
+    assert (word, build_parser(typed).parse_args(typed).every) == ("perps", "60s")
 
 
 def test_grafana_reads_as_the_read_only_role_of_this_database():
@@ -151,19 +169,3 @@ def test_a_query_is_filled_as_grafana_fills_it():
 def test_what_grafana_would_not_understand_is_refused(sql):
     with pytest.raises(ValueError, match="expected"):
         filled(sql, SHOWN)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "env", "expected"),
-    [
-        (["now"], {}, "expected no argument or 'healthy', got 'now'"),
-        ([], {"PERPS_INTERVAL_SECONDS": "1m"}, "got '1m'"),
-        ([], {"PERPS_INTERVAL_SECONDS": "0"}, "got '0'"),
-        (["healthy"], {"PERPS_UNHEALTHY_AFTER": "never"}, "got 'never'"),
-    ],
-)
-def test_a_schedule_that_cannot_be_meant_is_refused_with_one_line(arguments, env, expected, tmp_path: Path):
-    variables = {"PATH": os.environ["PATH"], "PERPS_HOME": str(tmp_path), **env}
-    ended = run_program([str(DOCKER / "schedule.sh"), *arguments], variables)
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
-    assert expected in ended.stderr

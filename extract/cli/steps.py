@@ -1,0 +1,136 @@
+"""The steps of `perps run`: update, build, repair, upkeep, report. The others run even if one fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from extract.cli.loading import print_result
+from extract.cli.main import unexpected
+from extract.cli.repair import repair_gaps
+from extract.cli.report import print_report
+from extract.core.names import split_names
+from extract.core.resolution import parse_resolution
+from extract.database.watchdog import watched
+from extract.errors import PerpsError, UsageError, interrupt_behind
+from extract.load.loader import Loader
+from extract.load.progress import RunProgress, Silent, shown_progress
+from extract.load.result import IncompleteError, LoadResult
+from extract.report.evidence import write_report
+from extract.transform.background import Builder
+
+log = logging.getLogger(__name__)
+
+WHOLE = ("build", "--exclude-resource-type", "unit_test")
+"""Without the unit tests, which test the models on made-up rows and not the table."""
+
+MINUTE = (
+    *("--no-write-json", "build", "--indirect-selection", "empty"),
+    *("--select", "perpetuals_ohlcv+,config.materialized:hypertable", "tag:minute"),
+)
+"""The tables that a closed minute changes, and the tests that it can break, which have the tag `minute`."""
+
+
+@dataclass
+class Steps:
+    """The steps, and how they ended.
+
+    Attributes:
+        args: the flags of `perps run`.
+        loader: what to load with; a silent one shows no progress and prints no results.
+        builder: what to build with.
+        ended: called after each step with its name, its seconds and its failure.
+        failures: by step, why its last try failed.
+        quiet: whether the steps print nothing but errors.
+    """
+
+    args: Namespace
+    loader: Loader
+    builder: Builder
+    ended: Callable[[str, float, PerpsError | None], None] = lambda _step, _seconds, _error: None
+    failures: dict[str, PerpsError] = field(default_factory=dict)
+    quiet: bool = False
+
+    def update(self) -> LoadResult | None:
+        """Load new candles; return what was loaded, None if nothing is known to be."""
+        names, resolution = split_names(self.args.instruments), parse_resolution(self.args.resolution)
+        results = list[LoadResult]()
+
+        def load() -> None:
+            with self._progress() as progress:
+                loader = replace(self.loader, landed=self.builder.landed, progress=progress)
+                results.append(loader.update(names, resolution))
+            if not self.quiet:
+                print_result(results[0])
+
+        self.attempt("update", load)
+        failure = self.failures.get("update")
+        return failure.result if isinstance(failure, IncompleteError) else next(iter(results), None)
+
+    def build_minute(self) -> None:
+        """Build and test what a closed minute changes."""
+        self.attempt("build of a minute", lambda: self.builder.run(["--quiet", *MINUTE]))
+
+    def build(self) -> None:
+        """Build and test everything."""
+        self.attempt("build", lambda: self.builder.run(["--quiet", *WHOLE] if self.quiet else WHOLE))
+
+    def repair(self) -> None:
+        """Fetch the gaps that the build found, and build again if anything was loaded."""
+        found = list[bool]()
+
+        def fetch() -> None:
+            try:
+                with self._progress() as progress:
+                    found.append(repair_gaps(replace(self.loader, progress=progress)))
+            except IncompleteError as error:
+                found.append(error.result.landed)
+                raise
+
+        self.attempt("repair", fetch)
+        if any(found):
+            self.build()
+
+    def keep_up(self) -> None:
+        """Compress and merge old chunks, and apply the tables' settings."""
+        advice = "every candle is safe, try: perps dbt -- run-operation upkeep"
+        upkeep = ["--quiet", "run-operation", "upkeep"]
+        self.attempt("upkeep", lambda: self.builder.run(upkeep, advice))
+
+    def report(self) -> None:
+        """Write the report."""
+        folder = Path(self.args.out)
+        self.attempt("report", lambda: print_report(write_report(self.loader.database, folder)))
+
+    def _progress(self) -> AbstractContextManager[RunProgress]:
+        return nullcontext(Silent()) if self.quiet else shown_progress()
+
+    def attempt(self, step: str, do: Callable[[], object]) -> None:
+        """Do a step, with a watchdog, and enter how it ended.
+
+        Raises:
+            UsageError: the command cannot be carried out as typed.
+            KeyboardInterrupt: a signal ended it.
+        """
+        began, failure = time.monotonic(), None
+        try:
+            with watched(self.loader.database):
+                do()
+        except UsageError:
+            raise
+        except PerpsError as error:
+            failure = error
+        except Exception as error:
+            if told := interrupt_behind(error):
+                raise told from None
+            log.exception("unexpected failure", extra={"shown": True})
+            failure = PerpsError(unexpected(error))
+        self.failures.pop(step, None)
+        if failure:
+            self.failures[step] = failure
+        self.ended(step, time.monotonic() - began, failure)
