@@ -6,7 +6,7 @@ import json
 import sys
 
 from tests.benchmarks.peers.faults import judge
-from tests.benchmarks.peers.tools import HERE
+from tests.benchmarks.peers.tools import HERE, QUIET
 from tests.support.exchange import BTC, ETH, set_clock
 from tests.support.perps import PROJECT, expect, perps_environment, run_program
 from tests.support.truth import rows, truth
@@ -37,9 +37,8 @@ def test_a_tiny_backfill_is_measured_and_nothing_is_left(tmp_path, home, environ
 
 def test_the_peer_of_dlt_brings_what_the_exchange_has(tmp_path, database, exchange, environment):
     start, names = "2024-01-01T00:00:00Z", (BTC, ETH)
-    command = [sys.executable, str(HERE / "dlt_merge.py"), ",".join(names), start]
-    home = {"DLT_DATA_DIR": str(tmp_path)}
-    variables = perps_environment(environment, database, exchange.base_url, home)
+    command = ["env", *QUIET, sys.executable, str(HERE / "dlt_merge.py"), ",".join(names), start]
+    variables = perps_environment(environment, database, exchange.base_url)
     for end in ("2024-01-05T00:00:00Z", "2024-01-05T00:01:00Z"):
         set_clock(exchange, end)
         expect(run_program(command, variables, tmp_path))

@@ -72,7 +72,6 @@ def deribit(instruments: Sequence[str], start: datetime) -> Iterator[Any]:
 
 def main(instruments: Sequence[str], start: datetime) -> None:
     """Load into schema deribit."""
-    dlt.config["runtime.dlthub_telemetry"] = False
     pipeline = dlt.pipeline(
         "deribit",
         destination=dlt.destinations.postgres(URL.format(**os.environ)),

@@ -17,6 +17,9 @@ Order = Callable[[str, int], Commands]
 """Instruments, separated by commas, and the start (ms) of their history, as commands."""
 
 HERE = Path(__file__).parent
+QUIET = ("DLT_DATA_DIR=pipelines", "RUNTIME__DLTHUB_TELEMETRY=false")
+"""What keeps dlt from writing outside of the working folder, and from sending statistics of its use."""
+
 PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
 
 
@@ -90,8 +93,8 @@ def _ccxt(way: str) -> Tool:
 
 def _dlt() -> Tool:
     def load(names: str, start_ms: int) -> Commands:
-        home = ("env", "DLT_DATA_DIR=pipelines")  # else dlt writes to /var
-        return [[*home, sys.executable, str(HERE / "dlt_merge.py"), names, iso(start_ms)], _dbt("build")]
+        script = ["env", *QUIET, sys.executable, str(HERE / "dlt_merge.py")]
+        return [[*script, names, iso(start_ms)], _dbt("build")]
 
     return Tool("dlt and dbt", "candles", [_dbt("parse")], load, load, load)
 
