@@ -17,8 +17,8 @@ Order = Callable[[str, int], Commands]
 """Instruments, separated by commas, and the start (ms) of their history, as commands."""
 
 HERE = Path(__file__).parent
-QUIET = ("DLT_DATA_DIR=pipelines", "RUNTIME__DLTHUB_TELEMETRY=false")
-"""What keeps dlt from writing outside of the working folder, and from sending statistics of its use."""
+QUIET = ("HOME=.", "DLT_DATA_DIR=pipelines", "RUNTIME__DLTHUB_TELEMETRY=false")
+"""What keeps dlt in its working folder, and from sending statistics. As root it still makes /var/dlt."""
 
 PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
 
