@@ -6,7 +6,7 @@ select
     gap_minutes,
     reason,
     note,
-    last_asked
+    last_fetched_at
 from quality.ohlcv_gaps
 where
     gap_end >= '2025-09-01 00:00+00'

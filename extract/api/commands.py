@@ -1,7 +1,7 @@
 """`backfill`, `update` and `build` for a Python program: each works in a process of its own.
 
-Commands set up the process that they run in: its memory, its signals, its environment, dlt and dbt. So none
-of them runs in the caller's, which may be a notebook with pipelines of its own.
+Commands set up the process that they run in: its memory, signals, environment, dlt and dbt. So none of them
+runs in the caller's process, which may be a notebook with pipelines of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from extract.settings import environment_for
 from extract.transform.failures import BuildResult
 
 LONGEST_GOODBYE_S = 10.0
-"""Seconds that an interrupted command has to end in order: a little more than it gives itself."""
+"""Seconds that an interrupted command has before it is killed: a little more than it gives itself."""
 
 
 def backfill(
@@ -45,16 +45,15 @@ def backfill(
 ) -> LoadResult:
     """Load the candles of a time range, even if they were loaded before; the same as `perps backfill`.
 
-    It works in a process of its own and changes nothing in this one. What it would log is in the log file
-    under `home`.
+    It runs in a process of its own and changes nothing in this one. Its log is the log file under `home`.
 
     Args:
         instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual.
         start: oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the listing.
         end: exclusive. Default: the last closed candle.
         resolution: length of a candle in minutes, or 1D.
-        lookback: candles before the cursor that may be landed again.
-        load_candles: most candles in one load; it bounds memory and what a killed load repeats.
+        lookback: candles before the cursor that are fetched again, to catch late revisions.
+        load_candles: most candles in one load; bounds the memory, and what is fetched again after a kill.
         wait_s: how long to wait for another load to end, in seconds.
         database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
             without PGHOST the embedded server, which is started if need be.
@@ -66,9 +65,9 @@ def backfill(
         What was landed, by instrument.
 
     Raises:
-        IncompleteError: some windows had no usable answer; the others are saved, and `result` says what.
+        IncompleteError: some windows had no usable reply; the others are saved, and `result` names them.
         UsageError: an argument cannot be used.
-        PerpsError: nothing could be done.
+        PerpsError: nothing could be loaded.
     """
     found: LoadResult = _carry_out(
         "backfill:load",
@@ -104,15 +103,15 @@ def update(
     Args:
         instruments: names, or "all". Default: every instrument that is already loaded.
         resolution: see `backfill`, as all the others.
-        lookback: recent candles that are asked for again, to catch late revisions.
+        lookback: candles before the cursor that are fetched again, to catch late revisions.
 
     Returns:
         What was landed, by instrument.
 
     Raises:
-        IncompleteError: some windows had no usable answer; the others are saved, and `result` says what.
+        IncompleteError: some windows had no usable reply; the others are saved, and `result` names them.
         UsageError: an argument cannot be used.
-        PerpsError: nothing could be done.
+        PerpsError: nothing could be loaded.
     """
     found: LoadResult = _carry_out(
         "update:load",
@@ -147,11 +146,11 @@ def build(
         home: see `backfill`.
 
     Returns:
-        Whether all models and tests passed, and which did not. A failed test is a result, not an error.
+        Whether all models and tests passed, and which failed. A failed test is a result, not an exception.
 
     Raises:
         UsageError: an argument cannot be used.
-        PerpsError: another build is at work, or dbt broke before it could run.
+        PerpsError: another build is running, or dbt could not start.
     """
     found: BuildResult = _carry_out(
         "dbt:build", database, home, select=list(select), resolution=resolution, wait=wait_s
@@ -160,10 +159,10 @@ def build(
 
 
 def _carry_out(run: str, database: str | None, home: str | Path | None, **arguments: Any) -> Any:
-    """Return what a function of the command line returns, from a process of its own.
+    """Run a function of the command line in a process of its own, and return its result.
 
     Raises:
-        PerpsError: as that raised it, or its process ended without an answer.
+        PerpsError: raised by that function, or its process ended without a result.
     """
     ours, theirs = connection.Pipe()
     # by path, as multiprocessing does, but without the caller's main module, which may have no guard
@@ -181,7 +180,7 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
             )
         try:
             ours.send(argparse.Namespace(run=run, verbose=False, **arguments))
-            answer = ours.recv()
+            result = ours.recv()
             process.wait()
         except (EOFError, ConnectionError):
             said.seek(0)
@@ -193,13 +192,13 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
         except BaseException:
             _end(process)
             raise
-    if isinstance(answer, PerpsError):
-        raise answer
-    return answer
+    if isinstance(result, PerpsError):
+        raise result
+    return result
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that has not answered: in order, else after a while."""
+    """Interrupt a process that has sent no result, and kill it if it does not end soon."""
     process.send_signal(signal.SIGINT)
     try:
         with suppress(subprocess.TimeoutExpired):

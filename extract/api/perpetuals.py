@@ -47,20 +47,21 @@ def deribit_perpetuals(
     an incremental cursor of its own: a run loads what is new since the last one, and never a candle that is
     not closed by the server's clock.
 
-    A window without a usable answer ends its instrument's stream: what came before it lands, the cursor
-    stays there, and the next run asks again. `pipeline.run` succeeds then; the window is logged as an error,
-    and named in `pipeline.state["sources"]["deribit_perpetuals"]["failed"]`, which is empty or absent when
-    all was answered. An extract that raises lands nothing, as always with dlt: the next run asks again.
+    If a window has no usable reply, its instrument's stream ends there: the candles before it land, the
+    cursor stays, and the next run fetches the window again. `pipeline.run` still succeeds; the window is
+    logged as an error, and named in `pipeline.state["sources"]["deribit_perpetuals"]["failed"]`, which is
+    empty or absent when no window failed. An extract that raises lands nothing, as always with dlt: the next
+    run fetches everything again.
 
     Args:
         instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual. A delisted one
             that is named ends with its last candle with volume.
         start: the oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the
-            listing. Once there is a cursor it has no effect.
+            listing. Ignored once there is a cursor.
         end: where a range ends, exclusive. A range with an end is loaded whole in every run, and neither
             uses nor moves a cursor, as `end_value` of dlt's `incremental`. Default: the last closed candle.
         resolution: length of a candle in minutes, or 1D: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
-        lookback: candles before the cursor that are asked for again, to catch late revisions.
+        lookback: candles before the cursor that are fetched again, to catch late revisions.
         api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
         requests_per_second: budget of all requests of the source together. Default:
             DERIBIT_REQUESTS_PER_SECOND, else 20.

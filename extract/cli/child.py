@@ -10,7 +10,7 @@ import threading
 from multiprocessing import connection
 
 from extract.cli.ending import endable
-from extract.cli.main import carry_out, do_without_polars, unexpected
+from extract.cli.main import carry_out, do_without_data_frames, unexpected
 from extract.errors import PerpsError, interrupt_behind
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def main(descriptor: int) -> None:
     pipe = connection.Connection(descriptor)
     args = pipe.recv()
     threading.Thread(target=_end_with, args=(pipe,), name="parent", daemon=True).start()
-    do_without_polars()
+    do_without_data_frames()
     try:
         with endable():
             module, _, name = args.run.partition(":")

@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from types import ModuleType
-from typing import Any, cast
+from importlib.abc import MetaPathFinder
+from typing import Any
 
 from extract.cli.ending import SAID, endable, exit_code
 from extract.cli.parser import build_parser
@@ -29,7 +29,7 @@ LOG_BYTES, LOG_FILES = 10_000_000, 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `perps`; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     typed = sys.argv[1:] if arguments is None else arguments
-    do_without_polars()
+    do_without_data_frames()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps stdout and stderr in order in a file or a pipe
     try:
@@ -56,12 +56,23 @@ def carry_out(args: argparse.Namespace) -> Any:
     return args.run(args, settings)
 
 
-def do_without_polars() -> None:
-    """Hide polars, which no command uses but ADBC imports if it is installed.
+class NoDataFrames(MetaPathFinder):
+    """Hides pandas and polars, which no command uses, but pyarrow and ADBC import where they are installed.
 
-    polars installs its own SIGINT handler, which does not wake a waiting main thread.
+    pandas takes 0.2 s. polars installs its own SIGINT handler, which does not wake a waiting
+    main thread. None in `sys.modules` would hide them, too, but pyarrow takes it for pandas.
     """
-    sys.modules.setdefault("polars", cast("ModuleType", None))
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Say that they are not installed."""
+        if fullname in ("pandas", "polars"):
+            raise ModuleNotFoundError(f"commands do without {fullname}", name=fullname)
+
+
+def do_without_data_frames() -> None:
+    """Hide pandas and polars from this process."""
+    if not any(isinstance(finder, NoDataFrames) for finder in sys.meta_path):
+        sys.meta_path.insert(0, NoDataFrames())
 
 
 def _fail(error: BaseException) -> int:

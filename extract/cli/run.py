@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at",
         metavar="TIME",
-        help="with --every: how long after the end of a minute by Deribit's clock to begin (default: 500ms)",
+        help="with --every: how long after the end of a minute by Deribit's clock to begin (default: 200ms)",
     )
     parser.add_argument(
         "--repair",

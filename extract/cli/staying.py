@@ -30,7 +30,7 @@ from extract.transform.runner import base_variables
 log = logging.getLogger(__name__)
 
 SHORTEST_MS = 1_000
-DEFAULT_DELAY = "500ms"
+DEFAULT_DELAY = "200ms"
 
 Sleep = Callable[[float], None]
 
@@ -148,4 +148,4 @@ class StayingRun:
 
 
 def _has_landed(result: LoadResult | None) -> bool:
-    return result is None or sum(result.candles.values()) > 0
+    return result is not None and sum(result.candles.values()) > 0

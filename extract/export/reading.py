@@ -79,7 +79,7 @@ def read_candles(
     database: str | None = None,
     home: str | Path | None = None,
 ) -> Any:
-    """Return candles of the table, sorted by instrument and time; none in the range is an empty table.
+    """Return candles of the table, sorted by instrument and time; an empty table if the range has none.
 
     The columns are those of the table: `timestamp`, when the candle opens (UTC, microseconds); `instrument`;
     `open`, `high`, `low`, `close` in the quote coin, USD for inverse perpetuals; `volume` in the base coin.
@@ -87,7 +87,7 @@ def read_candles(
 
     Args:
         instruments: a name, several, or `all`.
-        start: inclusive; a date, a datetime, an ISO time or UTC ms. What names no time zone is UTC. None: the
+        start: inclusive; a date, a datetime, an ISO time or UTC ms. Without a time zone it is UTC. None: the
             first candle.
         end: exclusive, in the same forms. None: the last candle.
         resolution: `1`, or a rollup: `5m`, `15m`, `1h`, `4h`, `1d` (from 00:00 UTC) or `1d_settlement`.
@@ -98,8 +98,8 @@ def read_candles(
         home: folder of the embedded server. Default: PERPS_HOME.
 
     Raises:
-        UsageError: an instrument or a resolution that the table does not have, times that are none, or
-            another return type.
+        UsageError: the table lacks the instrument or resolution, a time cannot be read, or the return type
+            is unknown.
         PerpsError: the database cannot be reached or has no models yet, or a package is missing.
     """
     _expect_package(return_type)
@@ -121,7 +121,7 @@ def read_candles(
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[adbc.Cursor]:
-    """Yield a cursor that sees the database as it is now, whatever a build does meanwhile."""
+    """Yield a cursor that sees the database as it is now, even while a build changes it."""
     with adbc.connect(database.url(PATIENCE)) as opened, opened.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")
         cursor.execute("set local jit = off")  # compiling takes longer than it saves
@@ -130,9 +130,9 @@ def snapshot(database: Database) -> Iterator[adbc.Cursor]:
 
 @contextmanager
 def ahead(read: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Iterator[Found]]:
-    """Yield what `read` finds of each part, while the caller writes what it found of the part before.
+    """Yield what `read` returns for each part; the next part is read while the caller writes this one.
 
-    A thread reads: the main one would hear no signal while it waits for a database that has fallen silent.
+    A thread reads: the main thread could not handle a signal while it waits for a database that is silent.
     """
     with ThreadPoolExecutor(1) as thread:
         yield _one_ahead(thread.submit(read, part) for part in parts)
@@ -149,8 +149,8 @@ def _one_ahead(reading: Iterator[Future[Found]]) -> Iterator[Found]:
 def read_part(cursor: adbc.Cursor, selection: Selection, part: Part) -> pa.Table:
     """Return the candles of a part.
 
-    Numbers come as text, which PostgreSQL sends faster than a numeric that the driver has to spell out, and
-    as fast as scaled integers, which could not hold every volume. The name is not sent for each row.
+    Numbers are sent as text: that is faster than numerics, which the driver would have to spell out, and as
+    fast as scaled integers, which could not hold every volume. The instrument is not sent with each row.
     """
     schema = selection.schema
     columns = [
@@ -167,10 +167,10 @@ def read_part(cursor: adbc.Cursor, selection: Selection, part: Part) -> pa.Table
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Say in one line that reading failed.
+    """Turn an error of the database into one line.
 
     Raises:
-        PerpsError: it did.
+        PerpsError: reading failed.
     """
     try:
         yield
@@ -180,7 +180,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _expect_package(return_type: str) -> None:
-    """Make sure that what is wanted can be made.
+    """Make sure that this return type can be made.
 
     Raises:
         UsageError: there is no such return type.
@@ -198,7 +198,7 @@ def _expect_package(return_type: str) -> None:
 
 
 def _pandas_type(of: pa.DataType) -> Any:
-    """Return pandas' type for decimals, which would otherwise be Python's, one object each."""
+    """Return the pandas type for decimals, which would otherwise each be a Python object."""
     import pandas as pd  # noqa: PLC0415  # an extra
 
     return pd.ArrowDtype(of) if pa.types.is_decimal(of) else None

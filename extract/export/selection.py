@@ -1,4 +1,4 @@
-"""What is wanted of which table, cut into ranges of an instrument and months with literal bounds."""
+"""Which candles of which table to read, cut by instrument and month into ranges with literal bounds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ select relname from pg_class
 where relnamespace = 'public'::regnamespace and relkind = 'r' and relname like 'perpetuals\\_ohlcv%'
 """
 
-# of the table itself and by its index: the days may be behind it, after a build that failed
+# from the table itself, by its index: after a failed build, quality.ohlcv_days may be behind it
 HISTORIES = """
 select
     known.instrument,
@@ -60,7 +60,7 @@ class Part:
     end_ms: int
 
     def where(self) -> str:
-        """Return the condition and the order of a query: literal, so that it opens its chunks alone."""
+        """Return the condition and order of a query; with literals it opens only the chunks it needs."""
         return (
             f"where instrument = {_literal(self.instrument)}"
             f" and \"timestamp\" >= '{_utc(self.start_ms)}' and \"timestamp\" < '{_utc(self.end_ms)}'"
@@ -70,15 +70,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Selection:
-    """Candles of one resolution: of every instrument those that the table has in [start, end).
+    """Candles of one resolution: for each instrument, those that the table has in [start, end).
 
     Attributes:
         resolution: of the candles.
         step_ms: length of their buckets.
-        is_rollup: whether they are made of finer ones.
+        is_rollup: whether they are aggregated from shorter candles.
         start_ms: inclusive, UTC ms.
         end_ms: exclusive.
-        histories: by instrument the first candle and the end of the last one, UTC ms.
+        histories: by instrument, the open of its first candle and the end of its last one, UTC ms.
     """
 
     resolution: str
@@ -95,7 +95,7 @@ class Selection:
 
     @property
     def schema(self) -> pa.Schema:
-        """Return the columns of the table, in its order, each as a type that holds the same values."""
+        """Return the columns of the table in order, each with a type that holds the same values."""
         columns = {"timestamp": pa.timestamp("us", "UTC"), "instrument": pa.string()}
         columns |= dict.fromkeys(PRICES, pa.decimal128(18, 8))
         columns["volume"] = pa.decimal128(38 if self.is_rollup else 18, 8)
@@ -104,10 +104,10 @@ class Selection:
         return pa.schema(columns.items(), metadata={"resolution": self.resolution})
 
     def parts(self, months: int = 0) -> Iterator[Part]:
-        """Yield what is to be read, sorted by instrument and time.
+        """Yield the parts to read, sorted by instrument and time.
 
         Args:
-            months: that a part has at most; 0 for as many as hold a month's number of minutes.
+            months: the most months in a part; 0 for as many as have as many rows as a month of minutes.
         """
         for name in sorted(self.histories):
             first, last = self.histories[name]
@@ -119,7 +119,7 @@ class Selection:
 def select(
     database: Database, instruments: Sequence[str], time_range: TimeRange, resolution: str
 ) -> Selection:
-    """Return what there is to read.
+    """Return the candles to read.
 
     Args:
         database: with the models built.
@@ -154,7 +154,7 @@ def month_of(at_ms: int) -> str:
 
 
 def _by_months(start_ms: int, end_ms: int, months: int) -> Iterator[TimeRange]:
-    """Yield [start, end) in parts that end where a month does."""
+    """Yield [start, end) in parts that end with a month."""
     while start_ms < end_ms:
         opens = datetime.fromtimestamp(start_ms / 1000, UTC)
         after = opens.year * 12 + opens.month - 1 + months

@@ -1,4 +1,4 @@
-"""From the table to files, a part at a time: one of Parquet or CSV, or a folder of Parquet."""
+"""From the table to files, part by part: a Parquet file, a CSV file, or a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILE = "candles.parquet"
 
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
-    "use_dictionary": ["instrument"],  # of prices one costs twice the time, and a third more bytes
+    "use_dictionary": ["instrument"],  # for prices it takes twice the time and a third more bytes
     "store_decimal_as_integer": True,
 }
 
@@ -34,17 +34,17 @@ PARQUET: dict[str, Any] = {
 def write_candles(database: Database, selection: Selection, out: str) -> int:
     """Write candles, sorted by instrument and time; return how many.
 
-    A file is replaced as a whole at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`;
-    each of these is replaced as a whole, others stay.
+    A file is replaced whole, at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`; each
+    file that is written is replaced whole, the others stay.
 
     Args:
         database: to read from.
         selection: what to write.
-        out: FILE.parquet, FILE.csv, or a folder, which is made if it is missing.
+        out: FILE.parquet, FILE.csv, or a folder, which is created if it is missing.
 
     Raises:
         UsageError: `out` is none of them.
-        PerpsError: there is no candle, or something cannot be read or written.
+        PerpsError: there are no candles, or something cannot be read or written.
     """
     path = Path(out)
     write: Callable[[Database, Selection, Path], int]
@@ -89,9 +89,9 @@ def _write_csv(database: Database, selection: Selection, path: Path) -> int:
 
 
 def _write_folder(database: Database, selection: Selection, folder: Path) -> int:
-    """Write a file for each instrument and month, without the instrument: readers take it from the folder.
+    """Write a file for each instrument and month. The instrument is in the path, not in a column.
 
-    With both, pandas finds the two of different types.
+    With both, pandas finds two columns of different types.
     """
     parts = list(selection.parts(months=1))
     paths = [_partition(folder, part) for part in parts]
@@ -117,9 +117,9 @@ def _tables(database: Database, selection: Selection, parts: Iterable[Part]) -> 
 
 @contextmanager
 def _lines(database: Database, selection: Selection) -> Iterator[Iterator[tuple[bytes, int]]]:
-    """Yield the lines of each part as PostgreSQL spells them, and how many.
+    """Yield the lines of each part as PostgreSQL writes them, and their number.
 
-    By way of Arrow they would take twice as long.
+    Through Arrow they would take twice as long.
     """
     at = """to_char("timestamp" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
     columns = ", ".join([at, *selection.schema.names[1:]])
@@ -144,11 +144,11 @@ def _partition(folder: Path, part: Part) -> Path:
 
 @contextmanager
 def _replacing(path: Path, folder: Path) -> Iterator[Path]:
-    """Yield a file that takes the place of `path` once it is written, and is gone if it is not.
+    """Yield a file that replaces `path` once it is written, and is deleted if writing fails.
 
     Args:
-        path: what is replaced.
-        folder: for the file, on the same disk. What a killed export left in it goes.
+        path: the file to replace.
+        folder: for the new file, on the same disk. Files that a killed export left there are deleted.
     """
     for left in folder.glob(f".{escape(path.name)}.*.part"):
         left.unlink(missing_ok=True)
@@ -164,7 +164,7 @@ def _expect_replaceable(path: Path, selection: Selection) -> None:
     """Make sure that a partition loses no candle, and that a folder has candles of one resolution.
 
     Raises:
-        PerpsError: it has candles from outside of the selection, or others.
+        PerpsError: it has candles outside of the selection, or of another resolution.
     """
     if not path.is_file():
         return
@@ -195,10 +195,10 @@ def _metadata(path: Path) -> Any:
 
 
 def _expect_candles(rows: int) -> None:
-    """Make sure that something was written.
+    """Make sure that candles were written.
 
     Raises:
-        PerpsError: nothing was.
+        PerpsError: there were none.
     """
     if not rows:
         raise PerpsError(

@@ -16,7 +16,8 @@ from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.database.privileges import check_server
 from extract.deribit.client import DeribitClient
-from extract.deribit.instruments import Instrument
+from extract.deribit.instruments import Instrument, Listed
+from extract.deribit.replies import Reply
 from extract.load.package import Packages, open_pipeline
 from extract.load.plan import (
     DEFAULT_LOAD_CANDLES,
@@ -151,6 +152,13 @@ class Loader:
 
         return self._run(list(ranges), resolution, plan, loaded_at=loaded_at)
 
+    def _clock_and_listing(self) -> tuple[Reply, Listed]:
+        """Ask for Deribit's clock and its perpetuals, at once if there are threads that stay."""
+        if self.pool is None:
+            return self.client.server_time(), self.client.instruments()
+        listing = self.pool.submit(self.client.instruments)
+        return self.client.server_time(), listing.result()
+
     def _run(
         self,
         names: Sequence[str],
@@ -164,7 +172,7 @@ class Loader:
         with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
             raw_tables.check_clock(locked, time.time())
-            clock, exchange = self.client.server_time(), self.client.instruments()
+            clock, exchange = self._clock_and_listing()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_origin(loaded_origin(pipeline.state), clock.origin)
                 loaded = loaded_instruments(pipeline.state, loaded_at or resolution)

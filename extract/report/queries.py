@@ -38,7 +38,7 @@ order by resolution, status
 
 # gaps that need action come first, because the page shows only the beginning of a long list
 GAPS = """
-select instrument, gap_start, gap_end, gap_minutes, reason, note, last_asked
+select instrument, gap_start, gap_end, gap_minutes, reason, note, last_fetched_at
 from quality.ohlcv_gaps
 order by
     array_position(array['unfetched', 'rejected', 'source', 'known'], reason::text),
@@ -74,10 +74,10 @@ order by instrument, "timestamp"
 
 # the largest loss, relative to the value, comes first
 INEXACT = """
-select instrument, day, inexact, "timestamp", column_name, told, kept
+select instrument, day, inexact, "timestamp", column_name, sent_value, table_value
 from quality.ohlcv_inexact
 where inexact > 0
-order by abs(told - kept) / abs(told) desc, instrument, day
+order by abs(sent_value - table_value) / abs(sent_value) desc, instrument, day
 """
 
 # the largest move, relative to the typical move, comes first

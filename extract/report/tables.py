@@ -124,7 +124,7 @@ LISTINGS = (
             _time("gap_end", "first after"),
             _number("gap_minutes", "minutes"),
             _plain("note"),
-            _time("last_asked", "last fetched"),
+            _time("last_fetched_at", "last fetched"),
         ),
     ),
     Listing(
@@ -160,8 +160,8 @@ LISTINGS = (
             _number("inexact", "values"),
             _time("timestamp", "largest loss"),
             _plain("column_name", "column"),
-            _number("told", "Deribit sent"),
-            _number("kept", "table holds"),
+            _number("sent_value", "Deribit sent"),
+            _number("table_value", "table holds"),
         ),
     ),
     Listing(

@@ -19,7 +19,7 @@ from tests.benchmarks.stage import BenchmarkError, Stage
 
 SCENARIOS = (
     *("serve", "backfill", "unlimited", "memory", "increments", "checks", "queries", "export", "storage"),
-    "peers",
+    *("staying", "peers"),
 )
 
 
@@ -39,6 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--full", type=float, metavar="MILLIONS", help="of the table that is built (default: 7.25)"
     )
+    parser.add_argument("--minutes", type=int, metavar="N", help="that a run stays for (default: 60)")
     parser.add_argument("--whole-habit", action="store_true", help="run the habit baseline in full: hours")
     parser.add_argument(
         "--unprepared", action="store_true", help="let the simulator compute its replies: starts sooner"
@@ -57,6 +58,8 @@ def plan_of(flags: argparse.Namespace) -> Plan:
         plan = replace(plan, sizes=sizes, memory=sizes, peers=sizes[0])
     if flags.full:
         plan = replace(plan, full=round(flags.full * 1e6))
+    if flags.minutes:
+        plan = replace(plan, minutes=flags.minutes)
     if flags.whole_habit:
         plan = replace(plan, habit=plan.full)
     return replace(plan, prepared=not flags.unprepared)

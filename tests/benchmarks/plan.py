@@ -21,6 +21,8 @@ class Plan:
         peers: how much this tool and its peers load.
         faults: how many of the ten faults they go through.
         replies: asked of the simulator to see what it can serve.
+        minutes: real ones that a run stays for.
+        turns: simulated minutes that a run stays for.
         prepared: whether the simulator renders its replies first.
     """
 
@@ -33,6 +35,8 @@ class Plan:
     peers: int = 500_000
     faults: int = 10
     replies: int = 3_000
+    minutes: int = 60
+    turns: int = 2_000
     prepared: bool = True
 
     @property
@@ -52,4 +56,6 @@ QUICK = Plan(
     peers=20_000,
     faults=1,
     replies=300,
+    minutes=2,
+    turns=8,
 )

@@ -135,6 +135,10 @@ class Stage:
         """Return the simulator that answers as fast as it can, at an instant."""
         return self._exchange(None, 0, now_ms)
 
+    def ticking(self, extra: int) -> Exchange:
+        """Return a simulator like `limited` whose clock is this machine's, with more small perpetuals."""
+        return self._start_exchange(20, 100, ("--extra-instruments", str(extra)))
+
     def fresh(self, name: str = "bench", *, parsed: bool = True) -> Database:
         """Return a new database; one of that name is dropped first. dbt has `parsed` its project for it."""
         self.server.drop_database(name)
@@ -227,11 +231,27 @@ class Stage:
         api: Mapping[str, str] = exchange.variables() if exchange else {}
         return perps_environment(kept, database, env={**places, **api})
 
+    @contextmanager
+    def staying(self, database: Database, exchange: Exchange, *flags: str) -> Iterator[int]:
+        """Yield the process of a `perps run` that stays; it must be told to end, and then does."""
+        said = self.home / "staying.txt"
+        with (
+            said.open("w") as output,
+            self._running(perps_command("run", *flags), database, exchange, output) as process,
+        ):
+            yield process.pid
+            process.terminate()
+            code = process.wait(20)
+        if code != 128 + signal.SIGTERM:
+            raise BenchmarkError(f"perps run exited with {code}:\n{said.read_text()[-3000:]}")
+
     def _exchange(self, rate: float | None, latency_ms: float, now_ms: int) -> Exchange:
         """Return the simulator with this limit, started and rendered when first needed."""
         key = (rate, latency_ms)
         if key not in self._exchanges:
-            self._exchanges[key] = self._start_exchange(rate, latency_ms)
+            clock = ("--clock", iso(self.clock_ms), "--extra-instruments", str(EXTRA_INSTRUMENTS))
+            prepare = ("--prepare", BTC, ETH) if self.prepared else ()
+            self._exchanges[key] = self._start_exchange(rate, latency_ms, (*clock, *prepare))
         self._exchanges[key].set_clock(now_ms)
         return self._exchanges[key]
 
@@ -249,11 +269,10 @@ class Stage:
         finally:
             _end(process)
 
-    def _start_exchange(self, rate: float | None, latency_ms: float) -> Exchange:
-        command = perps_command("simulate", "--clock", iso(self.clock_ms))
-        command += ["--limit", f"{rate or 0:g}", "--latency-ms", f"{latency_ms:g}"]
-        command += ["--extra-instruments", str(EXTRA_INSTRUMENTS)]
-        command += ["--prepare", BTC, ETH] if self.prepared else []
+    def _start_exchange(self, rate: float | None, latency_ms: float, flags: Sequence[str]) -> Exchange:
+        command = perps_command(
+            "simulate", "--limit", f"{rate or 0:g}", "--latency-ms", f"{latency_ms:g}", *flags
+        )
         began = time.monotonic()
         process = subprocess.Popen(
             command, env=self.environment(None, None), cwd=self.home, stdout=subprocess.PIPE, text=True

@@ -78,18 +78,17 @@ class Played:
     recovery_s: float = 0.0
 
 
-def play(exchange: RunningSimulator, database: Database, work: Path, together: int = 1) -> Played:
+def play(exchange: RunningSimulator, dbt: DbtProject, work: Path, together: int = 1) -> Played:
     """Hit an instrument a class: six hours in passing, six hours for good, six hours not at all; then mend.
 
     Args:
         exchange: whose answers go bad.
-        database: empty.
+        dbt: the project on an empty database.
         work: folder for files.
         together: how many classes that fail share a command; its line names three. The others share one, but
             for 1: then each class has a command of its own.
     """
-    dbt = DbtProject(database, work / "dbt")
-    names = list(INSTRUMENTS.values())
+    database, names = dbt.database, list(INSTRUMENTS.values())
     with impatient():
         loader = Loader(client(exchange.base_url), database, work / "pipelines")
         passing = [hit(bad, BEFORE, times=2 if bad.lasting == FAILED else 1) for bad in ANSWERS]
@@ -188,7 +187,7 @@ def by_instrument(database: Database) -> dict[str, list[Row]]:
 def main() -> None:
     """Play all classes on a server of their own and print what a person sees."""
     with own_server() as (folder, cluster), simulated(**EXCHANGE) as exchange, redirect_stdout(io.StringIO()):
-        played = play(exchange, cluster.create_database("answers"), folder)
+        played = play(exchange, DbtProject(cluster.create_database("answers"), folder / "dbt"), folder)
     print("| every answer is | what comes of it | exit code | what the user sees |\n|---|---|---:|---|")
     for bad in ANSWERS:
         seen = played.seen[bad.name]

@@ -18,7 +18,7 @@ from extract.simulator.listings import DEFAULT
 from tests.support.exchange import simulated
 from tests.support.ledger import judge
 from tests.support.own_server import own_server
-from tests.support.perps import expect, perps_environment
+from tests.support.perps import PROJECT, expect, perps_environment
 from tests.support.truth import control, rows, table, truth
 from tests.support.warm import WarmPerps
 
@@ -51,7 +51,7 @@ def run_again_and_again(database: Database, home: Path, count: int, every: int, 
     variables |= {"DBT_LOG_PATH": str(home / "dbt-logs")}
     with simulated(clock=CLOCK, extra_instruments=instruments - len(DEFAULT)) as exchange:
         env = perps_environment(os.environ, database, exchange.base_url, variables)
-        warm = WarmPerps()
+        warm = WarmPerps(str(PROJECT))
 
         def perps(*typed: str) -> None:
             expect(warm.run(typed, env, str(home), 600))

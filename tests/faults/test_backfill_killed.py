@@ -18,12 +18,12 @@ from tests.support.flow import BUILD
 from tests.support.perps import Perps, expect, perps_command, perps_environment
 from tests.support.truth import checksum, rows, table, truth
 
-START, END = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
+START, END = "2024-01-01T00:00:00Z", "2024-01-15T00:00:00Z"
 BACKFILL = (
     *("backfill", "--instruments", BTC, ETH, "--start", START, "--end", END),
-    *("--requests-per-second", "1000", "--load-candles", "20000"),
+    *("--requests-per-second", "1000", "--load-candles", "10000"),
 )
-CANDLES = 31 * 1440
+CANDLES = 14 * 1440
 EXCHANGE = {"clock": END, "latency_ms": 100}
 
 

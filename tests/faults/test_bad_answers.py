@@ -11,6 +11,7 @@ from extract.database.database import Database
 from extract.simulator import RunningSimulator
 from tests.faults.answers import DURING, EXCHANGE, HEALTHY, INSTRUMENTS, Played, hit, play  # noqa: F401
 from tests.support.bad_answers import ANSWERS, FAILED, QUARANTINED, BadAnswer
+from tests.support.dbt_project import parsed_once
 from tests.support.exchange import set_faults
 from tests.support.ledger import Injected, judge, record
 
@@ -28,7 +29,8 @@ TOGETHER = 3  # a command a class takes minutes: python -m tests.faults.answers
 def played(
     exchange: RunningSimulator, module_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Played:
-    return play(exchange, module_database, tmp_path_factory.mktemp("answers"), TOGETHER)
+    dbt = parsed_once(module_database, tmp_path_factory)
+    return play(exchange, dbt, tmp_path_factory.mktemp("answers"), TOGETHER)
 
 
 def test_a_bad_answer_or_two_are_asked_again_unless_asking_cannot_help(played):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 
 from extract.database.database import Database
-from tests.support.dbt_project import DbtProject, candles
+from tests.support.dbt_project import DbtProject, candles, parsed_once
 from tests.support.waiting import wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
 
 
 @pytest.fixture
-def project(database: Database, tmp_path: Path) -> DbtProject:
-    project = DbtProject(database, tmp_path)
+def project(database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    project = parsed_once(database, tmp_path_factory)
     project.create_raw_tables()
     project.land("10.5", candles(0, 50))
     project.build("--select", "+stg_candles")

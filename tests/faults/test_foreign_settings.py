@@ -24,6 +24,8 @@ loader_file_format = "csv"
 [deribit]
 dataset_name = "elsewhere"
 """
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+MODELS = ("run", "--select", "+perpetuals_ohlcv")
 SCHEMAS = """
 select nspname from pg_namespace
 where nspname !~ '^(pg_|_?timescaledb|information_schema)'
@@ -52,26 +54,28 @@ def test_a_checkout_is_only_read(database: Database, environment: dict[str, str]
 
 
 @pytest.fixture(params=["variables", "files", "broken files"])
-def surroundings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, str], Path]:
-    """Variables and a current folder, full of what is meant for others."""
+def surroundings(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> tuple[dict[str, str], Path, tuple[str, ...]]:
+    """Variables and a current folder, full of what is meant for others; and a dbt command that would obey."""
     here, home = tmp_path / "here", tmp_path / "home"
     if request.param == "variables":
         here.mkdir()
-        return OF_DLT | OF_DBT, here
+        return OF_DLT | OF_DBT, here, BUILD
     for folder in (here / ".dlt", home / ".dlt", home / ".dbt", home / "dlt"):
         folder.mkdir(parents=True)
         for name in ("config.toml", "secrets.toml", "dev.config.toml", "profiles.yml", ".workspace"):
             (folder / name).write_text(CONFIG if request.param == "files" else "this is = not [toml")
-    return {"HOME": str(home), "XDG_DATA_HOME": str(home)}, here
+    return {"HOME": str(home), "XDG_DATA_HOME": str(home)}, here, MODELS
 
 
 def test_settings_of_others_change_nothing(
-    surroundings: tuple[dict[str, str], Path],
+    surroundings: tuple[dict[str, str], Path, tuple[str, ...]],
     database: Database,
     exchange: RunningSimulator,
     environment: dict[str, str],
 ) -> None:
-    variables, here = surroundings
+    variables, here, build = surroundings
 
     def perps(*arguments: str) -> str:
         env = perps_environment(environment | variables, database, exchange.base_url)
@@ -81,7 +85,7 @@ def test_settings_of_others_change_nothing(
     perps("backfill", "--instruments", BTC, "--start", START)
     set_clock(exchange, "2024-01-01T07:00:30Z")
     assert f"{BTC}: 60 candles loaded" in perps("update")
-    perps("dbt", "--", "build", "--exclude-resource-type", "unit_test")
+    perps("dbt", "--", *build)
     assert table(database) == truth(exchange.base_url, BTC, START, "2024-01-01T07:00:00Z")
     assert rows(database, "select count(*) from deribit_raw.candles") == [(7 * 60,)]
     made = [("deribit_raw",), ("public",), ("quality",), ("staging",)]

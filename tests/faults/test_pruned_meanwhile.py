@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pytest
 
 from extract.database.cleaning import FETCHES_KEPT, PRUNE_FETCHES
 from extract.database.database import Database
-from tests.support.dbt_project import DbtProject, candles
+from tests.support.dbt_project import candles, parsed_once
 from tests.support.waiting import wait_until
 
 MODEL = ("--select", "perpetuals_ohlcv")
@@ -14,9 +14,9 @@ FOUR_DAYS = 4 * 86_400
 
 
 def test_a_build_misses_nothing_whose_fetch_is_deleted_while_it_begins(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    project = DbtProject(database, tmp_path)
+    project = parsed_once(database, tmp_path_factory)
     project.create_raw_tables()
     project.land("10.5", candles(0, 50))
     project.build("--select", "+perpetuals_ohlcv")

@@ -25,7 +25,7 @@ START, LOADED, END = "2024-01-01T00:00:00Z", "2024-01-01T12:00:00Z", "2024-01-02
 SAID = "interrupted: what was loaded is safe, run the same command again"
 WAITING = "select count(*) from pg_locks where not granted and pid <> pg_backend_pid()"
 UPDATE = ("update", "--instruments", BTC)
-BUILD = ("dbt", "--", "--quiet", "run")
+BUILD = ("dbt", "--", "--quiet", "run", "--select", "+perpetuals_ohlcv")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from extract.database.database import Database
 from extract.load.loader import Loader
 from extract.simulator import RunningSimulator
-from tests.support.dbt_project import DbtProject
+from tests.support.dbt_project import DbtProject, parsed_once
 from tests.support.exchange import calm
 from tests.support.loading import NOW, impatient
 from tests.support.perps import PROJECT, Perps, expect
@@ -22,8 +22,8 @@ BUILD = ("dbt", "--", "build", "--resource-type", "model", "--resource-type", "s
 
 @pytest.fixture(scope="module")
 def warm(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    """The repository's dbt project on the module's database; parsed once for all modules of a process."""
-    return DbtProject(module_database, tmp_path_factory.getbasetemp() / "dbt")
+    """The repository's dbt project on the module's database."""
+    return parsed_once(module_database, tmp_path_factory)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from tests.support.perps import PROJECT, perps_command, perps_environment
 from tests.support.truth import rows, table, truth
 from tests.support.waiting import wait_until
 
-START, END = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"
+START, END = "2024-01-01T00:00:00Z", "2024-01-22T00:00:00Z"
 EXCHANGE = {"clock": END, "latency_ms": 100}
-RANGE = (1_704_067_200_000, 1_709_251_200_000)
+RANGE = (1_704_067_200_000, 1_705_881_600_000)
+BATCH, EVERY = 10_000, 25_000
 RUN = perps_command("run", "--instruments", BTC, "--requests-per-second", "1")
 MODELS = ["run", "--select", "+perpetuals_ohlcv"]
 
@@ -53,12 +54,12 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(
     settled, dbt_project, database, exchange, tmp_path
 ):
     client = impatient(exchange)
-    with Builder(database, dbt_project, build_every=20_000) as builder:
-        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=20_000)
+    with Builder(database, dbt_project, build_every=EVERY) as builder:
+        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=BATCH)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         wait_until(lambda: built(database) > 0, "a build that nobody asked for")
         loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
-        builder.run(["run"])
+        builder.run(MODELS)
     for instrument in (BTC, ETH):
         assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
 
@@ -67,12 +68,12 @@ def test_a_builder_that_dies_fails_its_build_and_not_the_load_and_is_started_aga
     settled, dbt_project, database, exchange, tmp_path
 ):
     client = impatient(exchange)
-    with Builder(database, dbt_project, build_every=20_000) as builder:
+    with Builder(database, dbt_project, build_every=EVERY) as builder:
         assert builder.pid is not None
         os.kill(builder.pid, signal.SIGKILL)
-        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=20_000)
+        loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=BATCH)
         outcome = loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
-        assert outcome.candles == {BTC: 60 * 1440}
+        assert outcome.candles == {BTC: 21 * 1440}
         builder.run(MODELS)
         again = builder.pid
         assert again is not None
@@ -99,7 +100,7 @@ def test_what_failed_is_named_also_of_a_build_that_nobody_asked_for(
     rows(database, "create table perpetuals_ohlcv (something_else integer); select 1")
     client = impatient(exchange)
     failed = "dbt run failed: 1 model failed: perpetuals_ohlcv; see its output above"
-    with Builder(database, dbt_project, build_every=20_000) as builder:
+    with Builder(database, dbt_project, build_every=EVERY) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed)
         loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
         with pytest.raises(PerpsError, match=f"^{failed}$"):

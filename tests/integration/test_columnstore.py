@@ -6,7 +6,6 @@ they ran with PERPS_CACHE naming others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from extract.database import cleaning
-from extract.database.database import Database
 from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 TABLES = ("deribit_raw.candles", "public.perpetuals_ohlcv")
@@ -53,13 +51,12 @@ BATCH = "where name = 'timescaledb.compression_batch_size_limit'"
 
 
 @pytest.fixture(scope="module")
-def project(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtProject]:
-    made = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
-    made.create_raw_tables()
-    made.land("900000000.5", history())
-    made.build(*MODELS)
-    keep_up(made)
-    yield made
+def project(warm: DbtProject) -> DbtProject:
+    warm.start_anew()
+    warm.land("900000000.5", history())
+    warm.build(*MODELS)
+    keep_up(warm)
+    return warm
 
 
 @pytest.fixture

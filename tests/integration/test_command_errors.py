@@ -10,18 +10,13 @@ from pathlib import Path
 import pytest
 
 from extract.database import locks
-from tests.support.perps import Perps, error_line
+from tests.support.perps import error_line
 from tests.support.truth import rows
 
 RANGE = ("--start", "2024-01-01", "--end", "2024-01-02")
 BTC = ("--instruments", "BTC-PERPETUAL")
 EXCHANGE = {"clock": "2024-02-01"}
 NOWHERE = "http://127.0.0.1:9/api/v2"
-
-
-@pytest.fixture
-def perps(alone: Perps) -> Perps:
-    return alone
 
 
 @pytest.mark.parametrize(
@@ -50,8 +45,8 @@ def test_an_unknown_command_exits_with_2(perps):
     assert "invalid choice" in result.stderr
 
 
-def test_an_unknown_instrument_exits_with_2_and_says_where_to_look(perps, database, exchange):
-    result = perps("backfill", "--instruments", "BTC-PERP", *RANGE, database=database, api=exchange.base_url)
+def test_an_unknown_instrument_exits_with_2_and_says_where_to_look(alone, database, exchange):
+    result = alone("backfill", "--instruments", "BTC-PERP", *RANGE, database=database, api=exchange.base_url)
     said = error_line(result, 2)
     assert "BTC-PERP (BTC-PERPETUAL or BTC_USDC-PERPETUAL?)" in said
     assert "perps instruments" in said
@@ -131,8 +126,8 @@ def test_a_server_that_is_not_ours_is_not_stopped(perps, database, tmp_path):
 
 
 @pytest.mark.parametrize("env", [{"DERIBIT_REQUESTS_PER_SECOND": "nan"}, {"PERPS_HOME": "/dev/null"}])
-def test_what_is_wrong_before_there_is_a_log_is_said_once(perps, env):
-    result = perps("instruments", env=env)
+def test_what_is_wrong_before_there_is_a_log_is_said_once(alone, env):
+    result = alone("instruments", env=env)
     assert (result.returncode, result.stderr.count("\n")) in ((1, 1), (2, 1)), result.stderr
 
 

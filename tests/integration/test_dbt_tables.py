@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from extract.database.database import Database
 from tests.support.dbt_project import Candle, DbtProject, candles, minute
 
 UNUSABLE = {
@@ -19,9 +18,9 @@ UNUSABLE = {
 
 
 @pytest.fixture(scope="module")
-def built(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    project = DbtProject(module_database, tmp_path_factory.mktemp("dbt"))
-    project.create_raw_tables()
+def built(warm: DbtProject) -> DbtProject:
+    project = warm
+    project.start_anew()
     first = candles(0, 10) + candles(13, 25) + candles(0, 5, instrument="ETH-PERPETUAL")
     first += candles(0, 5, resolution="5", close=1.0)
     project.land("900000000.5", [row for row in first if row.timestamp != minute(23)])

@@ -18,10 +18,8 @@ def test_candles_report_and_clock_stay_utc(alone, database, exchange, server, tm
     perps = partial(alone, database=database, api=exchange.base_url, env={"TZ": ZONE})
     typed = ("--start", "2024-01-01", "--end", "2024-01-02")
     expect(perps("backfill", "--instruments", "BTC-PERPETUAL", *typed))
-    expect(perps("update"))
-    expect(perps("dbt", "--", "build", "--exclude-resource-type", "unit_test"))
+    expect(perps("run", "--out", str(tmp_path)))
     assert table(database) == truth(exchange.base_url, "BTC-PERPETUAL", START, END)
-    expect(perps("report", "--out", str(tmp_path)))
     counts = (tmp_path / "row-counts.txt").read_text().splitlines()
     line = next(line for line in counts if line.startswith("BTC"))
     assert line.split()[2:4] == ["2024-01-01T00:00:00Z", "2024-01-02T23:59:00Z"]

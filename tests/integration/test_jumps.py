@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from extract.simulator.market import Market
-from tests.support.dbt_project import START, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
+from tests.support.dbt_project import START, Candle, DbtProject, candles, minute
 
 DAYS = 30
 MINUTES = DAYS * 1440
-LEFT_OUT = ("--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
+CHECK = (
+    "build",
+    "--select",
+    "+no_jumps",
+    "--indirect-selection",
+    "cautious",
+    "--exclude-resource-type",
+    "unit_test",
+)
 SPIKES = {
     # in the middle of a day, at both ends of one, in its first minute of all, and in the newest one
     20_000: {"high": 1.5},
@@ -127,13 +135,13 @@ def test_a_jump_of_the_newest_week_warns_until_the_week_is_over(project: DbtProj
     calm = {"open": 100.0, "high": 100.5, "low": 99.5, "close": 100.0}
     spike = Candle(minute(100), **calm | {"high": 199.0})
     project.land("10.5", [*candles(0, 100, **calm), spike, *candles(101, 200, **calm)])
-    statuses = project.run("build", *LEFT_OUT).statuses
+    statuses = project.run(*CHECK).statuses
     assert statuses["no_jumps"] == "warn"
     project.land("11.5", candles(7 * 1440, 7 * 1440 + 10, **calm))
-    statuses = project.run("build", *LEFT_OUT).statuses
+    statuses = project.run(*CHECK).statuses
     assert statuses["no_jumps"] == "pass"
     assert project.query("select timestamp, move_percent from quality.ohlcv_jumps") == [(minute(100), 100)]
-    project.build(*WITHOUT_ROLLUPS, "--vars", "{jump_floor_percent: 100}")
+    project.build("--select", "+ohlcv_jumps", "--vars", "{jump_floor_percent: 100}")
     assert project.query("select * from quality.ohlcv_jumps") == []
     refused = project.run("build", "--vars", "{jump_factor: many}").output
     assert "jump_factor" in refused and "'many'" in refused

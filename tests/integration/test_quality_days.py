@@ -20,14 +20,9 @@ def days(project: DbtProject, *columns: str) -> list[tuple[Any, ...]]:
     return project.query(f"select {', '.join(columns)} from quality.ohlcv_days order by instrument, day")
 
 
-def auditing(project: DbtProject) -> DbtProject:
-    """Return the project with a target folder of its own: dbt parses anew when variables change."""
-    return DbtProject(project.database, project.work / "audit")
-
-
 def audited(project: DbtProject) -> set[str]:
     """Run the full audit; return the names of the tests that failed."""
-    statuses = auditing(project).run("test", *AUDITS, *AUDITING).statuses
+    statuses = project.run("test", *AUDITS, *AUDITING).statuses
     audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
     assert len(audits) == 12
     return {name for name, status in audits.items() if status != "pass"}
@@ -36,7 +31,7 @@ def audited(project: DbtProject) -> set[str]:
 def test_a_day_says_what_is_there_and_what_is_not(project: DbtProject) -> None:
     bad = [Candle(minute(5), high=80.0), Candle(minute(6), volume=-1.0)]
     project.land("10.5", [*candles(1, 5), *bad, *candles(10, DAY, volume=0.0), *candles(DAY, DAY + 3)])
-    project.build()
+    project.build("--select", "+ohlcv_days")
     whole = date(2024, 1, 1)
     assert days(project, "day", "candles", "expected", "largest_gap_minutes", "fills", "violations") == [
         (whole, DAY - 4, DAY - 1, 3, DAY - 10, 2),
@@ -97,11 +92,11 @@ def test_a_day_of_nothing_usable_is_a_day_without_candles(project: DbtProject) -
 
 def test_a_gap_across_midnight_is_one_gap(project: DbtProject) -> None:
     project.land("10.5", [*candles(0, DAY - 5), *candles(2 * DAY + 5, 2 * DAY + 10)])
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     gaps = "select gap_start, gap_end, gap_minutes from quality.ohlcv_gaps"
     assert project.query(gaps) == [(minute(DAY - 6), minute(2 * DAY + 5), DAY + 10)]
     project.land("11.5", candles(DAY - 5, 2 * DAY + 5))
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     assert project.query(gaps) == []
 
 
@@ -172,9 +167,9 @@ def right(warm: DbtProject) -> DbtProject:
 @pytest.fixture(scope="module")
 def audits(right: DbtProject) -> dict[str, str]:
     """Return the audits as dbt runs them, by name."""
-    named = auditing(right).run("compile", *AUDITS, *AUDITING)
+    named = right.run("compile", *AUDITS, *AUDITING)
     assert named.success, named.output
-    files = {path.stem: path for path in (right.work / "audit/target").rglob("audit_*.sql")}
+    files = {path.stem: path for path in right.parsed(*AUDITING).rglob("audit_*.sql")}
     compiled = {name: files[name].read_text() for name in named.statuses if name.startswith("audit_")}
     assert len(compiled) == 12
     return compiled

@@ -47,6 +47,11 @@ def gaps(project: DbtProject) -> list[tuple[Any, ...]]:
     return project.query("select gap_start, gap_minutes, reason, note from quality.ohlcv_gaps order by 1")
 
 
+def of(*tests: str) -> tuple[str, ...]:
+    """Return the build of some tests, and of no model that they do not need."""
+    return (*TESTED, "--indirect-selection", "cautious", "--select", *(f"+{test}" for test in tests))
+
+
 def wrong(outcome: DbtResult) -> dict[str, str]:
     """Return what failed or warned."""
     return {name: status for name, status in outcome.statuses.items() if status in ("fail", "warn", "error")}
@@ -112,11 +117,11 @@ def test_only_answers_of_loads_that_were_counted_are_evidence(project: DbtProjec
     project.land("11.5", [], complete=False)
     for start in (90, 91):
         project.answered(minute(start), minute(120), "11.5")
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     assert gaps(project) == [(minute(99), 12, "unfetched", None)]
     project.complete("11.5")
     assert gaps(project) == [(minute(99), 12, "unfetched", None)]
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     assert gaps(project) == [(minute(99), 12, "source", None)]
 
 
@@ -165,18 +170,19 @@ def test_a_candle_that_does_not_fit_is_settled_by_an_entry(project: DbtProject, 
     large = candles(at, at + 1)[0]._replace(volume=12e9)
     project.land("10.5", [*(one for one in candles(0, 40) if one.timestamp != large.timestamp), large])
     project.answered(minute(0), minute(41))
-    statuses = project.run(*TESTED).statuses
+    statuses = project.run(*of("no_rejected_candles")).statuses
     assert statuses["no_rejected_candles"] == "fail"
     assert project.query("select reason, volume from quality.rejected_candles") == [("too_large", 12e9)]
     know(project, entry)
     assert not {"fail", "error"} & set(wrong(project.run(*TESTED)).values())
     know(project, entry.replace("2024-01-01", "2024-01-02"))
-    statuses = project.run(*TESTED).statuses
+    statuses = project.run(*of("no_rejected_candles", "known_gaps_exist")).statuses
     assert (statuses["no_rejected_candles"], statuses["known_gaps_exist"]) == ("fail", "fail")
 
 
 INEXACT = """
-select day, inexact, timestamp, column_name, told::text, kept::text from quality.ohlcv_inexact order by day
+select day, inexact, timestamp, column_name, sent_value::text, table_value::text
+from quality.ohlcv_inexact order by day
 """
 
 
@@ -185,7 +191,7 @@ def test_a_value_that_the_column_cannot_hold_is_counted_and_warns(project: DbtPr
     cheap = Candle(minute(4), open=2.34e-8, high=3e-8, low=2.34e-8, close=2e-8)
     nine = Candle(minute(DAY), volume=1.123456789)
     project.land("10.5", [*candles(0, 3), noisy, cheap, *candles(5, DAY), nine])
-    outcome = project.run(*TESTED)
+    outcome = project.run(*of("no_inexact_candles"))
     assert outcome.statuses["no_inexact_candles"] == "warn"
     assert "Got 3 results" in outcome.output
     rest = (day(1).date(), 1, minute(DAY), "volume", "1.123456789", "1.12345679")
@@ -197,22 +203,22 @@ def test_a_value_that_the_column_cannot_hold_is_counted_and_warns(project: DbtPr
     project.land(
         "11.5", [cheap._replace(low=2.31e-8), nine._replace(volume=1.5), Candle(minute(5), open=None)]
     )
-    assert project.run(*TESTED).statuses["no_inexact_candles"] == "warn"
+    assert project.run(*of("no_inexact_candles")).statuses["no_inexact_candles"] == "warn"
     assert project.query(INEXACT) == [
         (day(0).date(), 2, minute(4), "open", "0.0000000234", "0.00000002"),
         (day(1).date(), 0, minute(DAY), "close", "105.00000000", None),
     ]
     project.land("12.5", [cheap._replace(open=3e-8, low=2e-8), *candles(DAY + 1, DAY + 5)])
-    assert project.run(*TESTED).statuses["no_inexact_candles"] == "pass"
+    assert project.run(*of("no_inexact_candles")).statuses["no_inexact_candles"] == "pass"
     project.query("drop table quality.ohlcv_inexact")
-    assert project.run(*TESTED).statuses["no_inexact_candles"] == "pass"
+    assert project.run(*of("no_inexact_candles")).statuses["no_inexact_candles"] == "pass"
 
 
 def test_the_tail_is_measured_by_deribits_clock(project: DbtProject) -> None:
     project.land("10.5", candles(0, 30))
     project.query("update deribit_raw._dlt_loads set inserted_at = now()")
     project.answered(minute(0), minute(90))
-    project.build()
+    project.build("--select", "+ohlcv_coverage")
     tails = project.query(
         "select last_candle, tail_minutes, checked_at - timestamptz '2024-01-01 01:30+00'"
         " from quality.ohlcv_coverage"
@@ -225,7 +231,7 @@ def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed
     project: DbtProject,
 ) -> None:
     project.land("10.5", [*candles(0, 10), *candles(20, 30)])
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     assert gaps(project) == [(minute(9), 10, "unfetched", None)]
     asked = ("test", "--select", "perpetuals_ohlcv_no_gaps", "known_gaps_exist")
     tested = project.run(*asked).statuses
@@ -235,7 +241,7 @@ def test_models_run_before_the_seed_know_of_no_gap_and_learn_of_it_from_the_seed
     assert project.run(*asked).statuses["perpetuals_ohlcv_no_gaps"] == "pass"
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
     assert project.run("seed").success
-    project.build()
+    project.build("--select", "+ohlcv_gaps")
     assert gaps(project) == [(minute(9), 10, "known", "maintenance")]
 
 
@@ -247,20 +253,20 @@ from quality.ohlcv_revisions order by timestamp, load_id::numeric
 
 def test_a_changed_candle_is_a_revision_once_and_reaches_the_table(project: DbtProject) -> None:
     project.land("10.5", candles(0, 400 * DAY, open=100.0)[:: DAY // 4])
-    project.build()
+    project.build("--select", "+ohlcv_revisions", "+perpetuals_ohlcv")
     assert project.query(REVISIONS) == []
 
     first = minute(0)
     project.land("11.5", [Candle(first, close=106.0), Candle(minute(DAY // 4)), Candle(minute(7))])
     project.land("12.5", [Candle(first, close=106.0)])
-    project.build()
+    project.build("--select", "+ohlcv_revisions", "+perpetuals_ohlcv")
     once = [(first, Decimal(105), Decimal(106), Decimal("2.5"), Decimal("2.5"), "10.5", "11.5")]
     assert project.query(REVISIONS) == once
     written = project.query("select ctid::text, xmin::text from quality.ohlcv_revisions")
 
     old = minute(399 * DAY)
     project.land("13.5", [Candle(old, volume=3.0), Candle(minute(DAY // 2), open=None)])
-    project.build()
+    project.build("--select", "+ohlcv_revisions", "+perpetuals_ohlcv")
     assert project.query(REVISIONS) == [
         *once,
         (old, Decimal(105), Decimal(105), Decimal("2.5"), Decimal(3), "10.5", "13.5"),
@@ -277,14 +283,14 @@ def test_a_first_build_finds_the_revisions_of_all_loads(project: DbtProject) -> 
     project.land("9.5", candles(0, 3 * DAY))
     project.land("10.5", [Candle(minute(DAY + 3), close=106.0)])
     project.land("11.5", [Candle(minute(DAY + 3), close=107.0), Candle(minute(DAY + 4))])
-    project.build()
+    project.build("--select", "+ohlcv_revisions")
     changes = [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)]
     assert changes == [
         (Decimal(105), Decimal(106), "9.5", "10.5"),
         (Decimal(106), Decimal(107), "10.5", "11.5"),
     ]
     project.query("drop table quality.ohlcv_revisions")
-    project.build()
+    project.build("--select", "+ohlcv_revisions")
     assert [(row[1], row[2], row[5], row[6]) for row in project.query(REVISIONS)] == changes
 
 
@@ -304,12 +310,12 @@ def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProje
     project.land("10.5", candles(0, 3 * DAY))
     project.land("11.5", bars("1D", day(0) + eight, day(1) + eight, minutes=DAY))
     project.answered(day(0), day(2), "11.5", "1D")
-    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
+    assert project.run(*of("no_unreconciled_candles")).statuses["no_unreconciled_candles"] == "pass"
     places = "select ctid::text, xmin::text from quality.ohlcv_reconciliation order by timestamp"
     written = project.query(places)
 
     project.land("12.5", [Candle(day(1) + eight, open=99.0, high=111.0, low=89.0, close=98.0, volume=2.4)])
-    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
+    assert project.run(*of("no_unreconciled_candles")).statuses["no_unreconciled_candles"] == "warn"
     assert project.query(RECONCILED) == [
         ("1D", day(0) + eight, "identical", None, DAY),
         ("1D", day(1) + eight, "different", "open,high,low,volume", DAY),
@@ -318,10 +324,10 @@ def test_one_altered_minute_is_named_by_its_bucket_and_columns(project: DbtProje
 
     last = day(2) + eight - timedelta(minutes=1)
     project.land("13.5", [Candle(day(1) + eight), Candle(last, close=105.00000001)])
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert project.query(RECONCILED)[1][2:4] == ("different", "close")
     project.land("14.5", [Candle(last)])
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert project.query(RECONCILED)[1][2:4] == ("identical", None)
 
 
@@ -332,7 +338,7 @@ def test_prices_that_differ_beyond_the_tables_digits_differ(project: DbtProject)
     told = [*bars("60", minute(0), minutes=60, **cheap), *bars("60", minute(60), minutes=60, **wider)]
     project.land("11.5", [*told, *bars("60", minute(120), minutes=60, close=105.00000000000001)])
     project.answered(day(0), minute(180), "11.5", "60")
-    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "warn"
+    assert project.run(*of("no_unreconciled_candles")).statuses["no_unreconciled_candles"] == "warn"
     assert [row[2:4] for row in project.query(RECONCILED)] == [
         ("identical", None),
         ("different", "high,low"),
@@ -348,7 +354,7 @@ def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: Db
     project.land("10.5", [*candles(0, 150), *candles(180, 240)])
     project.land("11.5", bars("60", minute(60), minute(120), minute(240), minutes=60))
     project.answered(day(0) - timedelta(hours=3), minute(320), "11.5", "60")
-    outcome = project.run(*TESTED)
+    outcome = project.run(*of("no_unreconciled_candles"))
     assert project.query(RECONCILED) == [
         ("60", minute(0), "missing_at_deribit", None, 60),
         ("60", minute(60), "identical", None, 60),
@@ -364,7 +370,7 @@ def test_what_either_side_lacks_is_named_and_only_whole_buckets_warn(project: Db
     project.land("12.5", [*candles(150, 180), *candles(240, 300)])
     project.land("13.5", bars("60", minute(0), minute(180), minutes=60))
     project.answered(day(0), minute(200), "13.5", "60")
-    assert project.run(*TESTED).statuses["no_unreconciled_candles"] == "pass"
+    assert project.run(*of("no_unreconciled_candles")).statuses["no_unreconciled_candles"] == "pass"
 
 
 @pytest.mark.long
@@ -374,15 +380,15 @@ def test_whether_fills_count_in_a_bar_does_not_matter(project: DbtProject) -> No
     traded = bars("60", minute(0), minutes=59)
     project.land("11.5", traded)
     project.answered(day(0), minute(60), "11.5", "60")
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert project.query(RECONCILED)[0][2:4] == ("identical", None)
     project.land("12.5", bars("60", minute(0), minutes=59, open=120.0, high=120.0))
     project.answered(day(0), minute(60), "12.5", "60")
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert project.query(RECONCILED)[0][2:4] == ("identical", None)
     project.land("13.5", bars("60", minute(0), minutes=59, open=119.0))
     project.answered(day(0), minute(60), "13.5", "60")
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert project.query(RECONCILED)[0][2:4] == ("different", "open")
 
 
@@ -391,7 +397,7 @@ def test_an_absurd_bar_stops_nothing(project: DbtProject) -> None:
     absurd = [*bars("60", minute(0), minutes=60, volume=1e31), *bars("60", minute(60), minutes=60)]
     project.land("11.5", absurd)
     project.answered(day(0), minute(120), "11.5", "60")
-    project.build()
+    project.build("--select", "+ohlcv_reconciliation")
     assert [row[1:3] for row in project.query(RECONCILED)] == [
         (minute(0), "missing_at_deribit"),
         (minute(60), "identical"),
@@ -408,7 +414,7 @@ def test_every_rule_is_counted_by_the_days_and_listed(project: DbtProject) -> No
         "volume_negative": Candle(minute(4 * day), volume=-1.0),
     }
     project.land("10.5", [*broken.values()])
-    project.build()
+    project.build("--select", "+ohlcv_days", "+ohlcv_violations")
     days = "select violations from quality.ohlcv_days where candles > 0 order by day"
     assert project.query(days) == [(1,)] * len(broken)
     listed = project.query('select "timestamp", rule from quality.ohlcv_violations order by 1')

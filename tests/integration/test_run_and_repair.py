@@ -131,13 +131,14 @@ def test_a_day_later_the_source_is_asked_again(exchange, typed):
 
 
 def test_again_asks_whatever_the_last_time_was(gapped, exchange, typed):
-    database, folder = gapped
+    database, _ = gapped
     set_faults(exchange)
     exchange.simulator.log.clear()
     assert "12 of 12 candles found, 0 not at deribit" in typed("repair", "--again").stdout
     assert len(charts(exchange)) == 1
 
-    expect(typed("run", "--out", str(folder)))
+    for command in (("update",), ("dbt", "--", "run", "--select", "+ohlcv_gaps")):
+        expect(typed(*command))
     assert table(database) == truth(exchange.base_url, BTC, START, "2024-01-04T00:00:00Z")
     assert len(table(database)) == 3 * 1440
     exchange.simulator.log.clear()

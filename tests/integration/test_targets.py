@@ -9,6 +9,7 @@ import pytest
 from tests.support.dbt_project import DAY, WITHOUT_ROLLUPS, Candle, DbtProject, candles, minute
 
 BUILD = ("build", "--exclude-resource-type", "unit_test", *WITHOUT_ROLLUPS)
+RUN = ("run", *WITHOUT_ROLLUPS)
 SHAPE = """
 select namespaces.nspname, relations.relname, relations.relkind::text
 from pg_class as relations
@@ -55,19 +56,19 @@ def shape(project: DbtProject, *schemas: str) -> list[tuple[str, ...]]:
 
 def test_each_target_reads_every_load_whichever_read_it_first(project: DbtProject, dev: DbtProject) -> None:
     project.land("10.5", [*candles(0, 2 * DAY), Candle(minute(3 * DAY), open=None)])
-    project.run(*BUILD)
+    project.run(*RUN)
     project.land("11.5", [*candles(2 * DAY + 5, 3 * DAY), Candle(minute(7), close=99.0)])
     landed = project.query(RAW)
-    dev.run(*BUILD)
-    project.run(*BUILD)
+    dev.run(*RUN)
+    project.run(*RUN)
     project.land("12.5", [*candles(3 * DAY, 3 * DAY + 5), Candle(minute(8), close=98.0)])
-    project.run(*BUILD)
-    dev.run(*BUILD)
+    project.run(*RUN)
+    dev.run(*RUN)
     assert rows(project, PUBLIC) == rows(dev, DEV)
     assert rows(project, PUBLIC)[-2] == 3 * DAY
     assert project.query(RAW)[: len(landed)] != landed  # the third load
     landed = project.query(RAW)
-    dev.run(*BUILD)
+    dev.run(*RUN)
     assert project.query(RAW) == landed, "a target wrote into raw"
 
 
@@ -93,14 +94,14 @@ def test_a_target_that_is_dropped_or_read_again_takes_nothing_from_the_other(
     project: DbtProject, dev: DbtProject
 ) -> None:
     project.land("10.5", candles(0, 10))
-    project.run(*BUILD)
-    dev.run(*BUILD)
+    project.run(*RUN)
+    dev.run(*RUN)
     before = rows(project, PUBLIC)
     assert dev.reread("perpetuals_ohlcv").success
     assert rows(project, PUBLIC) == before
     assert set(rows(dev, DEV)[-1]) == {"0", "10.5"}
     project.query("truncate dbt_dev.perpetuals_ohlcv")
-    project.run(*BUILD)
+    project.run(*RUN)
     assert rows(project, PUBLIC) == before
-    dev.run(*BUILD)
+    dev.run(*RUN)
     assert rows(dev, DEV) == before

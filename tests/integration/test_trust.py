@@ -7,7 +7,7 @@ import html
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator
 from tests.support.exchange import BTC, charts, set_clock, set_faults
 from tests.support.loading import JAN, ONE, impatient
-from tests.support.perps import PROJECT, Perps, Result, expect
+from tests.support.perps import PROJECT, PerpsRunner, Result, expect
 from tests.support.truth import rows, table, truth
 
 EXCHANGE = {"clock": "2024-01-15T00:00:30Z"}
@@ -88,10 +88,10 @@ class Story:
 def story(
     module_database: Database,
     exchange: RunningSimulator,
-    perps: Perps,
+    environment: dict[str, str],
     home: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Story:
+) -> Iterator[Story]:
     clone = tmp_path_factory.mktemp("clone")
     for name in ("extract", "dbt_project"):
         shutil.copytree(PROJECT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -99,10 +99,10 @@ def story(
         shutil.copyfile(PROJECT / name, clone / name)
     with (clone / "dbt_project/seeds/known_gaps.csv").open("a") as seed:
         seed.write(KNOWN)
-    places = {"PYTHONPATH": str(clone), "DBT_TARGET_PATH": str(clone / "target")}
+    perps = PerpsRunner({**environment, "PYTHONPATH": str(clone), "DBT_TARGET_PATH": str(clone / "target")})
 
     def run(*arguments: str) -> Result:
-        return perps(*arguments, database=module_database, api=exchange.base_url, env=places)
+        return perps(*arguments, database=module_database, api=exchange.base_url)
 
     set_faults(exchange, *MARKET, FAILED, OFF_GRID)
     loader = Loader(impatient(exchange, attempts=2), module_database, home / "pipelines")
@@ -125,7 +125,8 @@ def story(
     built = run("dbt", "--", "build", "--exclude-resource-type", "unit_test")
     folder = tmp_path_factory.mktemp("report")
     expect(run("report", "--out", str(folder)))
-    return Story(run, module_database, exchange, folder, built)
+    yield Story(run, module_database, exchange, folder, built)
+    perps.stop()
 
 
 def verdicts(built: Result) -> dict[str, str]:

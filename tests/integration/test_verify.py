@@ -108,7 +108,7 @@ def test_a_digit_that_the_table_cannot_hold_is_seen_too(loaded, exchange, verify
     set_faults(exchange, candle | {"values": {"volume": 1.123456789}})
     typed("backfill", *again)
     typed(*BUILD)
-    counted = rows(loaded, "select inexact, told::text, kept::text from quality.ohlcv_inexact")
+    counted = rows(loaded, "select inexact, sent_value::text, table_value::text from quality.ohlcv_inexact")
     assert counted == [(1, "1.123456789", "1.12345679")]
     typed("verify", *again)
     set_faults(exchange, candle | {"values": {"volume": 1.123456788}})

@@ -16,7 +16,9 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
+from zlib import crc32
 
+import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
@@ -138,8 +140,13 @@ class DbtProject:
     def arguments(self, *command: str) -> list[str]:
         """Return a dbt command line without the program's name."""
         places = ["--project-dir", self.project, "--profiles-dir", self.work, "--target", self.target]
-        places += ["--target-path", self.work / "target", "--log-path", self.work / "logs"]
+        places += ["--target-path", self.parsed(*command), "--log-path", self.work / "logs"]
         return ["--no-use-colors", "--no-write-json", "--log-level-file", "none", *command, *map(str, places)]
+
+    def parsed(self, *command: str) -> Path:
+        """Return the target folder of a command: one for each set of variables, for which dbt parses anew."""
+        variables = command[command.index("--vars") + 1] if "--vars" in command else ""
+        return self.work / f"target{crc32(variables.encode()) or ''}"
 
     def environment(self) -> dict[str, str]:
         """Return the variables of this process with the database filled in."""
@@ -264,6 +271,11 @@ class DbtProject:
     def reread(self, model: str) -> DbtResult:
         """Have a model read all loads again in its next build."""
         return self.run("run-operation", "reread_loads", "--args", f"{{model: {model}}}")
+
+
+def parsed_once(database: Database, factory: pytest.TempPathFactory) -> DbtProject:
+    """Return the project in a folder that all modules of this process share, so that dbt parses it once."""
+    return DbtProject(database, factory.getbasetemp() / f"dbt-{database.dbname}")
 
 
 def own_project(database: Database, work: Path) -> DbtProject:

@@ -30,7 +30,7 @@ create table quality.ohlcv_days (
 );
 create table quality.ohlcv_gaps (
     instrument text, gap_start timestamptz, gap_end timestamptz, gap_minutes int, reason text, note text,
-    last_asked timestamptz
+    last_fetched_at timestamptz
 );
 create table quality.ohlcv_violations (
     "timestamp" timestamptz, instrument text, open numeric(18, 8), high numeric(18, 8), low numeric(18, 8),
@@ -46,7 +46,7 @@ create table quality.ohlcv_fill_runs (
 );
 create table quality.ohlcv_inexact (
     instrument text, day date, inexact int, "timestamp" timestamptz, column_name text,
-    told numeric, kept numeric(18, 8)
+    sent_value numeric, table_value numeric(18, 8)
 );
 create table quality.ohlcv_jumps (
     instrument text, "timestamp" timestamptz, previous_close numeric(18, 8), open numeric(18, 8),

@@ -85,7 +85,7 @@ class PerpsRunner:
         variables = perps_environment(self._environment, database, api, env)
         folder, own_code = self._environment["PERPS_HOME"], self._environment["PYTHONPATH"]
         if not alone and arguments[:1] and arguments[0] in SHARING and variables["PYTHONPATH"] == own_code:
-            self._warm = self._warm or WarmPerps()
+            self._warm = self._warm or WarmPerps(own_code)
             return self._warm.run(arguments, variables, folder, timeout)
         return run_program(perps_command(*arguments), variables, folder, timeout)
 

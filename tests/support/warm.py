@@ -19,12 +19,16 @@ from pathlib import Path
 
 
 class WarmPerps:
-    """Runs `perps` commands one after the other in one process, with the environment that each is given."""
+    """Runs `perps` commands one after the other in one process, with the environment that each is given.
 
-    def __init__(self) -> None:
+    Args:
+        code: the folder whose package `extract` runs.
+    """
+
+    def __init__(self, code: str) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(theirs, code), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -60,8 +64,9 @@ class WarmPerps:
         self._process.join()
 
 
-def _serve(pipe: connection.Connection) -> None:
+def _serve(pipe: connection.Connection, code: str) -> None:
     # in the process that stays
+    sys.path.insert(0, code)
     from extract.cli.main import main  # noqa: PLC0415
     from tests.support.private import spare_the_stack  # noqa: PLC0415
 
@@ -75,8 +80,8 @@ def _serve(pipe: connection.Connection) -> None:
         with Path(said, "out").open("w") as out, Path(said, "err").open("w") as err:
             sys.stdout, sys.stderr = out, err
             try:
-                code = main(arguments)
+                status = main(arguments)
             except SystemExit as exit:
-                code = exit.code
+                status = exit.code
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        pipe.send(code)
+        pipe.send(status)

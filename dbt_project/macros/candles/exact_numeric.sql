@@ -9,16 +9,16 @@
 {%- endmacro %}
 
 
-{% macro as_told(column) -%}
+{% macro as_sent(column) -%}
     case when {{ is_inexact(column) }} then {{ column }}::text::numeric else {{ exact_numeric(column) }} end
 {%- endmacro %}
 
 
 {#- Whether a candle of stg_inexact_candles is the one in perpetuals_ohlcv, apart from rounding. -#}
-{% macro is_told_as(told, candles) -%}
-    {{ candles }}.instrument = {{ told }}.instrument
-    and {{ candles }}.timestamp = {{ told }}.timestamp
+{% macro is_table_version(sent, candles) -%}
+    {{ candles }}.instrument = {{ sent }}.instrument
+    and {{ candles }}.timestamp = {{ sent }}.timestamp
     {%- for value in ['open', 'high', 'low', 'close', 'volume'] %}
-    and {{ candles }}.{{ value }} = {{ told }}.{{ value }}::numeric(18, 8)
+    and {{ candles }}.{{ value }} = {{ sent }}.{{ value }}::numeric(18, 8)
     {%- endfor %}
 {%- endmacro %}

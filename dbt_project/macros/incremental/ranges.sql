@@ -119,26 +119,36 @@
             from pieces
             group by piece
 
+        ),
+
+        ranges as (
+
+            select
+                min(pieces.starts_at) at time zone 'UTC' || '+00' as starts_at,
+                max(pieces.ends_at) at time zone 'UTC' || '+00' as ends_at,
+                json_agg(distinct pieces.instrument)::text as instruments
+            from islands
+            inner join pieces
+                on pieces.piece = islands.piece
+                and islands.times @> pieces.starts_at
+            group by islands.piece, islands.times
+
         )
 
+        -- in one statement, because a load that completes in the meantime may delete fetches
         select
-            min(pieces.starts_at) at time zone 'UTC' || '+00' as starts_at,
-            max(pieces.ends_at) at time zone 'UTC' || '+00' as ends_at,
-            json_agg(distinct pieces.instrument)::text as instruments
-        from islands
-        inner join pieces
-            on pieces.piece = islands.piece
-            and islands.times @> pieces.starts_at
-        group by islands.piece, islands.times
-        order by 1
+            ranges.*,
+            fetches.are_whole
+        from ({{ has_all_fetches(mark) }}) as fetches
+        left join ranges on true
+        order by ranges.starts_at
     {%- endset -%}
     {%- set rows = run_query(query).rows -%}
-    {#- checked afterwards, because a load that completes in the meantime may delete fetches -#}
-    {%- if not in_raw and not has_all_fetches(mark) -%}
+    {%- if not in_raw and not rows[0].are_whole -%}
         {{ return(touched_ranges(mark, options, in_raw=true)) }}
     {%- endif -%}
     {%- set ranges = [] -%}
-    {%- for row in rows -%}
+    {%- for row in rows if row.instruments -%}
         {%- do ranges.append({'starts_at': row.starts_at, 'ends_at': row.ends_at, 'instruments': fromjson(row.instruments)}) -%}
     {%- endfor -%}
     {{ return(ranges) }}
@@ -148,18 +158,15 @@
 {#- Fetches without a missing candle are deleted after three days (FETCHES_KEPT in extract/database/cleaning.py): a model with an older
     watermark cannot rely on fetches. -#}
 {% macro has_all_fetches(mark) -%}
-    {%- set query -%}
-        select not exists (
-            select from {{ source('deribit_raw', '_dlt_loads') }}
-            where status = 0
-                and load_id::numeric > {{ mark.read_after }}
-                and load_id::numeric < (
-                    select max(load_id::numeric) - {{ 3 * 86400 }} from {{ source('deribit_raw', '_dlt_loads') }}
-                    where status = 0
-                )
-        )
-    {%- endset -%}
-    {{ return(run_query(query).columns[0].values()[0]) }}
+    select not exists (
+        select from {{ source('deribit_raw', '_dlt_loads') }}
+        where status = 0
+            and load_id::numeric > {{ mark.read_after }}
+            and load_id::numeric < (
+                select max(load_id::numeric) - {{ 3 * 86400 }} from {{ source('deribit_raw', '_dlt_loads') }}
+                where status = 0
+            )
+    ) as are_whole
 {%- endmacro %}
 
 

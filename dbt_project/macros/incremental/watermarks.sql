@@ -11,20 +11,21 @@
             '{{ relation_name(table) }}', '{{ base_resolution() }}', 0, 0, now(), false
         )
         on conflict (relation) do nothing;
-        select resolution, read_to, has_rows from {{ bookkeeping('watermarks') }}
+        select from {{ bookkeeping('watermarks') }}
         where relation = '{{ relation_name(table) }}'
-        for update
+        for update;
+        -- a statement of its own, which sees what the build has written that held the row
+        {{ state_of(table) }}
     {%- endcall -%}
     {%- set mark = load_result('mark').table.rows[0] -%}
-    {%- set found = run_query(state_of(table)).rows[0] -%}
     {{ return({
-        'is_new': found.kind is none,
-        'kind': found.kind,
+        'is_new': mark.kind is none,
+        'kind': mark.kind,
         'has_other_resolution': mark.resolution != base_resolution(),
         'had_rows': mark.has_rows,
-        'read_after': mark.read_to | string,
-        'read_to': found.read_to | string,
-        'definition': found.definition,
+        'read_after': mark.read_after | string,
+        'read_to': mark.read_to | string,
+        'definition': mark.definition,
     }) }}
 {%- endmacro %}
 
@@ -37,6 +38,9 @@
 {% macro state_of(table) -%}
     {%- set upstreams = watermarked(model, 'depends_on') -%}
     select
+        resolution,
+        has_rows,
+        watermarks.read_to as read_after,
         (
             select
                 case
@@ -54,19 +58,21 @@
             where relations.oid = to_regclass('{{ relation_name(table) }}')
         ) as kind,
         (
-            select definition from {{ bookkeeping('definitions') }}
-            where relation = '{{ relation_name(table) }}'
+            select definition from {{ bookkeeping('definitions') }} as definitions
+            where definitions.relation = '{{ relation_name(table) }}'
         ) as definition,
         coalesce((
             {% if upstreams -%}
-            select case when count(*) = {{ upstreams | length }} then min(read_to) end
-            from {{ bookkeeping('watermarks') }}
-            where relation in ('{{ upstreams | join("', '") }}')
+            select case when count(*) = {{ upstreams | length }} then min(upstreams.read_to) end
+            from {{ bookkeeping('watermarks') }} as upstreams
+            where upstreams.relation in ('{{ upstreams | join("', '") }}')
             {%- else -%}
             select max(load_id::numeric) from {{ source('deribit_raw', '_dlt_loads') }}
             where status = 0
             {%- endif %}
         ), 0) as read_to
+    from {{ bookkeeping('watermarks') }} as watermarks
+    where watermarks.relation = '{{ relation_name(table) }}'
 {%- endmacro %}
 
 

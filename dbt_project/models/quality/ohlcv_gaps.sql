@@ -6,7 +6,7 @@ with runs as (
 ),
 
 -- without fetches that have a candle for each bucket, which are nearly all: they cannot explain a gap
-answers as (
+fetches as (
 
     select
         instrument,
@@ -32,67 +32,67 @@ rejected as (
 
 ),
 
-asked as (
+fetches_of_runs as (
 
     select
         runs.instrument,
         runs.missing,
-        answers.window_start,
-        answers.window_end,
-        answers.fetched_at
+        fetches.window_start,
+        fetches.window_end,
+        fetches.fetched_at
     from runs
-    inner join answers
-        on answers.instrument = runs.instrument
-        and answers.window_start < upper(runs.missing)
-        and answers.window_end > lower(runs.missing)
+    inner join fetches
+        on fetches.instrument = runs.instrument
+        and fetches.window_start < upper(runs.missing)
+        and fetches.window_end > lower(runs.missing)
 
 ),
 
 edges as (
 
     select
-        asked.instrument,
-        asked.missing,
+        fetches_of_runs.instrument,
+        fetches_of_runs.missing,
         edge.at,
         sum(edge.step) as step
-    from asked
-    cross join lateral (values (asked.window_start, 1), (asked.window_end, -1)) as edge (at, step)
+    from fetches_of_runs
+    cross join lateral (values (fetches_of_runs.window_start, 1), (fetches_of_runs.window_end, -1)) as edge (at, step)
     group by 1, 2, 3
 
 ),
 
-answered as (
+pieces as (
 
     select
         instrument,
         missing,
         at as starts_at,
         lead(at) over by_time as ends_at,
-        sum(step) over by_time as answers
+        sum(step) over by_time as fetches
     from edges
     window by_time as (partition by instrument, missing order by at)
 
 ),
 
-answered_twice as (
+fetched_twice as (
 
     select
         instrument,
         missing,
-        range_agg(tstzrange(starts_at, ends_at)) as answered
-    from answered
-    where answers >= 2
+        range_agg(tstzrange(starts_at, ends_at)) as fetched
+    from pieces
+    where fetches >= 2
     group by 1, 2
 
 ),
 
-last_asked as (
+last_fetches as (
 
     select
         instrument,
         missing,
-        max(fetched_at) as last_asked
-    from asked
+        max(fetched_at) as last_fetched_at
+    from fetches_of_runs
     group by 1, 2
 
 ),
@@ -121,23 +121,23 @@ final as (
         case
             when runs.is_known then 'known'
             when not (
-                coalesce(answered_twice.answered, '{}'::tstzmultirange) + coalesce(unusable.rejected, '{}'::tstzmultirange)
+                coalesce(fetched_twice.fetched, '{}'::tstzmultirange) + coalesce(unusable.rejected, '{}'::tstzmultirange)
             ) @> runs.missing then 'unfetched'
             when unusable.instrument is not null then 'rejected'
             else 'source'
         end as reason,
         runs.note,
-        last_asked.last_asked
+        last_fetches.last_fetched_at
     from runs
-    left join answered_twice
-        on answered_twice.instrument = runs.instrument
-        and answered_twice.missing = runs.missing
+    left join fetched_twice
+        on fetched_twice.instrument = runs.instrument
+        and fetched_twice.missing = runs.missing
     left join unusable
         on unusable.instrument = runs.instrument
         and unusable.missing = runs.missing
-    left join last_asked
-        on last_asked.instrument = runs.instrument
-        and last_asked.missing = runs.missing
+    left join last_fetches
+        on last_fetches.instrument = runs.instrument
+        and last_fetches.missing = runs.missing
 
 )
 

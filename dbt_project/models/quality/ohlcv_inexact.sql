@@ -1,6 +1,6 @@
 {{ config(materialized='hypertable', meta={'time_column': 'day', 'grain_minutes': 1440}) }}
 
-with told as (
+with sent as (
 
     select * from {{ ref('stg_inexact_candles') }}
     where {{ in_range() }}
@@ -11,31 +11,31 @@ candles as (
 
     select * from {{ ref('perpetuals_ohlcv') }}
     where {{ in_range() }}
-        and exists (select from told)
+        and exists (select from sent)
 
 ),
 
 compared as (
 
     select
-        told.instrument,
-        told.timestamp,
-        {{ utc_day('told.timestamp') }} as day,
+        sent.instrument,
+        sent.timestamp,
+        {{ utc_day('sent.timestamp') }} as day,
         columns.column_name,
-        columns.told,
-        columns.kept
-    from told
+        columns.sent_value,
+        columns.table_value
+    from sent
     left join candles
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+        on {{ is_table_version('sent', 'candles') | indent(8) }}
     cross join lateral (
         values
-        ('open', told.open, candles.open),
-        ('high', told.high, candles.high),
-        ('low', told.low, candles.low),
-        ('close', told.close, candles.close),
-        ('volume', told.volume, candles.volume)
-    ) as columns (column_name, told, kept)
-    where columns.told is distinct from columns.kept
+        ('open', sent.open, candles.open),
+        ('high', sent.high, candles.high),
+        ('low', sent.low, candles.low),
+        ('close', sent.close, candles.close),
+        ('volume', sent.volume, candles.volume)
+    ) as columns (column_name, sent_value, table_value)
+    where columns.sent_value is distinct from columns.table_value
 
 ),
 
@@ -45,16 +45,16 @@ final as (
     select distinct on (instrument, day)
         instrument,
         day,
-        (count(kept) over (partition by instrument, day))::integer as inexact,
+        (count(table_value) over (partition by instrument, day))::integer as inexact,
         timestamp,
         column_name,
-        told,
-        kept
+        sent_value,
+        table_value
     from compared
     order by
         instrument,
         day,
-        abs(told - kept) / abs(told) desc nulls last,
+        abs(sent_value - table_value) / abs(sent_value) desc nulls last,
         timestamp,
         column_name
 

@@ -26,7 +26,7 @@ bars as (
 ),
 
 -- a fetch without a candle for a bucket shows that Deribit had none
-asked as (
+fetched as (
 
     select distinct
         fetches.instrument,
@@ -50,7 +50,7 @@ touched as (
         instrument,
         resolution,
         timestamp
-    from asked
+    from fetched
 
     union
 
@@ -62,7 +62,7 @@ touched as (
 
 ),
 
-told as (
+sent as (
 
     select * from {{ ref('stg_inexact_candles') }}
     where {{ in_range() }}
@@ -76,14 +76,14 @@ candles as (
     select
         candles.timestamp,
         candles.instrument,
-        coalesce(told.open, candles.open) as open,
-        coalesce(told.high, candles.high) as high,
-        coalesce(told.low, candles.low) as low,
-        coalesce(told.close, candles.close) as close,
+        coalesce(sent.open, candles.open) as open,
+        coalesce(sent.high, candles.high) as high,
+        coalesce(sent.low, candles.low) as low,
+        coalesce(sent.close, candles.close) as close,
         candles.volume
     from {{ ref('perpetuals_ohlcv') }} as candles
-    left join told
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+    left join sent
+        on {{ is_table_version('sent', 'candles') | indent(8) }}
     where {{ in_range('candles.timestamp', 'candles') | indent(8) }}
         and exists (select from touched)
 

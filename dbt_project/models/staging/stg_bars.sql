@@ -10,10 +10,10 @@ final as (
         timestamp,
         instrument::text as instrument,
         resolution::text as resolution,
-        {{ as_told('open') }} as open,
-        {{ as_told('high') }} as high,
-        {{ as_told('low') }} as low,
-        {{ as_told('close') }} as close,
+        {{ as_sent('open') }} as open,
+        {{ as_sent('high') }} as high,
+        {{ as_sent('low') }} as low,
+        {{ as_sent('close') }} as close,
         -- a day's volume of a small coin may not fit numeric(18,8)
         volume::text::numeric(38, 8) as volume,
         _dlt_load_id::text as load_id

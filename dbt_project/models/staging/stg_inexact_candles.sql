@@ -4,13 +4,13 @@ with candles as (
 
 ),
 
-told as (
+inexact as (
 
     select
         timestamp,
         instrument::text as instrument,
         {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
-        {{ as_told(value) }} as {{ value }},
+        {{ as_sent(value) }} as {{ value }},
         {% endfor -%}
         _dlt_load_id::text as load_id
     from candles
@@ -28,7 +28,7 @@ told as (
 final as (
 
     select distinct on (instrument, timestamp) *
-    from told
+    from inexact
     order by {{ newest_first(['instrument', 'timestamp']) | indent(4) }}
 
 )

@@ -2,16 +2,16 @@
 with recomputed as (
 
     select
-        told.instrument,
-        {{ utc_day('told.timestamp') }} as day,
+        sent.instrument,
+        {{ utc_day('sent.timestamp') }} as day,
         sum(
             {% for value in ['open', 'high', 'low', 'close', 'volume'] -%}
-            (told.{{ value }} <> candles.{{ value }})::integer{{ ' + ' if not loop.last }}
+            (sent.{{ value }} <> candles.{{ value }})::integer{{ ' + ' if not loop.last }}
             {% endfor -%}
         ) as inexact
-    from {{ ref('stg_inexact_candles') }} as told
+    from {{ ref('stg_inexact_candles') }} as sent
     inner join {{ ref('perpetuals_ohlcv') }} as candles
-        on {{ is_told_as('told', 'candles') | indent(8) }}
+        on {{ is_table_version('sent', 'candles') | indent(8) }}
     group by 1, 2
 
 ),

@@ -14,12 +14,9 @@ from tests.faults.promise.soak import enter
 from tests.faults.promise.stage import Stage, open_stage
 
 HITS = {
-    7: {"kill -9 of the load, in bookkeeping"},
-    13: {"SIGINT to the load, in fetch"},
-    18: {"kill -9 of the load, in normalize", "plain dbt dev beside the load"},
-    76: {"kill -9 of the load, between COPY and bookkeeping", "plain dbt build beside the load"},
-    366: {
-        "SIGTERM to the load, in load",
+    229: {
+        "kill -9 of the load, between COPY and bookkeeping",
+        "kill -9 of the load, in bookkeeping",
         "a perpetual is delisted",
         "settings of dlt's and dbt's for something else",
     },
@@ -27,6 +24,12 @@ HITS = {
         "kill -9 of the database server under the load, in fetch",
         "kill -9 of dbt of a second target, at any time",
     },
+    13010: {
+        "SIGINT to the load, in fetch",
+        "SIGTERM to the load, in load",
+        "plain dbt dev beside the load",
+    },
+    22992: {"kill -9 of the load, in normalize", "plain dbt build beside the load"},
     632: {
         "kill -9 of dbt, during an increment",
         "kill -9 of dbt of a second target, at any time",

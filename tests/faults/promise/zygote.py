@@ -165,9 +165,9 @@ def answer(value: Any) -> None:
 
 def import_everything() -> None:
     """Import what every command would, and run none of it."""
-    from extract.cli.main import do_without_polars  # noqa: PLC0415
+    from extract.cli.main import do_without_data_frames  # noqa: PLC0415
 
-    do_without_polars()  # its threads would not outlive a fork
+    do_without_data_frames()  # its threads would not outlive a fork
     import adbc_driver_postgresql.dbapi  # noqa: F401, PLC0415
     import dbt.adapters.postgres  # noqa: PLC0415
     import dbt.cli.main  # noqa: F401, PLC0415

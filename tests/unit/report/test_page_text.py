@@ -66,7 +66,7 @@ def gap(instrument: str = "BTC-PERPETUAL", **changed: Any) -> dict[str, Any]:
         "gap_minutes": 12,
         "reason": "source",
         "note": None,
-        "last_asked": AT,
+        "last_fetched_at": AT,
     } | changed
 
 
@@ -146,8 +146,9 @@ def test_a_rejected_candle_without_a_gap_is_worth_a_look():
 
 
 def test_a_day_with_rounded_values_is_worth_a_look_and_shows_every_digit():
-    told = {"told": Decimal("2.34E-8"), "kept": Decimal("2E-8"), "instrument": "A", "inexact": 1}
-    lists = found(inexact=[told | {"day": AT.date(), "timestamp": AT, "column_name": "close"}])
+    values = {"sent_value": Decimal("2.34E-8"), "table_value": Decimal("2E-8"), "inexact": 1}
+    place = {"instrument": "A", "day": AT.date(), "timestamp": AT, "column_name": "close"}
+    lists = found(inexact=[values | place])
     assert states(facts(), lists)["rounded"] == "look"
     (shown,) = [each for each in shown_listings(lists, reconciled=False) if each["listing"].name == "inexact"]
     assert shown["open"] == [
