@@ -166,7 +166,8 @@ class DbtProject:
     def run(self, *command: str) -> DbtResult:
         """Run dbt in this process, which saves its start-up, and return how it ended."""
         said: list[str] = []
-        dbt = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
+        # protobuf's message, whose fields mypy does not know
+        dbt = dbtRunner(callbacks=[lambda event: said.append(str(getattr(event.info, "msg")))])  # noqa: B009
         with patch.dict(os.environ, self.environment()):
             # nobody reads the console, and dbt would write each of its debug messages into it
             ended = dbt.invoke(["--log-level", "none", *self.arguments(*command)])
@@ -202,7 +203,8 @@ class DbtProject:
 
     def waiting(self, kind: str) -> int:
         """Return how many sessions wait for a lock of `kind`: relation or advisory."""
-        return self.query(f"select count(*) from pg_locks where not granted and locktype = '{kind}'")[0][0]
+        waits = f"select count(*) from pg_locks where not granted and locktype = '{kind}'"
+        return int(self.query(waits)[0][0])
 
     def settle(self) -> None:
         """Wait for the end of dbt's sessions: each hands its counts over as it ends."""

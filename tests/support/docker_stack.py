@@ -110,7 +110,7 @@ def asked(database: Database, sql: str) -> tuple[dict[str, str], list[tuple[Any,
     with database.reading() as cursor:
         cursor.execute("set timezone to 'Asia/Hong_Kong'")  # people's clients are anywhere
         cursor.execute(sql)
-        found, described = cursor.fetchall(), cursor.description
+        found, described = cursor.fetchall(), cursor.description or ()
         cursor.execute("select oid, oid::regtype::text from pg_type")
         types = dict(cursor.fetchall())
         return {column.name: types[column.type_code] for column in described}, found

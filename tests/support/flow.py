@@ -67,7 +67,7 @@ class Flow:
         if arguments[0] == "dbt":
             result = self.perps(*arguments, database=self.database, api=self.exchange.base_url, env=env)
         else:
-            result = self.command(*arguments, **env)
+            result = self.command(*arguments, through=None, **env)
         self.recovery_s += time.monotonic() - began
         assert result.returncode == 0, result.stdout + result.stderr
         return result

@@ -58,7 +58,7 @@ def pooling(tree: Path, server: Database, mode: str) -> Iterator[Database]:
         encoding="utf-8",
     )
     (loader,) = tree.glob("usr/lib/*-linux-gnu/ld-linux-*.so.*")
-    command = [
+    command: list[str | Path] = [
         loader,
         "--inhibit-cache",
         "--library-path",
@@ -70,7 +70,7 @@ def pooling(tree: Path, server: Database, mode: str) -> Iterator[Database]:
         command,
         stderr=subprocess.PIPE,
         text=True,
-        **Account.for_server().options(),  # type: ignore[call-overload]
+        **Account.for_server().options(),
     )
     try:
         wait_until(lambda: process.poll() is not None or answers(through), "PgBouncer", 20)

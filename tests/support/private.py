@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def spare_the_stack() -> None:
     """Spare dbt in this process half a second a command: for each of its flags it searches the stack."""
-    BehaviorFlagRendered._default_source = staticmethod(lambda: "tests")
+    setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "tests"))  # noqa: B010  # mypy
 
 
 def telemetry_of_dlt() -> str | None:

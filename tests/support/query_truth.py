@@ -49,8 +49,8 @@ def minutes_of(exchange: RunningSimulator, start: datetime, end: datetime) -> Mi
             strict=True,
         )
         found[instrument] = [
-            Minute(
-                datetime.fromtimestamp(tick / 1000, UTC), *(rounded(repr(value)) for value in values), cost
+            Minute._make(
+                [datetime.fromtimestamp(tick / 1000, UTC), *(rounded(repr(value)) for value in values), cost]
             )
             for tick, *values, cost in columns
         ]
@@ -155,8 +155,8 @@ def correlation(minutes: Minutes) -> list[Row]:
     hours = sorted(closes[BTC].keys() & closes[ETH].keys())
     returns: dict[date, list[tuple[float, float]]] = defaultdict(list)
     for before, hour in pairwise(hours):
-        pair = (math.log(closes[name][hour] / closes[name][before]) for name in (BTC, ETH))
-        returns[hour.date()].append(tuple(pair))
+        one, other = (math.log(closes[name][hour] / closes[name][before]) for name in (BTC, ETH))
+        returns[hour.date()].append((one, other))
     return [
         (day, len(each), Decimal(f"{statistics.correlation(*zip(*each, strict=True)):.4f}"))
         for day, each in sorted(returns.items())

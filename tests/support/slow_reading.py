@@ -18,9 +18,10 @@ def slowly(body: bytes, resolution: Resolution, start_ms: int, end_ms: int) -> R
     result = _result(body)
     if not isinstance(result, dict) or result.get("status") not in ("ok", "no_data"):
         return None
-    ticks, wanted = result.get("ticks"), [result.get(name) for name in VALUES]
-    if not all(isinstance(column, list) for column in (ticks, *wanted)):
+    columns = {name: column for name in ("ticks", *VALUES) if isinstance(column := result.get(name), list)}
+    if len(columns) < 1 + len(VALUES):
         return None
+    ticks, wanted = columns["ticks"], [columns[name] for name in VALUES]
     if any(type(tick) is not int for tick in ticks) or any(len(values) != len(ticks) for values in wanted):
         return None
     step = resolution.step_ms

@@ -82,6 +82,6 @@ def _serve(pipe: connection.Connection, code: str) -> None:
             try:
                 status = main(arguments)
             except SystemExit as exit:
-                status = exit.code
+                status = int(exit.code or 0)
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         pipe.send(status)
