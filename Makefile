@@ -17,7 +17,7 @@ help:
 	@echo "make test     run all tests, with their own server and simulators"
 	@echo "make coverage show which lines of extract/ the tests run; TESTS=tests/unit for a part of them"
 	@echo "make soak     test under random kills and faults: MINUTES=10, or SEEDS=200 FROM=1, or SEED=n to repeat one; WORKERS=1"
-	@echo "make bench    run the benchmarks at full size, against two baselines (about an hour; on an otherwise idle machine)"
+	@echo "make bench    run the benchmarks at full size, against two baselines and two peers, of which ccxt is downloaded (about an hour; on an otherwise idle machine)"
 	@echo "make bench-quick  run the benchmarks at small sizes, to check that they work"
 	@echo "make fuzz     test random replies, windows and upserts, MINUTES=5"
 	@echo "make lint     run ruff check, ruff format --check, mypy, import-linter, dbt parse, sqlfluff"
