@@ -17,7 +17,7 @@ help:
 	@echo "make test     run all tests, with their own server and simulators"
 	@echo "make coverage show which lines of extract/ the tests run; TESTS=tests/unit for a part of them"
 	@echo "make soak     test under random kills and faults: MINUTES=10, or SEEDS=200 FROM=1, or SEED=n to repeat one; WORKERS=1"
-	@echo "make bench    run the benchmarks at full size, against two baselines (about an hour; on an otherwise idle machine)"
+	@echo "make bench    run the benchmarks at full size, against two baselines and two peers, of which ccxt is downloaded (about an hour; on an otherwise idle machine)"
 	@echo "make bench-quick  run the benchmarks at small sizes, to check that they work"
 	@echo "make fuzz     test random replies, windows and upserts, MINUTES=5"
 	@echo "make lint     run ruff check, ruff format --check, mypy, import-linter, dbt parse, sqlfluff"
@@ -77,6 +77,13 @@ audit: install .venv-audit/installed
 	@.venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt || \
 		{ echo "error: constraints.txt has the vulnerabilities above, or the service did not answer; update the packages, or run make audit again later" >&2; exit 1; }
 
+# What the benchmarks compare with, and this project does not use.
+.venv-peers/installed:
+	@echo "installing into .venv-peers"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check 'ccxt>=4.5,<5' 'psycopg2-binary>=2.9.9,<3'
+	@touch $@
+
 bench: install
 	@$(BIN)/python -m tests.benchmarks
 
@@ -100,4 +107,4 @@ constraints: .venv-audit/installed
 		--no-strip-extras --generate-hashes --no-annotate --no-header --extra dev --output-file constraints.txt pyproject.toml
 
 clean:
-	@rm -rf .venv .venv-audit target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis
+	@rm -rf .venv .venv-audit .venv-peers target logs reports build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis

@@ -18,18 +18,8 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.stage import BenchmarkError, Stage
 
 SCENARIOS = (
-    *(
-        "serve",
-        "backfill",
-        "unlimited",
-        "memory",
-        "increments",
-        "checks",
-        "queries",
-        "export",
-        "storage",
-        "staying",
-    ),
+    *("serve", "backfill", "unlimited", "memory", "increments", "checks", "queries", "export", "storage"),
+    *("staying", "peers"),
 )
 
 
@@ -44,7 +34,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=float,
         nargs="+",
         metavar="MILLIONS",
-        help="of the backfills (default: 0.1 1 7.25; for memory 1 2 4 8)",
+        help="of the backfills (default: 0.1 1 7.25; for memory 1 2 4 8; for peers 0.5)",
     )
     parser.add_argument(
         "--full", type=float, metavar="MILLIONS", help="of the table that is built (default: 7.25)"
@@ -65,7 +55,7 @@ def plan_of(flags: argparse.Namespace) -> Plan:
         plan = replace(plan, runs=flags.runs)
     if flags.sizes:
         sizes = tuple(round(size * 1e6) for size in flags.sizes)
-        plan = replace(plan, sizes=sizes, memory=sizes)
+        plan = replace(plan, sizes=sizes, memory=sizes, peers=sizes[0])
     if flags.full:
         plan = replace(plan, full=round(flags.full * 1e6))
     if flags.minutes:

@@ -18,6 +18,8 @@ class Plan:
         small: the table whose increments are compared with those of `full`.
         memory: of the loads whose peak memory is compared.
         habit: how much the habit baseline loads.
+        peers: how much this tool and its peers load.
+        faults: how many of the ten faults they go through.
         replies: asked of the simulator to see what it can serve.
         minutes: real ones that a run stays for.
         turns: simulated minutes that a run stays for.
@@ -30,6 +32,8 @@ class Plan:
     small: int = 500_000
     memory: tuple[int, ...] = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
     habit: int = 300_000
+    peers: int = 500_000
+    faults: int = 10
     replies: int = 3_000
     minutes: int = 60
     turns: int = 2_000
@@ -49,6 +53,8 @@ QUICK = Plan(
     small=50_000,
     memory=(100_000, 200_000),
     habit=20_000,
+    peers=20_000,
+    faults=1,
     replies=300,
     minutes=2,
     turns=8,
