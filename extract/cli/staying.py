@@ -60,10 +60,12 @@ def stay(args: argparse.Namespace, settings: Settings, sleep: Sleep = time.sleep
         variables = base_variables(args.resolution)
         builder = stack.enter_context(Builder(loader.database, settings.dbt, variables, loader.wait_s))
         run = StayingRun(Steps(args, loader, builder), settings, metrics)
+        run.turn()
+        print(f"looking for new candles every {every_ms / 1000:g} s; see {settings.logs / 'perps.log'}")
         while True:
-            run.turn()
             now_ms = deribit.now_ms()
             sleep((next_wake(now_ms, every_ms, delay_ms) - now_ms) / 1000)
+            run.turn()
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Steps:
 
     Attributes:
         args: the flags of `perps run`.
-        loader: what to load with; a silent one shows no progress and prints no results.
+        loader: what to load with.
         builder: what to build with.
         ended: called after each step with its name, its seconds and its failure.
         failures: by step, why its last try failed.

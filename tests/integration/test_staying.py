@@ -42,6 +42,11 @@ def run(
         yield started
 
 
+def test_after_its_first_turn_it_says_what_it_does_from_now_on(run):
+    said = f"looking for new candles every 1 s; see {run.folder}/logs/perps.log\n"
+    wait_until(lambda: said in run.said, "a line")
+
+
 def test_a_closed_minute_is_in_the_table_and_in_every_rollup(run, exchange):
     set_clock(exchange, "2024-01-03T00:01:00Z")
     wait_until(lambda: run.has("2024-01-03T00:00Z"), "the minute")
