@@ -138,3 +138,11 @@ def test_a_variable_that_is_not_what_it_should_be_is_refused_by_name(
     assert not outcome.success
     assert f"expected {variable} to be" in outcome.output
     assert len(table(project.database)) == 50 * len(NAMES)
+
+
+def test_no_model_indents_a_condition_that_has_names_in_it() -> None:
+    """A filter that indents would put spaces behind the line break in a name, and the rows be left out."""
+    models = sorted((PROJECT / "dbt_project" / "models").rglob("*.sql"))
+    assert sum("in_range(" in model.read_text() for model in models) >= 7
+    indented = re.compile(r"\b(in_range|within|literals)\([^}]*\) *\|")
+    assert [model.name for model in models if indented.search(model.read_text())] == []

@@ -1,5 +1,5 @@
 {#- Condition for a model: literal bounds of the range that is being built. Outside of a build it is true, and for dbt show it is the
-    newest day. -#}
+    newest day. It must not be indented by a filter: a name may have a line break. -#}
 {% macro in_range(time='timestamp', table=none) -%}
     {%- set range = model.get('range') -%}
     {%- if range -%}

@@ -29,8 +29,8 @@ counted as (
         min(low)::numeric(18, 8) as low,
         last(close, timestamp)::numeric(18, 8) as close,
         sum(volume)::numeric(38, 8) as volume,
-        min(timestamp) filter (where volume <> 0) is distinct from min(timestamp)
-        or max(timestamp) filter (where volume <> 0) is distinct from max(timestamp) as is_filled
+        coalesce(min(timestamp) filter (where volume <> 0) > min(timestamp), true)
+        or coalesce(max(timestamp) filter (where volume <> 0) < max(timestamp), true) as is_filled
     from candles
     group by instrument, day_opens_at
 
@@ -57,15 +57,16 @@ detailed as (
         range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) as present,
         range_agg(tstzrange(candles.timestamp, candles.timestamp + {{ bucket }})) filter (where candles.volume = 0) as filled
     from odd_days
-    cross join lateral (
-        select * from {{ ref('perpetuals_ohlcv') }}
-        where {{ in_range() | indent(8) }}
-            and instrument = odd_days.instrument
-            and timestamp >= odd_days.day_opens_at
-            and timestamp < odd_days.day_opens_at + interval '1 day'
-        -- keeps the plan a loop over days; a join would read every candle a second time
-        offset 0
-    ) as candles
+    cross join
+        lateral (
+            select * from {{ ref('perpetuals_ohlcv') }}
+            where {{ in_range() }}
+                and instrument = odd_days.instrument
+                and timestamp >= odd_days.day_opens_at
+                and timestamp < odd_days.day_opens_at + interval '1 day'
+            -- keeps the plan a loop over days; a join would read every candle a second time
+            order by timestamp
+        ) as candles
     group by 1, 2
 
 ),

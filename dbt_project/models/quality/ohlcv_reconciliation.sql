@@ -40,7 +40,7 @@ fetched as (
         resolutions.step
     ) as buckets (timestamp)
     where buckets.timestamp >= fetches.window_start
-        and {{ in_range('buckets.timestamp', 'fetches') | indent(8) }}
+        and {{ in_range('buckets.timestamp', 'fetches') }}
 
 ),
 
@@ -84,7 +84,7 @@ candles as (
     from {{ ref('perpetuals_ohlcv') }} as candles
     left join sent
         on {{ is_table_version('sent', 'candles') | indent(8) }}
-    where {{ in_range('candles.timestamp', 'candles') | indent(8) }}
+    where {{ in_range('candles.timestamp', 'candles') }}
         and exists (select from touched)
 
 ),
