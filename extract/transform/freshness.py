@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extract.database.database import Database, one_row
-from extract.transform.models import read_resolution
+from extract.core.resolution import parse_resolution
+from extract.database.database import Database
+from extract.errors import PerpsError
 from extract.transform.runner import expecting_models
 
 BUILT = """
 select
+    resolution,
     extract(epoch from now() - loads.inserted_at)::float,
     (extract(epoch from (select max(fetched_at) from deribit_raw.fetches)) * 1000)::bigint
 from quality.watermarks
@@ -59,11 +61,14 @@ def read_freshness(database: Database) -> Freshness:
 
     Raises:
         DatabaseError: the database cannot be reached.
-        PerpsError: the models are not built yet.
+        PerpsError: the models are not built yet, or are to be built from all loads again.
     """
-    step_ms = read_resolution(database).step_ms
     with expecting_models(), database.reading() as cursor:
-        built_s, checked_ms = one_row(cursor, BUILT)
+        cursor.execute(BUILT)
+        if not (built := cursor.fetchone()):
+            raise PerpsError("the table has not read any load yet; run: perps dbt -- build")
+        resolution, built_s, checked_ms = built
+        step_ms = parse_resolution(resolution).step_ms
         cursor.execute(NEWEST)
         closes = {name: newest_ms + step_ms for name, newest_ms in cursor.fetchall()}
     return Freshness(built_s, checked_ms, closes)

@@ -13,6 +13,7 @@ import pytest
 from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.simulator import RunningSimulator
+from tests.benchmarks.processes import children
 from tests.support.exchange import BTC, ETH, charts, set_clock
 from tests.support.perps import Perps, error_line, expect
 from tests.support.staying import Staying, staying
@@ -154,6 +155,12 @@ def test_told_to_end_it_does_within_seconds(run):
         pass
 
 
+def test_a_table_that_is_to_read_all_loads_again_is_not_healthy(run, perps):
+    execute(run.database, "update quality.watermarks set read_to = 0")
+    said = error_line(perps("health", database=run.database, api=run.exchange.base_url))
+    assert said == "error: the table has not read any load yet; run: perps dbt -- build"
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -172,10 +179,6 @@ def test_told_to_end_it_does_within_seconds(run):
 def test_what_cannot_be_meant_ends_it_at_once(typed, said, database, exchange, perps):
     ended = perps("run", *typed, database=database, api=exchange.base_url)
     assert said in error_line(ended, 2)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command_of(pid: int) -> str:
