@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from extract.database.database import Database
+from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from tests.support.exchange import set_clock, set_faults, simulated
 from tests.support.flow import END, Flow, empty
+from tests.support.own_server import own_server
 from tests.support.people import run_here
 from tests.support.perps import Perps, Result
 
@@ -20,6 +22,13 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
     """An exchange as the module's EXCHANGE says, by default at the end of the small history."""
     with simulated(**{"clock": END, **getattr(request.module, "EXCHANGE", {})}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def own_cluster(cache: Path) -> Iterator[Cluster]:
+    """A server of the module's own, to be stopped and killed."""
+    with own_server(cache) as (_, cluster):
+        yield cluster
 
 
 @pytest.fixture

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from extract.embedded.cluster import Cluster
 from extract.simulator import RunningSimulator
 from tests.support.flow import BACKFILL, BUILD, Flow, empty
-from tests.support.own_server import own_server
 from tests.support.perps import Perps, Result, error_line
 from tests.support.truth import rows
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def own_cluster(cache: Path) -> Iterator[Cluster]:
-    with own_server(cache) as (_, cluster):
-        yield cluster
 
 
 @pytest.fixture
