@@ -10,7 +10,7 @@ from extract.database.watchdog import watched
 from extract.errors import UsageError
 from extract.settings import Settings
 from extract.transform.failures import BuildResult, NodesFailedError
-from extract.transform.runner import base_variables, run_dbt
+from extract.transform.runner import BUILD, base_variables, run_dbt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def build(args: argparse.Namespace, settings: Settings) -> BuildResult:
     """Build and test the models; return what came of it."""
-    arguments = ["build", "--exclude-resource-type", "unit_test", *base_variables(args.resolution)]
+    arguments = [*BUILD, *base_variables(args.resolution)]
     arguments += ["--select", *args.select] if args.select else []
     wait_s, database = waiting(args), settings.database()
     try:

@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +18,7 @@ from extract.core.schedule import is_due, next_wake, parse_length
 from extract.core.times import format_time
 from extract.deribit.budget import MAX_BURST
 from extract.errors import PerpsError, UsageError
-from extract.load.fetch import THREADS
+from extract.load.fetch import fetch_threads
 from extract.load.result import LoadResult
 from extract.report.metrics import Metrics, serve
 from extract.settings import Settings
@@ -52,7 +51,7 @@ def stay(args: argparse.Namespace, settings: Settings, sleep: Sleep = time.sleep
     deribit = client(settings, MAX_BURST)
     share_memory()
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(THREADS, thread_name_prefix="fetch"))
+        pool = stack.enter_context(fetch_threads())
         loader = make_loader(args, settings, deribit, pool)
         metrics = Metrics(deribit.budget, loader.database)
         if args.metrics:

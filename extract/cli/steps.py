@@ -23,11 +23,9 @@ from extract.load.progress import RunProgress, Silent, shown_progress
 from extract.load.result import IncompleteError, LoadResult
 from extract.report.evidence import write_report
 from extract.transform.background import Builder
+from extract.transform.runner import BUILD
 
 log = logging.getLogger(__name__)
-
-WHOLE = ("build", "--exclude-resource-type", "unit_test")
-"""Without the unit tests, which test the models on made-up rows and not the table."""
 
 MINUTE = (
     *("--no-write-json", "build", "--indirect-selection", "empty"),
@@ -78,7 +76,7 @@ class Steps:
 
     def build(self) -> None:
         """Build and test everything."""
-        self.attempt("build", lambda: self.builder.run(["--quiet", *WHOLE] if self.quiet else WHOLE))
+        self.attempt("build", lambda: self.builder.run(["--quiet", *BUILD] if self.quiet else BUILD))
 
     def repair(self) -> None:
         """Fetch the gaps that the build found, and build again if anything was loaded."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
 
 from extract.cli import flags
 from extract.cli.loading import loading, print_result
@@ -21,17 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.load(parser)
 
 
-Landed = Callable[[int], None]
-
-
-def run(args: argparse.Namespace, settings: Settings, landed: Landed = lambda _candles: None) -> int:
-    """Load new candles and print the result; calls `landed` after every complete load. See `Loader`."""
-    print_result(load(args, settings, landed))
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Load new candles and print the result."""
+    print_result(load(args, settings))
     return 0
 
 
-def load(args: argparse.Namespace, settings: Settings, landed: Landed = lambda _candles: None) -> LoadResult:
+def load(args: argparse.Namespace, settings: Settings) -> LoadResult:
     """Load new candles and return the result."""
     names, resolution = split_names(args.instruments), parse_resolution(args.resolution)
-    with loading(args, settings) as unheard:
-        return replace(unheard, landed=landed).update(names, resolution)
+    with loading(args, settings) as loader:
+        return loader.update(names, resolution)

@@ -161,6 +161,11 @@ def _inside(table: pa.Table, ranges: Sequence[TimeRange]) -> pa.Table:
     return pa.concat_tables([table.slice(0, 0), *parts])
 
 
+def fetch_threads(threads: int = THREADS) -> ThreadPoolExecutor:
+    """Return threads to fetch with. Each keeps a connection of its own. See `DeribitClient`."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+
+
 class Prefetcher:
     """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
 
@@ -189,7 +194,7 @@ class Prefetcher:
         self._stop = stop
         self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
         self._owns_pool = pool is None
-        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._pool = pool or fetch_threads(threads)
         self._waiting: deque[Future[WindowResult]] = deque()
         self._lock = threading.Lock()
         self._failures_in_a_row = 0

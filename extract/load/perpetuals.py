@@ -17,7 +17,7 @@ from extract.core.resolution import Resolution
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
-from extract.load.fetch import THREADS, WINDOWS_AHEAD, Prefetcher, WindowResult, fetch_window
+from extract.load.fetch import WINDOWS_AHEAD, Prefetcher, WindowResult, fetch_threads, fetch_window
 from extract.load.lifetimes import find_first_days
 from extract.load.plan import Series, Window, plan_range
 from extract.load.resources import BoundCursor, Tables
@@ -66,7 +66,7 @@ class Exchange:
             if self._visit is None:
                 client = DeribitClient(self.api_url, self.budget)
                 now_ms = client.server_time().result
-                self._visit = Visit(client, ThreadPoolExecutor(THREADS, thread_name_prefix="fetch"), now_ms)
+                self._visit = Visit(client, fetch_threads(), now_ms)
             visit = self._visit
             self._open += 1
         try:

@@ -54,8 +54,8 @@ class Builder:
         wait_s: float = 0,
         build_every: int = BUILD_EVERY,
     ) -> None:
-        self._project, self._variables, self._build_every = project, list(variables), build_every
-        self._work = (database, project, self._variables, wait_s)
+        self._project, self._build_every = project, build_every
+        self._work = (database, project, list(variables), wait_s)
         self._busy = False
         self._landed = 0
 

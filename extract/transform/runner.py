@@ -21,6 +21,10 @@ WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkee
 """dbt commands, and an operation, that create or alter relations. dbt itself does not notice another dbt that
 does the same at the same time."""
 
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+"""dbt's arguments to build and test everything but the unit tests, which test the models on made-up rows and
+not the table."""
+
 SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
 

@@ -17,6 +17,7 @@ from extract.errors import PerpsError
 from extract.load.loader import Loader
 from extract.transform.background import Builder
 from extract.transform.runner import Project
+from tests.benchmarks.processes import children
 from tests.support.exchange import BTC, ETH
 from tests.support.loading import impatient
 from tests.support.perps import PROJECT, perps_command, perps_environment
@@ -144,11 +145,3 @@ def built(database: Database) -> int:
     if rows(database, "select to_regclass('perpetuals_ohlcv')") == [(None,)]:
         return 0
     return int(rows(database, "select count(*) from perpetuals_ohlcv")[0][0])
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
