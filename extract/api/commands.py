@@ -35,6 +35,7 @@ def backfill(
     end: Time | None = None,
     resolution: str = "1",
     *,
+    only: str | Sequence[str] = (),
     lookback: int = DEFAULT_LOOKBACK,
     load_candles: int = DEFAULT_LOAD_CANDLES,
     wait_s: int = 0,
@@ -43,7 +44,7 @@ def backfill(
     requests_per_second: float | None = None,
     home: str | Path | None = None,
 ) -> LoadResult:
-    """Load the candles of a time range, even if they were loaded before; the same as `perps backfill`.
+    """Load a time range, even if it was loaded before; the same as `perps backfill`.
 
     It runs in a process of its own and changes nothing in this one. Its log is the log file under `home`.
 
@@ -52,8 +53,9 @@ def backfill(
         start: oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the listing.
         end: exclusive. Default: the last closed candle.
         resolution: length of a candle in minutes, or 1D.
-        lookback: candles before the cursor that are fetched again, to catch late revisions.
-        load_candles: most candles in one load; bounds the memory, and what is fetched again after a kill.
+        only: of candles, funding and settlements, those to load. Default: all three.
+        lookback: rows before each cursor that are fetched again, to catch late revisions.
+        load_candles: most rows in one load; bounds the memory, and what is fetched again after a kill.
         wait_s: how long to wait for another load to end, in seconds.
         database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
             without PGHOST the embedded server, which is started if need be.
@@ -77,6 +79,7 @@ def backfill(
         start=as_typed(start),
         end=as_typed(end),
         resolution=resolution,
+        only=split_names(only),
         lookback=lookback,
         load_candles=load_candles,
         wait=wait_s,
@@ -90,6 +93,7 @@ def update(
     instruments: str | Sequence[str] = (),
     resolution: str = "1",
     *,
+    only: str | Sequence[str] = (),
     lookback: int = DEFAULT_LOOKBACK,
     load_candles: int = DEFAULT_LOAD_CANDLES,
     wait_s: int = 0,
@@ -98,12 +102,13 @@ def update(
     requests_per_second: float | None = None,
     home: str | Path | None = None,
 ) -> LoadResult:
-    """Load new candles, up to the last closed one; the same as `perps update`.
+    """Load what is new, up to the last closed bucket; the same as `perps update`.
 
     Args:
         instruments: names, or "all". Default: every instrument that is already loaded.
         resolution: see `backfill`, as all the others.
-        lookback: candles before the cursor that are fetched again, to catch late revisions.
+        only: see `backfill`.
+        lookback: rows before each cursor that are fetched again, to catch late revisions.
 
     Returns:
         What was landed, by instrument.
@@ -119,6 +124,7 @@ def update(
         home,
         instruments=split_names(instruments),
         resolution=resolution,
+        only=split_names(only),
         lookback=lookback,
         load_candles=load_candles,
         wait=wait_s,

@@ -10,17 +10,18 @@ import dlt
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.extract import DltResource
 
-from extract.core.names import is_all, split_names
+from extract.core.names import is_all, parse_endpoints, split_names
 from extract.core.resolution import Resolution, parse_resolution
 from extract.core.times import Time, as_typed, parse_time
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
+from extract.load.endpoint import endpoints
 from extract.load.lifetimes import find_delisted
-from extract.load.perpetuals import Exchange, stream_candles
+from extract.load.perpetuals import Exchange, stream_rows
 from extract.load.plan import DEFAULT_LOOKBACK
-from extract.load.resources import CONTRACT, candles_cursor, candles_resource, instruments_resource
+from extract.load.resources import CONTRACT, instruments_resource, series_cursor, series_resource
 from extract.load.selection import choose, expect_known
 from extract.load.state import EPOCH
 from extract.settings import DEFAULT_BURST, read_api
@@ -34,18 +35,23 @@ def deribit_perpetuals(
     end: Time | None = None,
     resolution: str = "1",
     *,
+    only: str | Sequence[str] = (),
     lookback: int = DEFAULT_LOOKBACK,
     api_url: str | None = None,
     requests_per_second: float | None = None,
 ) -> Iterable[DltResource]:
-    """Candles of Deribit's perpetuals, as a dlt source for any pipeline and destination.
+    """Candles, funding and settlements of Deribit's perpetuals, as a dlt source for any pipeline.
 
     The table `candles` has instrument, resolution, timestamp (bucket open, UTC), open, high, low and close
     (quote coin), volume (base coin) and cost (quote coin), as doubles. It is merged on the first three, so
     that a revised candle replaces the older one; `apply_hints` changes that as for any resource. The table
-    `instruments` has one row a perpetual. Each instrument is a resource, `candles <name> <resolution>`, with
-    an incremental cursor of its own: a run loads what is new since the last one, and never a candle that is
-    not closed by the server's clock.
+    `funding` has instrument, timestamp (end of the hour, UTC), interest_1h and interest_8h (shares of the
+    position), index_price and prev_index_price (quote coin). The table `settlements` has instrument,
+    timestamp (shortly after 08:00 UTC), position (open interest; USD of an inverse perpetual), mark_price and
+    index_price (quote coin), profit_loss and session_profit_loss. The table `instruments` has one row a
+    perpetual. Each series is a resource, such as `candles <name> <resolution>`, `funding <name> 60` and
+    `settlements <name> 1D`, with an incremental cursor of its own: a run loads what is new since the last
+    one, and never a candle that is not closed by the server's clock.
 
     If a window has no usable reply, its instrument's stream ends there: the candles before it land, the
     cursor stays, and the next run fetches the window again. `pipeline.run` still succeeds; the window is
@@ -61,7 +67,8 @@ def deribit_perpetuals(
         end: where a range ends, exclusive. A range with an end is loaded whole in every run, and neither
             uses nor moves a cursor, as `end_value` of dlt's `incremental`. Default: the last closed candle.
         resolution: length of a candle in minutes, or 1D: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
-        lookback: candles before the cursor that are fetched again, to catch late revisions.
+        only: of candles, funding and settlements, those to load. Default: all three.
+        lookback: rows before each cursor that are fetched again, to catch late revisions.
         api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
         requests_per_second: budget of all requests of the source together. Default:
             DERIBIT_REQUESTS_PER_SECOND, else 20.
@@ -73,16 +80,18 @@ def deribit_perpetuals(
     """
     found_resolution, first, last = parse_resolution(resolution), _time(start, "start"), _time(end, "end")
     if lookback < 0:
-        raise UsageError(f"expected a lookback of at least 0 candles, got {lookback}")
+        raise UsageError(f"expected a lookback of at least 0 rows, got {lookback}")
     url, rate = read_api(api_url, requests_per_second)
     names = split_names(instruments)
     budget = TokenBucket(rate, DEFAULT_BURST)
     found, now_ms = _find(DeribitClient(url, budget), names, found_resolution)
-    exchange = Exchange(url, budget, streams=len(found))
+    chosen = endpoints(parse_endpoints(only), found_resolution)
+    exchange = Exchange(url, budget, streams=len(found) * len(chosen))
     for instrument in found:
-        cursor = candles_cursor(found_resolution, lookback, first or EPOCH, last)
-        read = partial(stream_candles, exchange, instrument, found_resolution)
-        yield candles_resource(read, instrument.name, found_resolution, cursor, merged=True)
+        for endpoint in chosen:
+            cursor = series_cursor(endpoint, lookback, first or EPOCH, last)
+            read = partial(stream_rows, exchange, instrument, endpoint)
+            yield series_resource(read, instrument.name, endpoint, cursor, merged=True)
     yield instruments_resource(found, now_ms, merged=True)
 
 

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from extract.core.names import ENDPOINTS
 from extract.core.ranges import TimeRange
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
 from extract.database.database import Database, one_row
+from extract.load.endpoint import Endpoint, endpoints
 from extract.transform.runner import expecting_models
 
 ASK_AGAIN_AFTER_MS = DAY_MS
+
+
+class Place(NamedTuple):
+    """Where dbt keeps the gaps of an endpoint.
+
+    Attributes:
+        gaps: the model that lists them.
+        read_by: the table whose watermark says up to which load the gaps are known.
+        usable: what has the rows that the next build adds to the table.
+    """
+
+    gaps: str
+    read_by: str
+    usable: str
+
+
+PLACES = {
+    "candles": Place("ohlcv_gaps", "quality.ohlcv_candle_days", "staging.stg_candles"),
+    "funding": Place("funding_gaps", "public.perpetuals_funding", "staging.stg_funding"),
+    "settlements": Place("settlement_gaps", "public.perpetuals_settlements", "staging.stg_settlements"),
+}
 
 GAPS = """
 select
@@ -23,7 +47,8 @@ select
         select (extract(epoch from max(fetches.fetched_at)) * 1000)::bigint
         from deribit_raw.fetches as fetches
         where fetches.instrument = gaps.instrument
-            and fetches.resolution = %(resolution)s
+            and fetches.endpoint = %(endpoint)s
+            and fetches.resolution is not distinct from %(resolution)s
             and fetches.window_start = gaps.gap_start
             and fetches._dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
     ),
@@ -32,19 +57,20 @@ select
             select range_agg(tstzrange(fetches.window_start, fetches.window_end))
             from deribit_raw.fetches as fetches
             where fetches.instrument = gaps.instrument
-                and fetches.resolution = %(resolution)s
+                and fetches.endpoint = %(endpoint)s
+                and fetches.resolution is not distinct from %(resolution)s
                 and fetches.window_end > gaps.gap_start
                 and fetches.window_start < gaps.gap_end
                 and fetches._dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
                 and fetches._dlt_load_id::numeric > (
                     select coalesce(max(read_to), 0)
                     from quality.watermarks
-                    where relation = 'quality.ohlcv_candle_days'
+                    where relation = %(read_by)s
                 )
         ) @> tstzrange(gaps.gap_start + %(step)s * interval '1 millisecond', gaps.gap_end),
         false
     )
-from quality.ohlcv_gaps as gaps
+from quality.{gaps} as gaps
 where gaps.reason <> 'known'
 order by gaps.instrument, gaps.gap_start
 """
@@ -53,36 +79,38 @@ FOUND = """
 select
     (
         select count(distinct "timestamp")
-        from staging.stg_candles
+        from deribit_raw.{table}
         where instrument = %(instrument)s
-            and "timestamp" > to_timestamp(%(last_ms)s / 1000.0)
-            and "timestamp" < to_timestamp(%(next_ms)s / 1000.0)
+            and {resolution}
+            and "timestamp" >= to_timestamp(%(start_ms)s / 1000.0)
+            and "timestamp" < to_timestamp(%(end_ms)s / 1000.0)
+            and _dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
     ),
     (
         select count(distinct "timestamp")
-        from deribit_raw.candles
+        from {usable}
         where instrument = %(instrument)s
-            and resolution = %(resolution)s
-            and "timestamp" > to_timestamp(%(last_ms)s / 1000.0)
-            and "timestamp" < to_timestamp(%(next_ms)s / 1000.0)
-            and _dlt_load_id not in (select load_id from deribit_raw._dlt_loads where status <> 0)
+            and "timestamp" >= to_timestamp(%(start_ms)s / 1000.0)
+            and "timestamp" < to_timestamp(%(end_ms)s / 1000.0)
     )
 """
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A run of missing candles in perpetuals_ohlcv.
+    """A run of missing rows in a table.
 
     Attributes:
-        instrument: the instrument whose candles are missing.
-        last_ms: open of the last candle before the gap, UTC ms.
-        next_ms: open of the first candle after the gap, UTC ms.
+        endpoint: where they are from.
+        instrument: the instrument whose rows are missing.
+        last_ms: open of the last bucket with a row before the gap, UTC ms.
+        next_ms: open of the first bucket with a row after the gap, UTC ms.
         reason: unfetched, rejected or source, as in quality.ohlcv_gaps.
         asked_ms: when a repair last fetched exactly this gap, by Deribit's clock, UTC ms; None: never.
         waiting: whether loads that the next dbt build will read cover all of the gap.
     """
 
+    endpoint: Endpoint
     instrument: str
     last_ms: int
     next_ms: int
@@ -97,25 +125,28 @@ class Gap:
             return 0
         return self.asked_ms + ASK_AGAIN_AFTER_MS
 
-    def time_range(self, resolution: Resolution) -> TimeRange:
-        """Return the missing bucket opens, UTC ms, end exclusive."""
-        return self.last_ms + resolution.step_ms, self.next_ms
+    @property
+    def time_range(self) -> TimeRange:
+        """The missing bucket opens, UTC ms, end exclusive."""
+        return self.last_ms + self.endpoint.resolution.step_ms, self.next_ms
 
-    def missing(self, resolution: Resolution) -> int:
-        """Return how many candles are missing."""
-        return (self.next_ms - self.last_ms) // resolution.step_ms - 1
+    @property
+    def missing(self) -> int:
+        """How many rows are missing."""
+        return (self.next_ms - self.last_ms) // self.endpoint.resolution.step_ms - 1
 
     def __str__(self) -> str:
-        return f"{self.instrument} between {format_time(self.last_ms)} and {format_time(self.next_ms)}"
+        what = "" if self.endpoint.has_resolution else f"{self.endpoint.table} of "
+        return f"{what}{self.instrument} between {format_time(self.last_ms)} and {format_time(self.next_ms)}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """How many candles inside a gap the raw tables now hold.
+    """How many rows inside a gap the raw tables now hold.
 
     Attributes:
-        usable: candles that the next build adds to the table.
-        unusable: candles that the next build rejects.
+        usable: rows that the next build adds to the table.
+        unusable: rows that the next build rejects.
     """
 
     usable: int
@@ -123,14 +154,28 @@ class Found:
 
 
 def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
-    """Return every gap of the table, except known gaps, by instrument and time.
+    """Return every gap of the tables, except known gaps, by endpoint, instrument and time.
+
+    Args:
+        database: where the tables are.
+        resolution: of the candles.
 
     Raises:
         PerpsError: the models are not built yet.
     """
+    found = []
     with expecting_models(), database.reading() as cursor:
-        cursor.execute(GAPS, {"resolution": resolution.name, "step": resolution.step_ms})
-        return [Gap(*row) for row in cursor.fetchall()]
+        for endpoint in endpoints(ENDPOINTS, resolution):
+            place = PLACES[endpoint.table]
+            values = {
+                "endpoint": endpoint.table,
+                "resolution": resolution.name if endpoint.has_resolution else None,
+                "step": endpoint.resolution.step_ms,
+                "read_by": place.read_by,
+            }
+            cursor.execute(GAPS.format(gaps=place.gaps), values)
+            found += [Gap(endpoint, *row) for row in cursor.fetchall()]
+    return found
 
 
 def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
@@ -147,20 +192,21 @@ def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
     return due, resting
 
 
-def count_found(database: Database, gaps: Sequence[Gap], resolution: Resolution) -> list[Found]:
-    """Return for each gap how many candles inside it the raw tables now hold."""
+def count_found(database: Database, gaps: Sequence[Gap]) -> list[Found]:
+    """Return for each gap how many rows inside it the raw tables now hold."""
     counts = []
     with expecting_models(), database.reading() as cursor:
         for gap in gaps:
-            usable, landed = one_row(
-                cursor,
-                FOUND,
-                {
-                    "instrument": gap.instrument,
-                    "resolution": resolution.name,
-                    "last_ms": gap.last_ms,
-                    "next_ms": gap.next_ms,
-                },
-            )
+            table = gap.endpoint.table
+            same = "resolution = %(resolution)s" if gap.endpoint.has_resolution else "true"
+            start_ms, end_ms = gap.time_range
+            values = {
+                "instrument": gap.instrument,
+                "resolution": gap.endpoint.resolution.name,
+                "start_ms": start_ms,
+                "end_ms": end_ms,
+            }
+            query = FOUND.format(table=table, resolution=same, usable=PLACES[table].usable)
+            landed, usable = one_row(cursor, query, values)
             counts.append(Found(usable, landed - usable))
     return counts

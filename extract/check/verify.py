@@ -17,12 +17,14 @@ from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.database.database import Database
-from extract.deribit.candles import bucket_opens
 from extract.deribit.client import DeribitClient
+from extract.deribit.rows import times_ms
 from extract.errors import PerpsError
 from extract.load.compare import differences, read_newest
-from extract.load.fetch import Prefetcher, WindowResult, fetch_window
+from extract.load.endpoint import candles
+from extract.load.fetch import WindowResult, fetch_window
 from extract.load.plan import Series, Window, plan_history
+from extract.load.prefetch import Prefetcher
 from extract.load.result import describe
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -124,7 +126,7 @@ def cut_histories(histories: Mapping[str, TimeRange], resolution: Resolution, no
     return [
         window
         for name, history in sorted(histories.items())
-        for window in plan_history(Series(name, resolution, history[0], now_ms), history)
+        for window in plan_history(Series(name, candles(resolution), history[0], now_ms), history)
     ]
 
 
@@ -157,7 +159,7 @@ def check_windows(
                 )
             cursor.execute(STORED, [window.instrument, window.start_ms, window.end_ms])
             stored = {at: tuple(values) for at, *values in cursor.fetchall()}
-            replied = read_candles(result.candles)
+            replied = read_candles(result.rows)
             known = _read_raw(cursor.connection, window)
             raw = read_candles(known) if known else {}
             settled = [(start, end) for name, start, end in entries if name == window.instrument]
@@ -174,19 +176,19 @@ def check_windows(
 
 def _read_raw(opened: PgConnection, window: Window) -> pa.Table | None:
     span = {window.instrument: [(window.start_ms, window.end_ms)]}
-    return read_newest(opened, window.resolution, span).get(window.instrument)
+    return read_newest(opened, window.endpoint, span).get(window.instrument)
 
 
 def _landed(result: WindowResult, known: pa.Table | None) -> frozenset[int]:
     """Return the bucket opens, UTC ms, of the candles that the raw tables already hold unchanged."""
-    new, changed = differences(result.candles, known)
-    opens = bucket_opens(result.candles)
+    new, changed = differences(result.rows, known)
+    opens = times_ms(result.rows)
     return frozenset(opens[~(new | changed)].tolist())
 
 
 def read_candles(table: pa.Table) -> dict[int, Replied]:
     """Return a table's candles by bucket open, UTC ms: open, high, low, close, volume."""
-    opens = bucket_opens(table).tolist()
+    opens = times_ms(table).tolist()
     values = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
     return dict(zip(opens, values, strict=True))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from extract.cli import flags
-from extract.cli.loading import loading, print_result
+from extract.cli.loading import chosen_endpoints, loading, print_result
 from extract.core.names import split_names
-from extract.core.resolution import parse_resolution
 from extract.core.times import parse_range
 from extract.errors import UsageError
 from extract.load.result import LoadResult
@@ -18,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `perps backfill`."""
     flags.times(parser, "the instrument's listing", "after the last closed candle")
     flags.selection(parser, "required")
+    flags.only(parser, "load")
     flags.lookback(parser)
     flags.load(parser)
 
@@ -33,6 +33,6 @@ def load(args: argparse.Namespace, settings: Settings) -> LoadResult:
     names = split_names(args.instruments)
     if not names:
         raise UsageError("expected names or 'all' after --instruments, got none; see: perps instruments")
-    resolution, time_range = parse_resolution(args.resolution), parse_range(args.start, args.end)
+    endpoints, time_range = chosen_endpoints(args), parse_range(args.start, args.end)
     with loading(args, settings) as loader:
-        return loader.backfill(names, resolution, time_range)
+        return loader.backfill(names, endpoints, time_range)

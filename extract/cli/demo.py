@@ -10,10 +10,12 @@ from pathlib import Path
 from extract import simulator
 from extract.cli import flags
 from extract.cli.loading import share_memory
+from extract.core.names import ENDPOINTS
 from extract.core.resolution import DAY_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
+from extract.load.endpoint import endpoints
 from extract.load.loader import Loader
 from extract.load.progress import shown_progress
 from extract.report.evidence import write_report
@@ -68,8 +70,13 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
         client = DeribitClient(simulated.base_url, TokenBucket(RATE))
         now_ms = RESOLUTIONS["1"].floor(client.server_time().result)
         loader = Loader(client, database, settings.pipelines, progress=progress)
-        result = loader.backfill(INSTRUMENTS, RESOLUTIONS["1"], (now_ms - DAYS * DAY_MS, now_ms))
-    say(f"loaded {sum(result.candles.values()):,} synthetic candles in {result.requests} requests")
+        result = loader.backfill(
+            INSTRUMENTS, endpoints(ENDPOINTS, RESOLUTIONS["1"]), (now_ms - DAYS * DAY_MS, now_ms)
+        )
+    say(
+        f"loaded {result.rows:,} synthetic candles, funding rates and settlements "
+        f"in {result.requests} requests"
+    )
     run_dbt(["build"], database, settings.dbt)
     write_report(database, folder)
     _go_on(database, folder / "report.html", settings, say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from extract.core.names import ENDPOINTS
 from extract.core.resolution import RESOLUTIONS
 from extract.load.plan import DEFAULT_LOAD_CANDLES, DEFAULT_LOOKBACK
 
@@ -42,6 +43,18 @@ def selection(parser: argparse.ArgumentParser, nothing: str) -> None:
     )
 
 
+def only(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --only; `what` says what is limited to it."""
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="KIND",
+        help=f"{what} only {', '.join(ENDPOINTS[:-1])} or {ENDPOINTS[-1]}; separate several by commas or "
+        "spaces (default: all three)",
+    )
+
+
 def times(parser: argparse.ArgumentParser, start: str, end: str) -> None:
     """Add --start and --end; `start` and `end` say their defaults."""
     parser.add_argument(
@@ -59,7 +72,8 @@ def lookback(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_LOOKBACK,
         metavar="N",
-        help="recent candles to fetch again, to catch late revisions (default: %(default)s)",
+        help="recent candles, and as many hours of funding and days of settlements, to fetch again, "
+        "to catch late revisions (default: %(default)s)",
     )
 
 
@@ -70,7 +84,7 @@ def load(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_LOAD_CANDLES,
         metavar="N",
-        help="maximum number of candles per load; limits memory use (default: %(default)s)",
+        help="maximum number of rows per load; limits memory use (default: %(default)s)",
     )
     wait(parser)
     api(parser)

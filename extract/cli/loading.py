@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,9 +13,12 @@ from dataclasses import replace
 import pyarrow as pa
 
 from extract.cli.shared import candles_within, client, waiting
+from extract.core.names import ENDPOINTS, parse_endpoints
+from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
 from extract.database.watchdog import watched
 from extract.deribit.client import DeribitClient
+from extract.load.endpoint import Endpoint, endpoints
 from extract.load.loader import Loader
 from extract.load.plan import DEFAULT_LOOKBACK, MOST_LOAD_CANDLES, MOST_LOOKBACK
 from extract.load.progress import shown_progress
@@ -69,6 +72,15 @@ def make_loader(
     )
 
 
+def chosen_endpoints(args: argparse.Namespace) -> list[Endpoint]:
+    """Return what to load, by --only and --resolution.
+
+    Raises:
+        UsageError: a flag has an invalid value.
+    """
+    return endpoints(parse_endpoints(args.only), parse_resolution(args.resolution))
+
+
 @contextmanager
 def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
     """Yield the loader that the flags describe, for one load, and show its progress.
@@ -83,14 +95,22 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
 
 
 def print_result(result: LoadResult) -> None:
-    """Print how many candles were loaded, and which instruments had none."""
-    for name, candles in result.candles.items():
-        print(f"{name}: {candles:,} candles loaded")
+    """Print how many rows were loaded, and which instruments had none."""
+    asked = [endpoint for endpoint in ENDPOINTS if result.of(endpoint)]
+    for name in dict.fromkeys(name for endpoint in asked for name in result.of(endpoint)):
+        print(f"{name}: {_counted({one: result.of(one).get(name, 0) for one in asked})} loaded")
     for name, why in result.nothing.items():
-        print(f"{name}: no candles in this time range, {why}", file=sys.stderr)
+        print(f"{name}: nothing in this time range, {why}", file=sys.stderr)
     for name, ended_ms in result.delisted.items():
         last = f"its last candle with volume ends at {format_time(ended_ms)}"
         print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
     for name in result.unlisted:
         print(f"{name}: no longer listed by deribit, skipped; its candles are kept", file=sys.stderr)
-    print(f"{sum(result.candles.values()):,} candles in {result.requests} requests; next: perps dbt -- build")
+    totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in asked or ENDPOINTS[:1]}
+    print(f"{_counted(totals)} in {result.requests} requests; next: perps dbt -- build")
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    """Return numbers of rows by endpoint as text."""
+    names = {"candles": "candles", "funding": "funding rates", "settlements": "settlements"}
+    return ", ".join(f"{count:,} {names[endpoint]}" for endpoint, count in rows.items())

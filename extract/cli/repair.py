@@ -9,8 +9,8 @@ from extract.check.gaps import Found, Gap, count_found, read_gaps, split_due
 from extract.cli import flags
 from extract.cli.loading import loading
 from extract.core.ranges import TimeRange
-from extract.core.resolution import Resolution
 from extract.core.times import format_time
+from extract.load.endpoint import Endpoint
 from extract.load.loader import Loader
 from extract.settings import Settings
 from extract.transform.models import read_checked_at, read_resolution
@@ -22,13 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="also fetch gaps that Deribit had no candles for less than a day ago",
+        help="also fetch gaps that Deribit had no rows for less than a day ago",
     )
     flags.load(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Fetch every gap that is due; the next dbt build adds the candles to the table."""
+    """Fetch every gap that is due; the next dbt build adds the rows to the tables."""
     if args.dry_run:
         return _print_plan(args, settings)
     with loading(args, settings) as loader:
@@ -44,15 +44,15 @@ def _print_plan(args: argparse.Namespace, settings: Settings) -> int:
     gaps = read_gaps(database, resolution)
     due, resting = _split(gaps, read_checked_at(database), again=args.again)
     for gap in due:
-        print(f"would fetch {gap}: {gap.missing(resolution)} candles missing ({gap.reason})")
-    _print_resting(resting, resolution)
+        print(f"would fetch {gap}: {gap.missing} {_rows(gap)} missing ({gap.reason})")
+    _print_resting(resting)
     if not gaps:
         print("no gaps")
     return 0
 
 
 def repair_gaps(loader: Loader, *, again: bool = False) -> bool:
-    """Fetch the gaps of the last build that are due, and print how many candles were found.
+    """Fetch the gaps of the last build that are due, and print how many rows were found.
 
     Args:
         loader: the loader.
@@ -70,8 +70,8 @@ def repair_gaps(loader: Loader, *, again: bool = False) -> bool:
         print("no gaps")
         return False
     due, resting = _split(gaps, loader.client.server_time().result, again=again)
-    landed = _ask(loader, due, resolution) if due else False
-    _print_resting(resting, resolution)
+    landed = _ask(loader, due) if due else False
+    _print_resting(resting)
     return landed
 
 
@@ -79,31 +79,34 @@ def _split(gaps: Iterable[Gap], now_ms: int, *, again: bool) -> tuple[list[Gap],
     return (list(gaps), []) if again else split_due(gaps, now_ms)
 
 
-def _ask(loader: Loader, gaps: list[Gap], resolution: Resolution) -> bool:
-    holes: dict[str, list[TimeRange]] = {}
+def _ask(loader: Loader, gaps: list[Gap]) -> bool:
+    holes: dict[Endpoint, dict[str, list[TimeRange]]] = {}
     for gap in gaps:
-        holes.setdefault(gap.instrument, []).append(gap.time_range(resolution))
-    result = loader.repair(holes, resolution)
-    for gap, found in zip(gaps, count_found(loader.database, gaps, resolution), strict=True):
+        holes.setdefault(gap.endpoint, {}).setdefault(gap.instrument, []).append(gap.time_range)
+    result = loader.repair(holes)
+    for gap, found in zip(gaps, count_found(loader.database, gaps), strict=True):
         unlisted = gap.instrument in result.unlisted
-        print(_unasked(gap, resolution) if unlisted else _asked(gap, found, resolution))
+        print(_unasked(gap) if unlisted else _asked(gap, found))
     return result.landed
 
 
-def _asked(gap: Gap, found: Found, resolution: Resolution) -> str:
-    missing = gap.missing(resolution)
-    absent = max(0, missing - found.usable - found.unusable)
+def _rows(gap: Gap) -> str:
+    return "candles" if gap.endpoint.has_resolution else "rows"
+
+
+def _asked(gap: Gap, found: Found) -> str:
+    absent = max(0, gap.missing - found.usable - found.unusable)
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    return f"{gap}: {found.usable} of {missing} candles found, {absent} not at deribit{unusable}"
+    return f"{gap}: {found.usable} of {gap.missing} {_rows(gap)} found, {absent} not at deribit{unusable}"
 
 
-def _unasked(gap: Gap, resolution: Resolution) -> str:
-    return f"{gap}: {gap.missing(resolution)} candles missing, no longer known to deribit"
+def _unasked(gap: Gap) -> str:
+    return f"{gap}: {gap.missing} {_rows(gap)} missing, no longer known to deribit"
 
 
-def _print_resting(gaps: list[Gap], resolution: Resolution) -> None:
+def _print_resting(gaps: list[Gap]) -> None:
     for gap in gaps:
-        print(f"skipped {gap}: {gap.missing(resolution)} candles missing, {_why_resting(gap)}")
+        print(f"skipped {gap}: {gap.missing} {_rows(gap)} missing, {_why_resting(gap)}")
 
 
 def _why_resting(gap: Gap) -> str:

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --every: serve metrics for Prometheus on this port (default address: 127.0.0.1)",
     )
     flags.selection(parser, "default: every instrument already loaded")
+    flags.only(parser, "load")
     flags.lookback(parser)
     flags.load(parser)
     flags.out(parser)

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -14,11 +14,12 @@ from extract.cli.loading import make_loader, share_memory
 from extract.cli.shared import client
 from extract.cli.steps import Steps
 from extract.core.messages import one_line
+from extract.core.names import ENDPOINTS
 from extract.core.schedule import is_due, next_wake, parse_length
 from extract.core.times import format_time
 from extract.deribit.budget import MAX_BURST
 from extract.errors import PerpsError, UsageError
-from extract.load.fetch import fetch_threads
+from extract.load.prefetch import fetch_threads
 from extract.load.result import LoadResult
 from extract.report.metrics import Metrics, serve
 from extract.settings import Settings
@@ -101,8 +102,9 @@ class StayingRun:
             steps.loader = replace(steps.loader, database=self.settings.database())
             result = steps.update()
             self.metrics.landed(result)
-            if not first and (_has_landed(result) or "build of a minute" in steps.failures):
-                steps.build_minute()
+            landed = ENDPOINTS if "build of a minute" in steps.failures else _landed(result)
+            if landed and not first:
+                steps.build_minute(landed)
             self._do_what_is_due()
         except PerpsError as error:
             if first and isinstance(error, UsageError):
@@ -148,5 +150,6 @@ class StayingRun:
             print(f"error: {at} {step}: {one_line(str(failure))}", file=sys.stderr)
 
 
-def _has_landed(result: LoadResult | None) -> bool:
-    return result is not None and sum(result.candles.values()) > 0
+def _landed(result: LoadResult | None) -> Sequence[str]:
+    """Return the endpoints that have brought rows."""
+    return [endpoint for endpoint in ENDPOINTS if result and sum(result.of(endpoint).values())]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from extract.cli.loading import print_result
+from extract.cli.loading import chosen_endpoints, print_result
 from extract.cli.main import unexpected
 from extract.cli.repair import repair_gaps
 from extract.cli.report import print_report
 from extract.core.names import split_names
-from extract.core.resolution import parse_resolution
 from extract.database.watchdog import watched
 from extract.errors import PerpsError, UsageError, interrupt_behind
 from extract.load.loader import Loader
@@ -27,11 +26,13 @@ from extract.transform.runner import BUILD
 
 log = logging.getLogger(__name__)
 
-MINUTE = (
-    *("--no-write-json", "build", "--indirect-selection", "empty"),
-    *("--select", "perpetuals_ohlcv+,config.materialized:hypertable", "tag:minute"),
-)
-"""The tables that a closed minute changes, and the tests that it can break, which have the tag `minute`."""
+MARTS = {
+    "candles": "perpetuals_ohlcv",
+    "funding": "perpetuals_funding",
+    "settlements": "perpetuals_settlements",
+}
+MINUTE = ("--no-write-json", "build", "--indirect-selection", "empty", "--select")
+"""Builds what a closed minute changes, and runs the tests that it can break, which have the tag `minute`."""
 
 
 @dataclass
@@ -55,14 +56,14 @@ class Steps:
     quiet: bool = False
 
     def update(self) -> LoadResult | None:
-        """Load new candles; return what was loaded, None if nothing is known to be."""
-        names, resolution = split_names(self.args.instruments), parse_resolution(self.args.resolution)
+        """Load what is new; return what was loaded, None if nothing is known to be."""
+        names, endpoints = split_names(self.args.instruments), chosen_endpoints(self.args)
         results = list[LoadResult]()
 
         def load() -> None:
             with self._progress() as progress:
                 loader = replace(self.loader, landed=self.builder.landed, progress=progress)
-                results.append(loader.update(names, resolution))
+                results.append(loader.update(names, endpoints))
             if not self.quiet:
                 print_result(results[0])
 
@@ -70,9 +71,15 @@ class Steps:
         failure = self.failures.get("update")
         return failure.result if isinstance(failure, IncompleteError) else next(iter(results), None)
 
-    def build_minute(self) -> None:
-        """Build and test what a closed minute changes."""
-        self.attempt("build of a minute", lambda: self.builder.run(["--quiet", *MINUTE]))
+    def build_minute(self, landed: Sequence[str]) -> None:
+        """Build and test what a closed minute changes.
+
+        Args:
+            landed: the endpoints that have brought rows.
+        """
+        tables = [f"{MARTS[endpoint]}+,config.materialized:hypertable" for endpoint in landed]
+        tests = ["tag:minute"] if "candles" in landed else []
+        self.attempt("build of a minute", lambda: self.builder.run(["--quiet", *MINUTE, *tables, *tests]))
 
     def build(self) -> None:
         """Build and test everything."""

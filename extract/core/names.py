@@ -6,7 +6,11 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+from extract.errors import UsageError
+
 KIND = "-PERPETUAL"
+ENDPOINTS = ("candles", "funding", "settlements")
+"""What is loaded of each instrument."""
 _KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
 
 
@@ -55,3 +59,18 @@ def split_names(given: str | Iterable[str]) -> list[str]:
 def is_all(names: Sequence[str]) -> bool:
     """Return whether the names stand for every listed perpetual."""
     return [name.lower() for name in names] == ["all"]
+
+
+def parse_endpoints(given: str | Iterable[str]) -> list[str]:
+    """Return which of `ENDPOINTS` are named, in that order; all of them if none is.
+
+    Args:
+        given: names, separated by commas or spaces.
+
+    Raises:
+        UsageError: there is no such endpoint.
+    """
+    names = [name.lower() for name in split_names(given)]
+    if unknown := [name for name in names if name not in ENDPOINTS]:
+        raise UsageError(f"expected --only to name {', '.join(ENDPOINTS)}, got {', '.join(unknown)}")
+    return [name for name in ENDPOINTS if name in names or not names]

@@ -13,12 +13,12 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as PgCursor
 
 from extract.database.database import one_row
-from extract.database.raw_tables import DATASET, exists
+from extract.database.raw_tables import DATASET, SERIES, exists
 from extract.errors import PerpsError
 
 log = logging.getLogger(__name__)
 
-TABLES = ("_dlt_pipeline_state", "candles", "fetches", "instruments")
+TABLES = ("_dlt_pipeline_state", "fetches", "instruments", *SERIES)
 
 FETCHES_KEPT = 3 * 86_400
 """How long rows of `fetches` without a missing candle are kept, in seconds, the unit of load ids. dbt has the
@@ -42,6 +42,8 @@ where relname = 'watermarks'
 LIST_LOADS = (
     "insert into deribit_raw._dlt_loads (load_id, status, inserted_at) select id, 1, now() from"
     " (select _dlt_load_id as id from deribit_raw.candles"
+    " union select _dlt_load_id from deribit_raw.funding"
+    " union select _dlt_load_id from deribit_raw.settlements"
     " union select _dlt_load_id from deribit_raw.fetches) as loads where id::numeric > {newest};"
     " update deribit_raw._dlt_loads set status = 0 where load_id::numeric <= {complete}"
 )
@@ -49,7 +51,12 @@ LIST_LOADS = (
 PRUNE_FETCHES = """
 delete from deribit_raw.fetches
 where _dlt_load_id::numeric < (select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0) - %s
-    and rows * case resolution when '1D' then interval '1 day' else resolution::int * interval '1 minute' end
+    and rows
+        * case
+            when endpoint = 'funding' then interval '1 hour'
+            when endpoint = 'settlements' or resolution = '1D' then interval '1 day'
+            else resolution::int * interval '1 minute'
+        end
         = window_end - window_start
 """
 PRUNE_STATES = """
@@ -140,7 +147,7 @@ def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
 def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
     """Delete the rows of loads.
 
-    The time range of the candles is read first: with literal times, the delete opens only their chunks. A
+    The time range of a series' rows is read first: with literal times, the delete opens only their chunks. A
     delete without them would decompress old chunks.
     """
     removed = 0
@@ -149,7 +156,7 @@ def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
             continue
         of_loads = sql.SQL("from deribit_raw.{} where _dlt_load_id = any(%s)").format(sql.Identifier(table))
         bounds: tuple[object, ...] = ()
-        if table == "candles":
+        if table in SERIES:
             query = sql.SQL('select min("timestamp"), max("timestamp") ') + of_loads
             bounds = one_row(cursor, query, [load_ids])
             if bounds[0] is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg2
 from psycopg2 import sql
@@ -22,12 +22,21 @@ READER = "perps_reader"
 REFUSED = "PERP1"
 """SQLSTATE of a load that must no longer become complete."""
 
+SERIES = {
+    "candles": ("resolution", "open", "high", "low", "close", "volume", "cost"),
+    "funding": ("interest_1h", "interest_8h", "index_price", "prev_index_price"),
+    "settlements": ("position", "mark_price", "index_price", "profit_loss", "session_profit_loss"),
+}
+"""The raw tables of series, and their columns beside instrument, timestamp and load; all but
+resolution are doubles."""
+
+CHUNKS = {"candles": "30 days", "funding": "1 year", "settlements": "5 years"}
+
 PREPARED = """
 select
-    to_regclass('deribit_raw.candles') is not null,
-    exists (
-        select from timescaledb_information.hypertables
-        where hypertable_schema = 'deribit_raw' and hypertable_name = 'candles'
+    (
+        select count(*) from timescaledb_information.hypertables
+        where hypertable_schema = 'deribit_raw' and hypertable_name = any(%s)
     ),
     to_regclass('deribit_raw.fetches') is not null,
     to_regclass('deribit_raw.fetches_load') is not null,
@@ -36,14 +45,14 @@ select
         where tgrelid = 'deribit_raw._dlt_loads'::regclass and tgname = 'loads_in_order'
     )
 """
-CANDLES = """
-alter table deribit_raw.candles
-    alter column instrument type text, alter column resolution type text, alter column _dlt_load_id type text;
+TABLE = """
+create table if not exists deribit_raw.{table} ({columns});
+alter table deribit_raw.{table} {texts};
 select create_hypertable(
-    'deribit_raw.candles'::regclass, by_range('timestamp', interval '30 days'),
-    create_default_indexes => false
+    'deribit_raw.{table}'::regclass, by_range('timestamp', interval '{chunk}'),
+    create_default_indexes => false, if_not_exists => true
 );
-create index candles_load on deribit_raw.candles using brin (_dlt_load_id, "timestamp")
+create index if not exists {table}_load on deribit_raw.{table} using brin (_dlt_load_id, "timestamp")
     with (pages_per_range = 16);
 """
 """A BRIN index finds loads, and times nearly as well, at almost no cost, because the rows of a chunk arrive
@@ -77,14 +86,14 @@ that commits late cannot complete a load that a later run has deleted."""
 def prepare(opened: PgConnection) -> bool:
     """Add to the raw tables what they need beside dlt's columns; return whether all of it is there.
 
-    `candles` becomes a hypertable with its index before its first row; that table does not exist while every
-    reply was empty. `fetches` gets the index by which dbt reads it, and `_dlt_loads` the trigger that keeps
-    loads in order.
+    The tables of series become hypertables with their index before their first row. All of them, because
+    dbt's models read the tables of what was never loaded as well. `fetches` gets the index by which dbt reads
+    it, and `_dlt_loads` the trigger that keeps loads in order.
     """
     with opened.cursor() as cursor:
-        candles, is_hypertable, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED)
+        hypertables, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED, [list(SERIES)])
         wanted = (
-            (candles and not is_hypertable, CANDLES),
+            (hypertables < len(SERIES), "".join(map(_table, SERIES))),
             (fetches and not is_indexed, FETCHES),
             (not is_ordered, LOADS),
         )
@@ -92,7 +101,20 @@ def prepare(opened: PgConnection) -> bool:
         if missing:
             cursor.execute(missing)  # one string is one transaction: a kill leaves all or nothing
             _let_reader_read(cursor)
-    return bool(candles and fetches)
+    return bool(fetches)
+
+
+def _table(name: str) -> str:
+    """Return what creates a raw table of series, or makes one that dlt has created a hypertable."""
+    texts = ["instrument", *(["resolution"] if "resolution" in SERIES[name] else []), "_dlt_load_id"]
+    columns = [f"{column} text not null" for column in texts] + ['"timestamp" timestamptz not null']
+    columns += [f"{column} double precision" for column in SERIES[name] if column not in texts]
+    return TABLE.format(
+        table=name,
+        columns=", ".join(columns),
+        texts=", ".join(f"alter column {column} type text" for column in texts),
+        chunk=CHUNKS[name],
+    )
 
 
 def _let_reader_read(cursor: PgCursor) -> None:
@@ -105,7 +127,7 @@ def _let_reader_read(cursor: PgCursor) -> None:
 
 
 def summarize(opened: PgConnection) -> None:
-    """Bring the index of the raw candles up to date.
+    """Bring the indexes of the raw tables up to date.
 
     Until autovacuum runs, PostgreSQL reads unsummarized pages in full. Only speed depends on this, so a
     failure is only logged.
@@ -118,33 +140,30 @@ def summarize(opened: PgConnection) -> None:
                 " join pg_inherits as chunks on chunks.inhrelid = indexes.indrelid"
                 " join pg_class as kind on kind.oid = indexes.indexrelid"
                 " join pg_am as method on method.oid = kind.relam and method.amname = 'brin'"
-                " where chunks.inhparent = to_regclass(%s)",
-                [f"{DATASET}.candles"],
+                " where chunks.inhparent = any(%s::regclass[])",
+                [[f"{DATASET}.{table}" for table in SERIES]],
             )
     except psycopg2.Error:
-        log.warning("could not summarize the index of the raw candles", exc_info=True)
+        log.warning("could not summarize the indexes of the raw tables", exc_info=True)
 
 
-def candles_in_load(opened: PgConnection, load_id: str, time_range: TimeRange) -> int:
-    """Return how many raw candles the database has of a load.
+def rows_in_load(opened: PgConnection, load_id: str, spans: Mapping[str, TimeRange]) -> int:
+    """Return how many raw rows the database has of a load.
 
     Args:
         opened: a connection to the database.
         load_id: the load.
-        time_range: bucket opens [start, end) of all its windows, UTC ms, so that only their chunks are read.
+        spans: by table, the times [start, end) of all its windows, UTC ms: only their chunks are read.
     """
+    counted = 0
     with opened.cursor() as cursor:
-        if not exists(cursor, "candles"):
-            return 0
-        found = one_row(
-            cursor,
-            sql.SQL(
-                "select count(*) from {}.candles where _dlt_load_id = %s"
+        for table, span in spans.items():
+            query = sql.SQL(
+                "select count(*) from {} where _dlt_load_id = %s"
                 ' and "timestamp" between to_timestamp(%s / 1000.0) and to_timestamp(%s / 1000.0)'
-            ).format(sql.Identifier(DATASET)),
-            [load_id, *time_range],
-        )
-        return int(found[0])
+            ).format(sql.Identifier(DATASET, table))
+            counted += int(one_row(cursor, query, [load_id, *span])[0])
+    return counted
 
 
 def announce(opened: PgConnection, load_ids: Sequence[str]) -> None:

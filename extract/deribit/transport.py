@@ -1,4 +1,4 @@
-"""The Deribit API over HTTP: one session per thread, one shared budget, retries of transient failures."""
+"""Requests over HTTP: one session per thread, one shared budget, retries of transient failures."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ import requests
 import tenacity
 import urllib3
 
-from extract.core.resolution import Resolution
 from extract.deribit.body import BodyError, read_body
 from extract.deribit.budget import LONGEST_PAUSE_S, TokenBucket
-from extract.deribit.candles import Chart, parse_chart
 from extract.deribit.errors import PermanentError, TransientError
-from extract.deribit.instruments import Listed, parse_instruments
 from extract.deribit.network import open_session, unreachable
-from extract.deribit.replies import Reply, check_time, decode
+from extract.deribit.replies import Reply, decode
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +28,10 @@ READ_TIMEOUT_S = 30.0
 ATTEMPTS = 8
 FIRST_CONTACT_ATTEMPTS = 3
 LONGEST_WAIT_S = 20.0
-REASK_OFF_GRID = 2
 
 
-class DeribitClient:
-    """A client of the public API.
+class Transport:
+    """Sends requests to the public API.
 
     Args:
         api_url: base URL, such as `https://www.deribit.com/api/v2`.
@@ -85,59 +81,9 @@ class DeribitClient:
             PermanentError: the API refuses the request.
             TransientError: every attempt failed.
         """
-        return self._retrying(lambda: self._once(method, params))
+        return self.retrying(lambda: self.once(method, params))
 
-    def server_time(self) -> Reply:
-        """Return Deribit's clock, UTC ms, as the reply's result.
-
-        Raises:
-            DeribitError: the API cannot be reached.
-        """
-        return self._retrying(lambda: check_time(self._once("get_time", {})))
-
-    def instruments(self) -> Listed:
-        """Return every listed perpetual, and log those that cannot be used.
-
-        Raises:
-            DeribitError: no usable reply.
-        """
-        params = {"currency": "any", "kind": "future", "expired": "false"}
-        listed = self._retrying(lambda: parse_instruments(self._once("get_instruments", params).result))
-        for reason in listed.refused.values():
-            log.warning("%s; skipping that perpetual", reason)
-        return listed
-
-    def chart(
-        self, instrument: str, resolution: Resolution, start_ms: int, end_ms: int
-    ) -> tuple[Chart, Reply]:
-        """Return the candles whose buckets open from `start_ms` to `end_ms`, both inclusive, UTC ms.
-
-        If the range holds more than 5,001, only the newest 5,001. The forming candle is included.
-
-        Raises:
-            PermanentError: the API refuses the request.
-            TransientError: every attempt failed.
-        """
-        params = {
-            "instrument_name": instrument,
-            "start_timestamp": start_ms,
-            "end_timestamp": end_ms,
-            "resolution": resolution.name,
-        }
-
-        def ask() -> tuple[Chart, Reply]:
-            reply = self._once("get_tradingview_chart_data", params)
-            return parse_chart(reply.result, resolution, start_ms, end_ms), reply
-
-        chart, reply = self._retrying(ask)
-        for _ in range(REASK_OFF_GRID):
-            if not chart.off_grid:
-                break
-            log.warning("%s: %d candles off the bucket grid, fetching again", instrument, chart.off_grid)
-            chart, reply = self._retrying(ask)
-        return chart, reply
-
-    def _retrying(self, ask: Callable[[], T]) -> T:
+    def retrying(self, ask: Callable[[], T]) -> T:
         """Retry until there is an answer: for long if the API has answered before, else only briefly."""
 
         def enough(state: tenacity.RetryCallState) -> bool:
@@ -161,7 +107,12 @@ class DeribitClient:
             reraise=True,
         )(ask)
 
-    def _once(self, method: str, params: dict[str, Any]) -> Reply:
+    def once(self, method: str, params: dict[str, Any]) -> Reply:
+        """Send one request.
+
+        Raises:
+            DeribitError: there is no usable reply.
+        """
         self.budget.take()
         began = time.monotonic()
         try:

@@ -1,13 +1,13 @@
-"""Finds the new and changed candles of a package: only those are landed, because raw is a log of changes.
+"""Finds the new and changed rows of a package: only those are landed, because raw is a log of changes.
 
-The source's state keeps which times were landed before. One query a package reads the newest version of each
-candle at those times; other times need no look-up.
+The source's state keeps which times were landed before. One query a package and endpoint reads the newest
+version of each row at those times; other times need no look-up.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
@@ -20,9 +20,10 @@ from psycopg2.extensions import connection as PgConnection
 from pyarrow import csv
 
 from extract.core.ranges import TimeRange, intersect, merge
-from extract.core.resolution import DAY_MS, Resolution
+from extract.core.resolution import DAY_MS
 from extract.database.raw_tables import exists
-from extract.deribit.candles import SCHEMA, VALUES, bucket_opens
+from extract.deribit.rows import times_ms
+from extract.load.endpoint import Endpoint
 from extract.load.fetch import WindowResult
 
 Mask = npt.NDArray[np.bool_]
@@ -40,71 +41,77 @@ copy (
 ) to stdout (format csv)
 """
 ISLAND = """
-select candles.*
-from deribit_raw.candles
+select rows.*
+from deribit_raw.{table} as rows
 join unnest(%(names)s, %(times)s::tstzmultirange[]) as asked (name, times) on name = instrument
-where resolution = %(resolution)s
-    and instrument = any(%(names)s)
+where instrument = any(%(names)s)
     and "timestamp" >= %(start)s
     and "timestamp" < %(end)s
     and "timestamp" <@ times
+    {and_resolution}
 """
 
 
 def mark(
-    results: Sequence[WindowResult], landed: Mapping[str, Sequence[TimeRange]], opened: PgConnection
+    results: Sequence[WindowResult],
+    landed: Callable[[str, Endpoint], Sequence[TimeRange]],
+    opened: PgConnection,
 ) -> list[WindowResult]:
-    """Return a package's results with their new and changed candles marked: `WindowResult.lands` and `Fetch`.
+    """Return a package's results with their new and changed rows marked: `WindowResult.lands` and `Fetch`.
 
     Args:
-        results: window results of one resolution.
-        landed: per instrument, the time ranges [start, end) that were landed before, UTC ms.
+        results: window results.
+        landed: returns the time ranges [start, end) of an instrument and endpoint that were landed before,
+            UTC ms.
         opened: a connection to the database.
     """
-    spans = {
-        name: again
-        for name, windows in _by_instrument(results).items()
-        if (again := intersect(windows, landed.get(name, ())))
-    }
-    known = read_newest(opened, results[0].window.resolution, spans) if spans else {}
+    known: dict[str, pa.Table] = {}
+    for endpoint, windows in _by_endpoint(results).items():
+        spans = {
+            name: again
+            for name, ranges in windows.items()
+            if (again := intersect(ranges, landed(name, endpoint)))
+        }
+        newest = read_newest(opened, endpoint, spans) if spans else {}
+        known |= {endpoint.series(name): rows for name, rows in newest.items()}
     marked = []
     for result, once in zip(results, told_last(results), strict=True):
-        new, changed = differences(result.candles, known.get(result.window.instrument))
+        new, changed = differences(result.rows, known.get(result.window.series))
         marked.append(_with_marks(result, new & once, changed & once))
     return marked
 
 
 def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
-    """Return which candles are new, and which differ in any value from the known ones.
+    """Return which rows are new, and which differ in any value from the known ones.
 
     NaN equals NaN and null equals null.
 
     Args:
-        came: the fetched candles, in the columns of `deribit.candles.SCHEMA`.
-        known: the known candles, in the same columns, ascending; None: there are none.
+        came: the fetched rows, in the columns of `Endpoint.schema`.
+        known: the known rows, in the same columns, ascending; None: there are none.
     """
     if known is None or not known.num_rows:
         return np.ones(came.num_rows, bool), np.zeros(came.num_rows, bool)
-    opens, before = bucket_opens(came), bucket_opens(known)
-    at = np.minimum(np.searchsorted(before, opens), len(before) - 1)
-    new = before[at] != opens
+    times, before = times_ms(came), times_ms(known)
+    at = np.minimum(np.searchsorted(before, times), len(before) - 1)
+    new = before[at] != times
     differs = np.zeros(came.num_rows, bool)
-    for name in VALUES:
+    for name in came.column_names[1:]:
         differs |= ~_same(came[name], known[name].take(pa.array(at)))
     return new, differs & ~new
 
 
 def told_last(results: Sequence[WindowResult]) -> list[Mask]:
-    """Return which candles to take from each window result; where windows overlap, the last one counts."""
-    takes = [np.ones(result.candles.num_rows, bool) for result in results]
-    places = sorted(range(len(results)), key=lambda at: (results[at].window.instrument, results[at].window))
-    for _, group in groupby(places, lambda at: results[at].window.instrument):
+    """Return which rows to take from each window result; where windows overlap, the last one counts."""
+    takes = [np.ones(result.rows.num_rows, bool) for result in results]
+    places = sorted(range(len(results)), key=lambda at: (results[at].window.series, results[at].window))
+    for _, group in groupby(places, lambda at: results[at].window.series):
         together = list(group)
         windows = [results[at].window for at in together]
         if all(one.end_ms <= two.start_ms for one, two in pairwise(windows)):
             continue
         together.sort(key=lambda at: max((fetch.fetched_ms for fetch in results[at].fetches), default=0))
-        opens = np.concatenate([bucket_opens(results[at].candles) for at in together])
+        opens = np.concatenate([times_ms(results[at].rows) for at in together])
         order = np.argsort(opens, kind="stable")  # of one bucket the last result comes last
         last = np.ones(len(opens), bool)
         last[order[:-1]] = opens[order[:-1]] != opens[order[1:]]
@@ -120,59 +127,67 @@ def islands(spans: Iterable[TimeRange]) -> list[TimeRange]:
 
 
 def read_newest(
-    opened: PgConnection, resolution: Resolution, spans: Mapping[str, Sequence[TimeRange]]
+    opened: PgConnection, endpoint: Endpoint, spans: Mapping[str, Sequence[TimeRange]]
 ) -> dict[str, pa.Table]:
-    """Return per instrument the newest version of each candle in complete loads, ascending, as in `SCHEMA`.
+    """Return per instrument the newest version of each row in complete loads, as in `Endpoint.schema`.
 
     The bounds are literals, so that only their chunks are opened.
 
     Args:
         opened: a connection to the database.
-        resolution: of the candles.
+        endpoint: which rows to read.
         spans: per instrument, which times [start, end) to read, ascending, UTC ms.
     """
     with opened.cursor() as cursor:
-        if not exists(cursor, "candles"):
+        if not exists(cursor, endpoint.table):
             return {}
-        names = {"names": list(spans), "times": list(map(_multirange, spans.values()))}
+        asked = {
+            "names": list(spans),
+            "times": list(map(_multirange, spans.values())),
+            "resolution": endpoint.resolution.name,
+        }
+        of_resolution = "and resolution = %(resolution)s" if endpoint.has_resolution else ""
+        island = ISLAND.format(table=endpoint.table, and_resolution=of_resolution)
         parts = [
-            cursor.mogrify(
-                ISLAND, names | {"resolution": resolution.name, "start": _time(start), "end": _time(end)}
-            ).decode()
+            cursor.mogrify(island, asked | {"start": _time(start), "end": _time(end)}).decode()
             for start, end in islands(span for several in spans.values() for span in several)
         ]
         found = io.BytesIO()
-        cursor.copy_expert(NEWEST.format(values=", ".join(VALUES), islands=" union all ".join(parts)), found)
+        cursor.copy_expert(
+            NEWEST.format(values=", ".join(endpoint.values), islands=" union all ".join(parts)), found
+        )
     if not found.tell():
         return {}
     found.seek(0)
     table = csv.read_csv(
         found,
-        csv.ReadOptions(column_names=["instrument", *SCHEMA.names]),
+        csv.ReadOptions(column_names=["instrument", *endpoint.schema.names]),
         convert_options=csv.ConvertOptions(
             column_types={"instrument": pa.string(), "timestamp": pa.int64()}
-            | dict.fromkeys(VALUES, pa.float64()),
+            | dict.fromkeys(endpoint.values, pa.float64()),
             null_values=[""],
         ),
     )
-    candles = table.select(SCHEMA.names).cast(SCHEMA)
-    return {name: candles.filter(pc.equal(table["instrument"], name)) for name in spans}
+    rows = table.select(endpoint.schema.names).cast(endpoint.schema)
+    return {name: rows.filter(pc.equal(table["instrument"], name)) for name in spans}
 
 
-def _by_instrument(results: Sequence[WindowResult]) -> dict[str, list[TimeRange]]:
-    windows: dict[str, list[TimeRange]] = {}
+def _by_endpoint(results: Sequence[WindowResult]) -> dict[Endpoint, dict[str, list[TimeRange]]]:
+    """Return per endpoint and instrument the windows that have rows."""
+    windows: dict[Endpoint, dict[str, list[TimeRange]]] = {}
     for result in results:
-        if result.candles.num_rows:
+        if result.rows.num_rows:
             window = result.window
-            windows.setdefault(window.instrument, []).append((window.start_ms, window.end_ms))
+            named = windows.setdefault(window.endpoint, {})
+            named.setdefault(window.instrument, []).append((window.start_ms, window.end_ms))
     return windows
 
 
 def _with_marks(result: WindowResult, new: Mask, changed: Mask) -> WindowResult:
-    opens = bucket_opens(result.candles)
+    times = times_ms(result.rows)
     fetches = []
     for fetch in result.fetches:
-        inside = (opens >= fetch.start_ms) & (opens < fetch.end_ms)
+        inside = (times >= fetch.start_ms) & (times < fetch.end_ms)
         new_rows, changed_rows = (int((marks & inside).sum()) for marks in (new, changed))
         fetches.append(replace(fetch, new_rows=new_rows, changed_rows=changed_rows))
     return replace(result, fetches=tuple(fetches), lands=new | changed)

@@ -17,8 +17,10 @@ from extract.core.times import OLDEST_MS
 from extract.deribit.client import DeribitClient
 from extract.deribit.errors import BadReplyError, PermanentError
 from extract.deribit.instruments import Instrument
-from extract.load.fetch import Prefetcher, WindowResult, fetch_window
+from extract.load.endpoint import candles
+from extract.load.fetch import WindowResult, fetch_window
 from extract.load.plan import Window
+from extract.load.prefetch import Prefetcher
 
 DAY = RESOLUTIONS["1D"]
 OLDEST_DAY_MS = DAY.floor(OLDEST_MS)
@@ -56,7 +58,7 @@ def find_first_days(client: DeribitClient, listed: Sequence[Instrument]) -> Life
         if days.error is not None:
             lifetimes.failed.append(days)
             continue
-        first = [days.candles["timestamp"][0].value] if days.candles.num_rows else []
+        first = [days.rows["timestamp"][0].value] if days.rows.num_rows else []
         lifetimes.found.append(replace(one, created_ms=min([one.created_ms, *first])))
     return lifetimes
 
@@ -82,17 +84,19 @@ def find_delisted(
         elif last_day is None:
             lifetimes.unknown.append(name)
         else:
-            found = Instrument(name, days.candles["timestamp"][0].value, is_active=False)
+            found = Instrument(name, days.rows["timestamp"][0].value, is_active=False)
             start = resolution.floor(last_day)
-            lasts.append((found, Window(name, start, last_day + DAY.step_ms, resolution, forward=False)))
+            lasts.append(
+                (found, Window(name, start, last_day + DAY.step_ms, candles(resolution), forward=False))
+            )
     results = _ask(client, [window for _, window in lasts], lambda window: window.start_ms)
-    for (found, _), candles in zip(lasts, results, strict=True):
-        last = _last_traded(candles)
-        if candles.error is not None:
-            lifetimes.failed.append(candles)
+    for (found, _), result in zip(lasts, results, strict=True):
+        last = _last_traded(result)
+        if result.error is not None:
+            lifetimes.failed.append(result)
         elif last is None:
             error = BadReplyError("deribit has no candle with volume on the last day with volume")
-            lifetimes.failed.append(replace(candles, error=error))
+            lifetimes.failed.append(replace(result, error=error))
         else:
             lifetimes.found.append(replace(found, ended_ms=last + resolution.step_ms))
     return lifetimes
@@ -104,7 +108,7 @@ def is_settled(ended_ms: int, now_ms: int) -> bool:
 
 
 def _days(name: str, end_ms: int) -> Window:
-    return Window(name, OLDEST_DAY_MS, end_ms, DAY, forward=False)
+    return Window(name, OLDEST_DAY_MS, end_ms, candles(DAY), forward=False)
 
 
 def _ask(
@@ -121,7 +125,7 @@ def _ask(
 
 def _last_traded(result: WindowResult) -> int | None:
     """Return the bucket open of the newest candle with volume, UTC ms. One without a number may have some."""
-    candles = result.candles
-    silent = pc.fill_null(pc.equal(candles["volume"], 0), False)
-    traded = candles.filter(pc.invert(silent))["timestamp"]
+    rows = result.rows
+    silent = pc.fill_null(pc.equal(rows["volume"], 0), False)
+    traded = rows.filter(pc.invert(silent))["timestamp"]
     return traded[-1].value if len(traded) else None

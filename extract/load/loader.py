@@ -1,4 +1,4 @@
-"""The loader: loads a given time range, new candles, holes, or time ranges at another resolution."""
+"""The loader: loads a given time range, new rows, gaps, or candles of another resolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from extract.core.names import is_all
 from extract.core.ranges import TimeRange
-from extract.core.resolution import Resolution
+from extract.core.resolution import RESOLUTIONS, Resolution
 from extract.database import cleaning, raw_tables
 from extract.database.database import Database
 from extract.database.locks import run_lock
@@ -18,6 +18,7 @@ from extract.database.privileges import check_server
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument, Listed
 from extract.deribit.replies import Reply
+from extract.load.endpoint import Endpoint, candles
 from extract.load.package import Packages, open_pipeline
 from extract.load.plan import (
     DEFAULT_LOAD_CANDLES,
@@ -47,12 +48,12 @@ class Loader:
         client: the Deribit client.
         database: the database to load into.
         workdir: folder for dlt's working files, with a sub-folder for each database.
-        lookback: number of buckets before each cursor to fetch again.
+        lookback: number of buckets, up to and including that of a cursor, to fetch again.
         progress: called after every window and every package.
-        load_candles: maximum number of candles in a load; limits memory and what a kill loses.
+        load_candles: maximum number of rows in a load; limits memory and what a kill loses.
         wait_s: how long to wait for another load to end, in seconds.
         pool: threads to fetch with, which keep their connections; None: each load starts its own.
-        landed: called with the number of new or changed candles of each package once it is complete in the
+        landed: called with the number of new or changed rows of each package once it is complete in the
             database.
     """
 
@@ -64,14 +65,16 @@ class Loader:
     load_candles: int = DEFAULT_LOAD_CANDLES
     wait_s: float = 0
     pool: ThreadPoolExecutor | None = None
-    landed: Callable[[int], None] = lambda _candles: None
+    landed: Callable[[int], None] = lambda _rows: None
 
-    def backfill(self, names: Sequence[str], resolution: Resolution, time_range: TimeRange) -> LoadResult:
+    def backfill(
+        self, names: Sequence[str], endpoints: Sequence[Endpoint], time_range: TimeRange
+    ) -> LoadResult:
         """Load a time range [start, end) in UTC ms, even if it was loaded before. See `plan_range`.
 
         Args:
             names: instruments, or `all`.
-            resolution: of the candles.
+            endpoints: what to load, at least one.
             time_range: start inclusive, end exclusive.
 
         Raises:
@@ -82,25 +85,26 @@ class Loader:
         nothing: dict[str, str] = {}
 
         def plan(instrument: Instrument, series: Series) -> list[Window]:
-            expect_closed(time_range, resolution, series.now_ms, instrument)
+            if series.endpoint == endpoints[0]:
+                expect_closed(time_range, series)
             if why := why_nothing(time_range, instrument):
                 nothing[instrument.name] = why
             return plan_range(series, time_range)
 
-        def reaches(instrument: Instrument, _cursor: Cursor) -> bool:
+        def reaches(instrument: Instrument, _cursors: Sequence[Cursor]) -> bool:
             return time_range[0] < instrument.created_ms
 
-        result = self._run(names, resolution, plan, reaches)
-        landed = {name for name, candles in result.candles.items() if candles}
+        result = self._run(names, endpoints, plan, reaches)
+        landed = {name for endpoint in endpoints for name, rows in result.of(endpoint.table).items() if rows}
         result.nothing = {name: why for name, why in nothing.items() if name not in landed}
         return result
 
-    def update(self, names: Sequence[str], resolution: Resolution) -> LoadResult:
-        """Load from each cursor to the last closed candle. See `plan_update`.
+    def update(self, names: Sequence[str], endpoints: Sequence[Endpoint]) -> LoadResult:
+        """Load from each cursor to the last closed bucket. See `plan_update`.
 
         Args:
-            names: instruments, `all`, or none for every instrument loaded before.
-            resolution: of the candles.
+            names: instruments, `all`, or none for every instrument loaded before from the first endpoint.
+            endpoints: what to load, at least one.
 
         Raises:
             IncompleteError: some windows had no usable answer; the others are saved.
@@ -110,17 +114,16 @@ class Loader:
         def plan(_instrument: Instrument, series: Series) -> list[Window]:
             return plan_update(series, self.lookback)
 
-        def reaches(_instrument: Instrument, cursor: Cursor) -> bool:
-            return cursor == Cursor()
+        def reaches(_instrument: Instrument, cursors: Sequence[Cursor]) -> bool:
+            return Cursor() in cursors
 
-        return self._run(names, resolution, plan, reaches, leaves_ended=not names or is_all(names))
+        return self._run(names, endpoints, plan, reaches, leaves_ended=not names or is_all(names))
 
-    def repair(self, holes: Mapping[str, Sequence[TimeRange]], resolution: Resolution) -> LoadResult:
-        """Fetch gaps of the table. See `plan_repair`.
+    def repair(self, holes: Mapping[Endpoint, Mapping[str, Sequence[TimeRange]]]) -> LoadResult:
+        """Fetch gaps of the tables. See `plan_repair`.
 
         Args:
-            holes: per instrument, the missing bucket opens [start, end) in UTC ms.
-            resolution: of the candles.
+            holes: by endpoint and instrument, the missing bucket opens [start, end) in UTC ms.
 
         Raises:
             IncompleteError: some windows had no usable answer; the others are saved.
@@ -128,9 +131,10 @@ class Loader:
         """
 
         def plan(instrument: Instrument, series: Series) -> list[Window]:
-            return plan_repair(series, holes[instrument.name])
+            return plan_repair(series, holes[series.endpoint].get(instrument.name, []))
 
-        return self._run(list(holes), resolution, plan)
+        names = dict.fromkeys(name for named in holes.values() for name in named)
+        return self._run(list(names), list(holes), plan)
 
     def history(
         self, ranges: Mapping[str, TimeRange], resolution: Resolution, loaded_at: Resolution
@@ -150,7 +154,7 @@ class Loader:
         def plan(instrument: Instrument, series: Series) -> list[Window]:
             return plan_history(series, ranges[instrument.name])
 
-        return self._run(list(ranges), resolution, plan, loaded_at=loaded_at)
+        return self._run(list(ranges), [candles(resolution)], plan, loaded_at=candles(loaded_at))
 
     def _clock_and_listing(self) -> tuple[Reply, Listed]:
         """Ask for Deribit's clock and its perpetuals, at once if there are threads that stay."""
@@ -162,10 +166,10 @@ class Loader:
     def _run(
         self,
         names: Sequence[str],
-        resolution: Resolution,
+        endpoints: Sequence[Endpoint],
         plan: Planner,
-        reaches: Callable[[Instrument, Cursor], bool] = lambda _instrument, _cursor: False,
-        loaded_at: Resolution | None = None,
+        reaches: Callable[[Instrument, Sequence[Cursor]], bool] = lambda _instrument, _cursors: False,
+        loaded_at: Endpoint | None = None,
         *,
         leaves_ended: bool = False,
     ) -> LoadResult:
@@ -175,15 +179,23 @@ class Loader:
             clock, exchange = self._clock_and_listing()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
                 check_origin(loaded_origin(pipeline.state), clock.origin)
-                loaded = loaded_instruments(pipeline.state, loaded_at or resolution)
-                run = Run(self, Packages(pipeline, locked), exchange, resolution, clock.result)
+                loaded = loaded_instruments(pipeline.state, loaded_at or endpoints[0])
+                run = Run(
+                    self, Packages(pipeline, locked), exchange, endpoints, _ending(endpoints), clock.result
+                )
                 windows = [
                     window
                     for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)
-                    for window in plan(instrument, run.series(instrument))
+                    for endpoint in endpoints
+                    for window in plan(instrument, run.series(instrument, endpoint))
                 ]
                 run.land(windows)
                 run.land_ends()
             cleaning.prune(locked)
         raise_incomplete(run.result)
         return run.result
+
+
+def _ending(endpoints: Sequence[Endpoint]) -> Resolution:
+    """Return the resolution of the candles that tell when a delisted perpetual ended."""
+    return next((one.resolution for one in endpoints if one.has_resolution), RESOLUTIONS["1"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,16 +94,16 @@ class Packages:
     locked: PgConnection
     prepared: bool = False
 
-    def land(self, source: Any, sent: int, time_range: TimeRange) -> None:
-        """Land one package, and make sure that the database holds all its candles.
+    def land(self, source: Any, sent: int, spans: Mapping[str, TimeRange]) -> None:
+        """Land one package, and make sure that the database holds all its rows.
 
-        The empty raw tables are created between normalize and load, so that `candles` is a hypertable before
-        its first row.
+        The empty raw tables are created between normalize and load, so that they are hypertables before their
+        first row.
 
         Args:
             source: the dlt source to land.
-            sent: number of candles that the source lands, which are new or changed.
-            time_range: bucket opens [start, end) of all windows in it, UTC ms.
+            sent: number of rows that the source lands, which are new or changed.
+            spans: by raw table, the times [start, end) of all windows in it, UTC ms.
 
         Raises:
             PerpsError: the package could not be loaded completely.
@@ -117,12 +117,12 @@ class Packages:
             expect_lock(self.locked)
             info = self._load()
             ids = info.loads_ids
-            landed = sum(raw_tables.candles_in_load(self.locked, load_id, time_range) for load_id in ids)
+            landed = sum(raw_tables.rows_in_load(self.locked, load_id, spans) for load_id in ids)
         pa.default_memory_pool().release_unused()
         if landed != sent:
             raw_tables.void_load(self.locked, info.loads_ids)
             raise PerpsError(
-                f"load {', '.join(info.loads_ids)} has {landed} candles instead of {sent}; "
+                f"load {', '.join(info.loads_ids)} has {landed} rows instead of {sent}; "
                 "that load does not count, run the same command again and report this"
             )
         raw_tables.summarize(self.locked)  # a build at the same time reads this load

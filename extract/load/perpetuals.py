@@ -1,4 +1,4 @@
-"""An instrument's candles as a stream for dlt: planned from its cursor, fetched ahead, ended by a failure."""
+"""A series as a stream for dlt: planned from its cursor, fetched ahead, ended by a failure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import dlt
 
-from extract.core.resolution import Resolution
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
 from extract.deribit.instruments import Instrument
-from extract.load.fetch import WINDOWS_AHEAD, Prefetcher, WindowResult, fetch_threads, fetch_window
+from extract.load.endpoint import Endpoint
+from extract.load.fetch import WindowResult, fetch_window
 from extract.load.lifetimes import find_first_days
 from extract.load.plan import Series, Window, plan_range
+from extract.load.prefetch import WINDOWS_AHEAD, Prefetcher, fetch_threads
 from extract.load.resources import BoundCursor, Tables
 from extract.load.result import describe
-from extract.load.state import resource_name
 
 log = logging.getLogger(__name__)
 
@@ -80,40 +80,40 @@ class Exchange:
                     visit.pool.shutdown(cancel_futures=True)
 
 
-def stream_candles(
-    exchange: Exchange, instrument: Instrument, resolution: Resolution, cursor: BoundCursor
+def stream_rows(
+    exchange: Exchange, instrument: Instrument, endpoint: Endpoint, cursor: BoundCursor
 ) -> Tables:
-    """Yield an instrument's closed candles from its cursor on, a window at a time.
+    """Yield the rows of an instrument's closed buckets from its cursor on, a window at a time.
 
     A window without a usable answer ends the stream: what came before it lands, the cursor stays there, and
     the next run asks again. It is logged, and named in the state of the source.
 
     Args:
         exchange: whom to ask.
-        instrument: whose candles.
-        resolution: of the candles.
+        instrument: whose rows.
+        endpoint: where they are from.
         cursor: as bound by dlt, which knows of earlier runs, of the look-back and of a user's own hints.
 
     Raises:
         DeribitError: the API cannot be reached.
     """
     failed: dict[str, str] = dlt.current.source_state().setdefault(FAILED, {})
-    failed.pop(resource_name(instrument.name, resolution), None)
+    failed.pop(endpoint.series(instrument.name), None)
     with exchange.visit() as visit:
-        for result in _results(visit, exchange, instrument, resolution, cursor):
+        for result in _results(visit, exchange, instrument, endpoint, cursor):
             if result is None:
                 yield None
             elif result.error is not None:
                 reason = f"expected an answer for {describe(result.window)}, got: {result.error}"
                 log.error("%s; what came before it lands, the next run asks again", reason)
-                failed[resource_name(instrument.name, resolution)] = reason
+                failed[endpoint.series(instrument.name)] = reason
                 return
-            elif result.candles.num_rows:
-                yield result.candles
+            elif result.rows.num_rows:
+                yield result.rows
 
 
 def _results(
-    visit: Visit, exchange: Exchange, instrument: Instrument, resolution: Resolution, cursor: BoundCursor
+    visit: Visit, exchange: Exchange, instrument: Instrument, endpoint: Endpoint, cursor: BoundCursor
 ) -> Iterator[WindowResult | None]:
     """Yield what came of each window, in order; first None, so that all streams ask before one waits."""
     start_ms = _ms(cursor.start_value)
@@ -123,9 +123,10 @@ def _results(
             yield first_days.failed[0]
             return
         [instrument] = first_days.found
-    end_ms = min(visit.now_ms, instrument.ended_ms or visit.now_ms)
-    series = Series(instrument.name, resolution, instrument.created_ms, end_ms)
-    to_ms = end_ms if cursor.end_value is None else _ms(cursor.end_value)
+    series = Series(
+        instrument.name, endpoint, instrument.created_ms, visit.now_ms, ended_ms=instrument.ended_ms
+    )
+    to_ms = series.end_ms if cursor.end_value is None else _ms(cursor.end_value)
     windows = plan_range(series, (start_ms, to_ms))
 
     def fetch(window: Window) -> WindowResult:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from extract.core.ranges import TimeRange, merge, subtract
-from extract.core.resolution import DAY_MS, Resolution
+from extract.core.resolution import DAY_MS, MINUTE_MS, Resolution
 
-BUCKETS_PER_WINDOW = 5_000
+if TYPE_CHECKING:  # the flags need the numbers below, and no Arrow
+    from extract.load.endpoint import Endpoint
+
 DEFAULT_LOOKBACK, MOST_LOOKBACK = 10, 100_000
-"""Candles that an update asks again for; of days, the most are 273 years."""
+"""Rows of a series that an update asks again for; of days, the most are 273 years."""
 DEFAULT_LOAD_CANDLES, MOST_LOAD_CANDLES = 500_000, 10_000_000
-"""Candles in a load."""
+"""Rows in a load."""
+LATE_MS = 5 * MINUTE_MS
+"""For how long after the open of a bucket an update asks again for a row that is to be there at its open."""
 
 
 @dataclass(frozen=True, order=True)
@@ -23,7 +28,7 @@ class Window:
         instrument: such as BTC-PERPETUAL.
         start_ms: oldest bucket open, inclusive.
         end_ms: exclusive bound of bucket opens.
-        resolution: length of a bucket.
+        endpoint: what is fetched.
         forward: the window continues the instrument's cursor and moves it. False: it fills history and leaves
             the cursor where it is.
     """
@@ -31,12 +36,22 @@ class Window:
     instrument: str
     start_ms: int
     end_ms: int
-    resolution: Resolution
+    endpoint: Endpoint
     forward: bool = True
 
     @property
+    def resolution(self) -> Resolution:
+        """Length of a bucket."""
+        return self.endpoint.resolution
+
+    @property
+    def series(self) -> str:
+        """Name of its series. See `Endpoint.series`."""
+        return self.endpoint.series(self.instrument)
+
+    @property
     def buckets(self) -> int:
-        """Number of candles that the window can hold."""
+        """Number of rows that the window can hold."""
         return -(-(self.end_ms - self.start_ms) // self.resolution.step_ms)
 
 
@@ -45,7 +60,7 @@ class Cursor:
     """How far a series is loaded.
 
     Attributes:
-        last_ms: open of the newest loaded candle of the series, UTC ms; None before the first load.
+        last_ms: open of the newest bucket with a loaded row, UTC ms; None before the first load.
         owed: failed windows that the next run fetches again, older than the cursor or not continuing it.
     """
 
@@ -55,54 +70,85 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Series:
-    """One instrument at one resolution, at the time of planning.
+    """One instrument at one endpoint, at the time of planning.
 
     Attributes:
         instrument: its name.
-        resolution: of the candles.
+        endpoint: what is loaded.
         listed_ms: the instrument's creation, or its first day if that is earlier, UTC ms.
-        now_ms: the server's clock, or the instrument's end if that is earlier, UTC ms.
+        now_ms: the server's clock, UTC ms.
         cursor: how far the series is loaded.
+        ended_ms: the end of a delisted instrument, UTC ms.
+        landed: the times [start, end) that were landed before, ascending, UTC ms.
     """
 
     instrument: str
-    resolution: Resolution
+    endpoint: Endpoint
     listed_ms: int
     now_ms: int
     cursor: Cursor = Cursor()
+    ended_ms: int | None = None
+    landed: tuple[TimeRange, ...] = ()
 
     @property
-    def closed_ms(self) -> int:
-        """Exclusive bound of the buckets that are closed, UTC ms."""
-        return self.resolution.closed_end(self.now_ms)
+    def end_ms(self) -> int:
+        """Exclusive bound of the buckets that have their row, UTC ms."""
+        end = self.endpoint.end_ms(self.now_ms)
+        if self.ended_ms is None:
+            return end
+        # what is told of an hour or a day when it ends is in the bucket that opens then
+        last = self.endpoint.resolution.ceil(self.ended_ms) if self.endpoint.at_open else self.ended_ms
+        return min(end, self.endpoint.end_ms(last))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is nothing left to fetch: all from the cursor on was landed, and nothing is owed."""
+        resolution, last = self.endpoint.resolution, self.cursor.last_ms
+        start = resolution.floor(self.listed_ms) if last is None else last + resolution.step_ms
+        return not self.cursor.owed and not subtract([(start, self.end_ms)], self.landed)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether an update can bring anything: a new row, or one that was late."""
+        if not self.endpoint.at_open or not self.is_whole:
+            return True
+        newest = self.end_ms - self.endpoint.resolution.step_ms
+        missing = self.cursor.last_ms is None or self.cursor.last_ms < newest
+        return missing and self.now_ms - newest < LATE_MS
 
     def windows(self, ranges: Iterable[TimeRange], *, forward: bool) -> Iterator[Window]:
-        """Cut ranges into windows that one reply can hold."""
-        length = BUCKETS_PER_WINDOW * self.resolution.step_ms
+        """Cut ranges into windows."""
+        length = self.endpoint.window_ms
         for start, end in merge(ranges):
             for at in range(start, end, length):
-                yield Window(self.instrument, at, min(at + length, end), self.resolution, forward)
+                yield Window(self.instrument, at, min(at + length, end), self.endpoint, forward)
 
 
 def plan_update(series: Series, lookback: int) -> list[Window]:
-    """Plan from the cursor to the last closed candle, and the owed windows.
+    """Plan from the cursor to the last bucket that has its row, and the owed windows.
 
-    Without a cursor the plan begins with the owed windows, or at the listing.
+    Without a cursor the plan begins with the owed windows, or where the first landed range without any row
+    ends, or at the listing. Nothing is planned if nothing can have come.
 
     Args:
         series: the series to plan for.
         lookback: number of buckets, up to and including the cursor's, to fetch again for late revisions.
     """
-    resolution, cursor, end = series.resolution, series.cursor, series.closed_ms
-    earliest = earliest_start(resolution, series.listed_ms)
+    if not series.is_due:
+        return []
+    resolution, cursor, end = series.endpoint.resolution, series.cursor, series.end_ms
+    first = series.landed[0][0] if series.landed else earliest_start(series)
+    back = lookback * resolution.step_ms
     if cursor.last_ms is not None:
         # round down to the grid, so that a cursor off the grid does not shift the windows
         following = resolution.floor(cursor.last_ms) + resolution.step_ms
-        start = max(following - lookback * resolution.step_ms, min(earliest, following))
+        start = max(following - back, min(first, following))
     elif cursor.owed:
         start = cursor.owed[0][0]
+    elif series.landed and series.endpoint.at_open:
+        start = max(series.landed[0][1] - back, first)
     else:
-        start = earliest
+        start = first
     owed = [part for one in cursor.owed for part in subtract([one], [(start, end)])]
     return [*series.windows(owed, forward=False), *series.windows([(start, end)], forward=True)]
 
@@ -117,9 +163,9 @@ def plan_range(series: Series, time_range: TimeRange) -> list[Window]:
         series: what to plan for.
         time_range: start inclusive, end exclusive, UTC ms.
     """
-    resolution, cursor = series.resolution, series.cursor
-    start = max(resolution.ceil(time_range[0]), earliest_start(resolution, series.listed_ms))
-    end = min(time_range[1], series.closed_ms)
+    resolution, cursor = series.endpoint.resolution, series.cursor
+    start = max(resolution.ceil(time_range[0]), earliest_start(series))
+    end = min(time_range[1], series.end_ms)
     if cursor.last_ms is None:
         behind, ahead = (start, start), (start, end)
     else:
@@ -138,7 +184,7 @@ def plan_repair(series: Series, holes: Sequence[TimeRange]) -> list[Window]:
         series: what to plan for.
         holes: bucket opens that are missing, end exclusive, UTC ms.
     """
-    step, end = series.resolution.step_ms, series.closed_ms
+    step, end = series.endpoint.resolution.step_ms, series.end_ms
     # neighbours are not merged, because a gap's last fetch is found by the start of its window
     return [
         window
@@ -154,27 +200,27 @@ def plan_history(series: Series, time_range: TimeRange) -> list[Window]:
         series: what to plan for.
         time_range: start inclusive, end exclusive, UTC ms.
     """
-    end = min(time_range[1], series.closed_ms)
-    ranges = [*series.cursor.owed, (series.resolution.ceil(time_range[0]), end)]
+    end = min(time_range[1], series.end_ms)
+    ranges = [*series.cursor.owed, (series.endpoint.resolution.ceil(time_range[0]), end)]
     return list(series.windows(ranges, forward=False))
 
 
-def earliest_start(resolution: Resolution, listed_ms: int) -> int:
-    """Return where a history begins, UTC ms: one window before the first bucket, which returns `no_data`.
+def earliest_start(series: Series) -> int:
+    """Return where a history begins, UTC ms: one window before the first bucket, which has no rows.
 
     The window is at least a day, because the start of older listings is known only to the day.
     """
-    return resolution.floor(listed_ms) - max(BUCKETS_PER_WINDOW * resolution.step_ms, DAY_MS)
+    return series.endpoint.resolution.floor(series.listed_ms) - max(series.endpoint.window_ms, DAY_MS)
 
 
-def packages(windows: Iterable[Window], candles: int) -> Iterator[list[Window]]:
-    """Split a plan into load packages of at most `candles` candles (at least one window), in order."""
+def packages(windows: Iterable[Window], rows: int) -> Iterator[list[Window]]:
+    """Split a plan into load packages of at most `rows` rows (at least one window), in order."""
     package: list[Window] = []
-    room = candles
+    room = rows
     for window in windows:
         if package and window.buckets > room:
             yield package
-            package, room = [], candles
+            package, room = [], rows
         package.append(window)
         room -= window.buckets
     if package:

@@ -1,4 +1,4 @@
-"""The dlt resources that the loader and the public source share: candles with their cursor, and instruments.
+"""The dlt resources that the loader and the public source share: series with their cursor, and instruments.
 
 The loader appends what is new or changed to a log. The public source merges, so that a row is there once.
 """
@@ -17,12 +17,11 @@ from dlt.common.data_types.typing import TDataType
 from dlt.common.schema.typing import TColumnSchema, TSchemaContractDict
 from dlt.extract import DltResource
 
-from extract.core.resolution import Resolution
-from extract.deribit.candles import VALUES
 from extract.deribit.instruments import Instrument
-from extract.load.state import ENDED, EPOCH, resource_name
+from extract.deribit.rows import TIME
+from extract.load.endpoint import Endpoint
+from extract.load.state import ENDED, EPOCH
 
-TIME = pa.timestamp("ms", tz="UTC")
 CONTRACT: TSchemaContractDict = {"tables": "evolve", "columns": "freeze", "data_type": "freeze"}
 
 
@@ -32,12 +31,6 @@ def column(data_type: TDataType, *, nullable: bool = False) -> TColumnSchema:
 
 
 LOAD = {"_dlt_load_id": column("text")}
-CANDLES = {
-    "instrument": column("text"),
-    "resolution": column("text"),
-    "timestamp": column("timestamp"),
-    **{name: column("double", nullable=True) for name in VALUES},
-}
 INSTRUMENTS = {
     "instrument": column("text"),
     "created_at": column("timestamp"),
@@ -57,56 +50,67 @@ BoundCursor: TypeAlias = "dlt.sources.incremental[datetime]"
 Tables: TypeAlias = Iterator[pa.Table | None]
 
 
-def candles_resource(
+def series_resource(
     read: Callable[[BoundCursor], Tables],
     instrument: str,
-    resolution: Resolution,
+    endpoint: Endpoint,
     cursor: BoundCursor | None,
     *,
     merged: bool = False,
 ) -> DltResource:
-    """Return the candles of an instrument, in the table `candles`.
+    """Return the rows of a series, in the table of its endpoint.
 
     Args:
-        read: yields candles in the columns of `deribit.candles.SCHEMA`, ascending, and None while it waits;
-            it is given the cursor as dlt has bound it.
+        read: yields rows in the columns of `Endpoint.schema`, ascending, and None while it waits; it is given
+            the cursor as dlt has bound it.
         instrument: such as BTC-PERPETUAL.
-        resolution: of the candles.
-        cursor: see `candles_cursor`; None for history behind it.
-        merged: whether a candle replaces the one of its key. False: all are appended, with their load.
+        endpoint: where the rows are from.
+        cursor: see `series_cursor`; None for history behind it.
+        merged: whether a row replaces the one of its key. False: all are appended, with their load.
     """
+    columns = _columns(endpoint)
 
-    def candles(timestamp: Any = cursor) -> Tables:
+    def rows(timestamp: Any = cursor) -> Tables:
         for table in read(timestamp):
-            named = None if table is None else _named(table, instrument, resolution)
+            named = None if table is None else _named(table, instrument, endpoint)
             yield _in_microseconds(named) if merged and named is not None else named
 
-    history = f"history {instrument} {resolution.name}"
+    series = endpoint.series(instrument)
+    key = [name for name in columns if name not in endpoint.values]
     found: DltResource = dlt.resource(
-        candles,
-        name=history if cursor is None else resource_name(instrument, resolution),
-        table_name="candles",
-        **_landing(CANDLES, ("instrument", "resolution", "timestamp"), merged=merged),
+        rows,
+        name=f"history of {series}" if cursor is None else series,
+        table_name=endpoint.table,
+        **_landing(columns, key, merged=merged),
     )
     return found
 
 
-def candles_cursor(
-    resolution: Resolution, lookback: int, start: datetime = EPOCH, end: datetime | None = None
+def _columns(endpoint: Endpoint) -> dict[str, TColumnSchema]:
+    return {
+        "instrument": column("text"),
+        **({"resolution": column("text")} if endpoint.has_resolution else {}),
+        "timestamp": column("timestamp"),
+        **{name: column("double", nullable=True) for name in endpoint.values},
+    }
+
+
+def series_cursor(
+    endpoint: Endpoint, lookback: int, start: datetime = EPOCH, end: datetime | None = None
 ) -> BoundCursor:
-    """Return the incremental cursor of candles: the newest bucket open landed, less a look-back.
+    """Return the incremental cursor of a series: the time of the newest row landed, less a look-back.
 
     Args:
-        resolution: of the candles.
+        endpoint: where the rows are from.
         lookback: buckets before the cursor that may be landed again.
-        start: the oldest bucket open.
+        start: the oldest time.
         end: where a range ends, exclusive; one with an end is read whole, and its cursor is not kept.
     """
     return dlt.sources.incremental(
         "timestamp",
         initial_value=start,
         end_value=end,
-        lag=lookback * resolution.lag_seconds,
+        lag=lookback * endpoint.resolution.lag_seconds,
         primary_key=(),
         row_order="asc",
     )
@@ -138,13 +142,14 @@ def _in_microseconds(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
-def _named(candles: pa.Table, instrument: str, resolution: Resolution) -> pa.Table:
-    for at, (name, value) in enumerate((("instrument", instrument), ("resolution", resolution.name))):
-        column = pa.DictionaryArray.from_arrays(
-            pa.repeat(pa.scalar(0, pa.int16()), candles.num_rows), [value]
-        )
-        candles = candles.add_column(at, pa.field(name, column.type, nullable=False), column)
-    return candles
+def _named(rows: pa.Table, instrument: str, endpoint: Endpoint) -> pa.Table:
+    names = {"instrument": instrument}
+    if endpoint.has_resolution:
+        names["resolution"] = endpoint.resolution.name
+    for at, (name, value) in enumerate(names.items()):
+        column = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int16()), rows.num_rows), [value])
+        rows = rows.add_column(at, pa.field(name, column.type, nullable=False), column)
+    return rows
 
 
 def instruments(listed: Sequence[Instrument], seen_ms: int) -> Iterator[pa.Table]:

@@ -22,7 +22,8 @@ class LoadResult:
     """The result of a run.
 
     Attributes:
-        candles: per instrument, the number of raw candles landed, which were new or had changed.
+        candles, funding, settlements: per instrument, the number of raw rows landed, which were new or had
+            changed.
         requests: number of answered requests.
         planned: number of planned windows.
         unlisted: instruments loaded before that Deribit no longer lists, and that were skipped.
@@ -34,6 +35,8 @@ class LoadResult:
     """
 
     candles: dict[str, int] = field(default_factory=dict)
+    funding: dict[str, int] = field(default_factory=dict)
+    settlements: dict[str, int] = field(default_factory=dict)
     requests: int = 0
     planned: int = 0
     unlisted: list[str] = field(default_factory=list)
@@ -48,11 +51,21 @@ class LoadResult:
         """Whether the run made a load, which has candles, fetches or both."""
         return self.requests > 0
 
+    @property
+    def rows(self) -> int:
+        """Number of rows landed."""
+        return sum(sum(landed.values()) for landed in (self.candles, self.funding, self.settlements))
+
+    def of(self, endpoint: str) -> dict[str, int]:
+        """Return the number of raw rows landed per instrument, by the name of an endpoint."""
+        return {"candles": self.candles, "funding": self.funding, "settlements": self.settlements}[endpoint]
+
     def add(self, results: Sequence[WindowResult]) -> None:
         """Count a landed package."""
         for result in results:
             name = result.window.instrument
-            self.candles[name] = self.candles.get(name, 0) + result.landing
+            landed = self.of(result.window.endpoint.table)
+            landed[name] = landed.get(name, 0) + result.landing
             self.requests += len(result.fetches)
             if result.error is not None:
                 self.not_asked += not result.asked
@@ -110,9 +123,10 @@ def _raise_refused(result: LoadResult) -> None:
 
 
 def describe(window: Window) -> str:
-    """Return a window as text: instrument and UTC times."""
+    """Return a window as text: instrument, UTC times, and what it is of if not of candles."""
     start, end = (
         datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
         for ms in (window.start_ms, window.end_ms)
     )
-    return f"{window.instrument} {start}..{end}"
+    what = "" if window.endpoint.has_resolution else f"{window.endpoint.table} of "
+    return f"{what}{window.instrument} {start}..{end}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from extract.core.names import is_all
+from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.deribit.instruments import Instrument, Listed
 from extract.load.compare import mark
-from extract.load.fetch import Prefetcher, WindowResult, fetch_window
+from extract.load.endpoint import Endpoint
+from extract.load.fetch import WindowResult, fetch_window
 from extract.load.lifetimes import find_delisted, find_first_days, is_settled
 from extract.load.package import Packages, one_line_errors
 from extract.load.plan import Cursor, Series, Window, packages
+from extract.load.prefetch import Prefetcher
 from extract.load.result import LoadResult
 from extract.load.selection import choose, expect_known
 from extract.load.source import deribit
@@ -25,31 +29,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: what it works with, and its result so far."""
+    """A run: what it works with, and its result so far.
+
+    Attributes:
+        loader: the loader.
+        packages: where it lands.
+        exchange: the perpetuals that Deribit lists.
+        endpoints: what it loads.
+        resolution: of the candles that tell when a delisted perpetual ended.
+        now_ms: Deribit's clock when it began, UTC ms.
+        result: its result so far.
+        instruments: the instruments that it has found.
+    """
 
     loader: Loader
     packages: Packages
     exchange: Listed
+    endpoints: Sequence[Endpoint]
     resolution: Resolution
     now_ms: int
     result: LoadResult = field(default_factory=LoadResult)
     instruments: dict[str, Instrument] = field(default_factory=dict)
 
-    def cursor(self, name: str) -> Cursor:
-        """Return how far an instrument is loaded."""
-        return read_cursor(self.packages.pipeline.state, name, self.resolution)
-
-    def series(self, instrument: Instrument) -> Series:
-        """Return the series of an instrument, with its cursor and until when it has candles."""
-        end_ms = min(self.now_ms, instrument.ended_ms or self.now_ms)
-        cursor = self.cursor(instrument.name)
-        return Series(instrument.name, self.resolution, instrument.created_ms, end_ms, cursor)
+    def series(self, instrument: Instrument, endpoint: Endpoint) -> Series:
+        """Return a series, with its cursor and until when it has rows."""
+        name, state = instrument.name, self.packages.pipeline.state
+        cursor, landed = read_cursor(state, name, endpoint), landed_ranges(state, name, endpoint)
+        return Series(name, endpoint, instrument.created_ms, self.now_ms, cursor, instrument.ended_ms, landed)
 
     def find(
         self,
         names: Sequence[str],
         loaded: Sequence[str],
-        reaches: Callable[[Instrument, Cursor], bool],
+        reaches: Callable[[Instrument, Sequence[Cursor]], bool],
         *,
         leaves_ended: bool,
     ) -> list[Instrument]:
@@ -58,7 +70,7 @@ class Run:
         Args:
             names: as typed.
             loaded: what earlier runs loaded.
-            reaches: whether candles from before a listing are asked for.
+            reaches: whether rows from before a listing are asked for, by the cursors of the endpoints.
             leaves_ended: whether delisted perpetuals that are known to be whole are left as they are.
 
         Raises:
@@ -68,7 +80,7 @@ class Run:
         refused = self.exchange.refused
         self.result.refused += [refused[name] for name in refused if is_all(names) or name in absent]
         left = [name for name in absent if leaves_ended and self._has_ended(name)]
-        early = [one for one in chosen if reaches(one, self.cursor(one.name))]
+        early = [one for one in chosen if reaches(one, self._cursors(one.name))]
         first_days = find_first_days(self.loader.client, early)
         asked = [name for name in absent if name not in refused and name not in left]
         delisted = find_delisted(self.loader.client, asked, self.resolution, self.now_ms)
@@ -86,12 +98,16 @@ class Run:
 
     def _has_ended(self, name: str) -> bool:
         ended_ms = ended_instruments(self.packages.pipeline.state).get(name)
-        return ended_ms is not None and self._is_at(name, ended_ms)
+        return ended_ms is not None and self._is_whole(name, ended_ms)
 
-    def _is_at(self, name: str, end_ms: int) -> bool:
-        """Return whether an instrument is loaded up to a time, UTC ms, by its cursor."""
-        cursor = self.cursor(name)
-        return (cursor.last_ms or 0) + self.resolution.step_ms >= end_ms and not cursor.owed
+    def _is_whole(self, name: str, ended_ms: int) -> bool:
+        """Return whether a delisted instrument is loaded up to its end, UTC ms."""
+        ended = Instrument(name, ended_ms, is_active=False, ended_ms=ended_ms)
+        return all(self.series(ended, endpoint).is_whole for endpoint in self.endpoints)
+
+    def _cursors(self, name: str) -> list[Cursor]:
+        state = self.packages.pipeline.state
+        return [read_cursor(state, name, endpoint) for endpoint in self.endpoints]
 
     def land(self, windows: Sequence[Window]) -> None:
         """Fetch and land windows, package by package."""
@@ -108,12 +124,8 @@ class Run:
                 self.result.add(results)  # a package that cannot be landed ends the run with an error
                 listed, lookback = self.exchange.perpetuals, self.loader.lookback
                 source = deribit(results, listed, self.now_ms, lookback)
-                results.clear()  # so that only the source holds the candles, and frees them
-                time_range = (
-                    min(window.start_ms for window in package),
-                    max(window.end_ms for window in package),
-                )
-                self.packages.land(source, sent, time_range)
+                results.clear()  # so that only the source holds the rows, and frees them
+                self.packages.land(source, sent, _spans(package))
                 progress.landed(sent)
                 self.loader.landed(sent)
 
@@ -126,19 +138,28 @@ class Run:
             if one.ended_ms is not None
             and one.ended_ms != known.get(one.name)
             and is_settled(one.ended_ms, self.now_ms)
-            and self._is_at(one.name, one.ended_ms)
+            and self._is_whole(one.name, one.ended_ms)
         ]
         if ended:
             listed = [*self.exchange.perpetuals, *ended]
-            self.packages.land(deribit([], listed, self.now_ms, self.loader.lookback), 0, (0, 0))
+            self.packages.land(deribit([], listed, self.now_ms, self.loader.lookback), 0, {})
             self.loader.landed(0)
 
     def _marked(self, results: Sequence[WindowResult]) -> list[WindowResult]:
-        state, resolution = self.packages.pipeline.state, results[0].window.resolution
-        with one_line_errors("compare candles with those landed before"):
-            return mark(results, landed_ranges(state, resolution), self.packages.locked)
+        state = self.packages.pipeline.state
+        with one_line_errors("compare rows with those landed before"):
+            return mark(results, partial(landed_ranges, state), self.packages.locked)
 
     def _fetch(self, window: Window) -> WindowResult:
         result = fetch_window(self.loader.client, window, self.instruments[window.instrument].created_ms)
-        self.loader.progress.fetched(result.candles.num_rows)
+        self.loader.progress.fetched(result.rows.num_rows)
         return result
+
+
+def _spans(windows: Sequence[Window]) -> dict[str, TimeRange]:
+    """Return by raw table the times [start, end) of windows, UTC ms."""
+    spans: dict[str, TimeRange] = {}
+    for window in windows:
+        start, end = spans.get(window.endpoint.table, (window.start_ms, window.end_ms))
+        spans[window.endpoint.table] = min(start, window.start_ms), max(end, window.end_ms)
+    return spans

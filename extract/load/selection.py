@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from extract.core.names import KIND, is_all, with_suggestions
 from extract.core.ranges import TimeRange
-from extract.core.resolution import Resolution
 from extract.core.times import format_time
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
+from extract.load.plan import Series
 
 
 def choose(
@@ -46,23 +46,21 @@ def expect_known(unknown: Sequence[str], listed: Iterable[str]) -> None:
         raise UsageError(f"deribit does not list {with_suggestions(unknown, listed)}; see: perps instruments")
 
 
-def expect_closed(time_range: TimeRange, resolution: Resolution, end_ms: int, instrument: Instrument) -> None:
-    """Refuse a time range in which no candle is closed yet.
+def expect_closed(time_range: TimeRange, series: Series) -> None:
+    """Refuse a time range in which no bucket is closed yet.
 
     Args:
         time_range: start inclusive, end exclusive, UTC ms.
-        resolution: of the candles.
-        end_ms: until when the instrument has candles: the server's clock, or its end, UTC ms.
-        instrument: whose candles.
+        series: what to load.
 
     Raises:
-        UsageError: it begins after the newest closed candle.
+        UsageError: it begins after the newest closed bucket.
     """
-    closed_ms = resolution.closed_end(end_ms)
-    if instrument.ended_ms is None and time_range[0] >= closed_ms:
+    if series.ended_ms is None and time_range[0] >= series.end_ms:
+        newest = "the end of the newest closed candle" if series.endpoint.has_resolution else "the next row"
         raise UsageError(
-            f"expected --start before {format_time(closed_ms)}, the end of the newest closed candle by "
-            f"deribit's clock, got {format_time(time_range[0])}"
+            f"expected --start before {format_time(series.end_ms)}, {newest} by deribit's clock, "
+            f"got {format_time(time_range[0])}"
         )
 
 

@@ -2,12 +2,12 @@
 
 | resource | table | disposition | cursor |
 |---|---|---|---|
-| `candles <instrument> <resolution>` | candles | append | `timestamp`, with a look-back (`lag`) |
-| `history <instrument> <resolution>` | candles | append | none: explicit ranges behind the cursor |
+| `<table> <instrument> <resolution>` | that table | append | `timestamp`, with a look-back |
+| `history of <series>` | the same | append | none: explicit ranges behind the cursor |
 | `fetches` | fetches | append | none; keeps in the source's state which windows are owed, which landed |
 | `instruments` | instruments | append | none; only what changed since the last snapshot |
 
-Cursors see every fetched candle; the tables get only the new and changed ones.
+Cursors see every fetched row; the tables get only the new and changed ones.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ import pyarrow.compute as pc
 from dlt.extract import DltResource
 from dlt.extract.items_transform import MapItem
 
-from extract.core.resolution import Resolution
-from extract.deribit.candles import SCHEMA
 from extract.deribit.instruments import Instrument
+from extract.load.endpoint import Endpoint
 from extract.load.fetch import WindowResult
 from extract.load.resources import (
     CONTRACT,
     LOAD,
-    candles_cursor,
-    candles_resource,
     column,
     instruments_resource,
+    series_cursor,
+    series_resource,
     to_arrow,
 )
 from extract.load.state import SOURCE, landed_after, owed_after
@@ -44,7 +43,8 @@ LANDS = "lands"
 
 FETCHES = {
     "instrument": column("text"),
-    "resolution": column("text"),
+    "endpoint": column("text"),
+    "resolution": column("text", nullable=True),
     "window_start": column("timestamp"),
     "window_end": column("timestamp"),
     "rows": column("bigint"),
@@ -59,7 +59,7 @@ FETCHES = {
 def deribit(
     results: Sequence[WindowResult], listed: Sequence[Instrument], seen_ms: int, lookback: int
 ) -> Iterable[DltResource]:
-    """Land one package of window results, freeing their candles one by one.
+    """Land one package of window results, freeing their rows one by one.
 
     Args:
         results: windows in the order of the plan; those with an error land nothing and are owed.
@@ -67,14 +67,14 @@ def deribit(
         seen_ms: the server's clock at the listing, UTC ms.
         lookback: buckets before the cursor that may be landed again.
     """
-    good = [result for result in results if result.error is None and result.candles.num_rows]
-    for (forward, instrument, resolution), group in groupby(sorted(good, key=_place), key=_resource_key):
+    good = [result for result in results if result.error is None and result.rows.num_rows]
+    for (forward, instrument, endpoint), group in groupby(sorted(good, key=_place), key=_resource_key):
         tables = list(map(_with_marks, group))
-        cursor = candles_cursor(resolution, lookback) if forward else None
-        yield candles_resource(partial(_candles, tables), instrument, resolution, cursor).add_step(
+        cursor = series_cursor(endpoint, lookback) if forward else None
+        yield series_resource(partial(_rows, tables), instrument, endpoint, cursor).add_step(
             OnlyChanges(_only_changes)
         )
-    evidence = [replace(result, candles=SCHEMA.empty_table(), lands=None) for result in results]
+    evidence = [replace(result, table=None, lands=None) for result in results]
     yield dlt.resource(fetches, table_name="fetches", write_disposition="append", columns=FETCHES | LOAD)(
         evidence
     )
@@ -83,15 +83,15 @@ def deribit(
 
 def _place(result: WindowResult) -> tuple[Any, ...]:
     window = result.window
-    return (window.forward, window.instrument, window.resolution.name, window.start_ms)
+    return (window.forward, window.series, window.start_ms)
 
 
-def _resource_key(result: WindowResult) -> tuple[bool, str, Resolution]:
-    return (result.window.forward, result.window.instrument, result.window.resolution)
+def _resource_key(result: WindowResult) -> tuple[bool, str, Endpoint]:
+    return (result.window.forward, result.window.instrument, result.window.endpoint)
 
 
-def _candles(tables: list[pa.Table], _cursor: object) -> Iterator[pa.Table]:
-    """Yield the candles of a resource, many windows at a time, and let go of them: `tables` is emptied.
+def _rows(tables: list[pa.Table], _cursor: object) -> Iterator[pa.Table]:
+    """Yield the rows of a resource, many windows at a time, and let go of them: `tables` is emptied.
 
     What dlt does with a table costs the same for any length; but it holds two copies, and the load one.
     """
@@ -102,8 +102,8 @@ def _candles(tables: list[pa.Table], _cursor: object) -> Iterator[pa.Table]:
 
 
 def _with_marks(result: WindowResult) -> pa.Table:
-    lands = pa.repeat(True, result.candles.num_rows) if result.lands is None else pa.array(result.lands)
-    return result.candles.append_column(LANDS, lands)
+    lands = pa.repeat(True, result.rows.num_rows) if result.lands is None else pa.array(result.lands)
+    return result.rows.append_column(LANDS, lands)
 
 
 class OnlyChanges(MapItem):
@@ -113,9 +113,9 @@ class OnlyChanges(MapItem):
 
 
 def _only_changes(table: pa.Table) -> pa.Table | None:
-    """Return what is to be landed of candles that the cursor has seen; None for nothing."""
-    lands, candles = table[LANDS], table.drop_columns(LANDS)
-    changes = candles if pc.all(lands).as_py() else candles.filter(lands)
+    """Return what is to be landed of rows that the cursor has seen; None for nothing."""
+    lands, rows = table[LANDS], table.drop_columns(LANDS)
+    changes = rows if pc.all(lands).as_py() else rows.filter(lands)
     return changes if changes.num_rows else None
 
 
@@ -127,7 +127,8 @@ def fetches(results: Sequence[WindowResult]) -> Iterator[pa.Table]:
     rows = [
         {
             "instrument": result.window.instrument,
-            "resolution": result.window.resolution.name,
+            "endpoint": result.window.endpoint.table,
+            "resolution": result.window.resolution.name if result.window.endpoint.has_resolution else None,
             "window_start": fetch.start_ms,
             "window_end": fetch.end_ms,
             "rows": fetch.rows,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extract.core.ranges import TimeRange, merge, subtract
-from extract.core.resolution import Resolution
+from extract.load.endpoint import Endpoint
 from extract.load.fetch import WindowResult
 from extract.load.plan import Cursor
 
@@ -16,16 +16,11 @@ ENDED = "ended "
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def resource_name(instrument: str, resolution: Resolution) -> str:
-    """Return the name of the resource that carries an instrument's cursor at one resolution."""
-    return f"candles {instrument} {resolution.name}"
-
-
 def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
     """Return the owed windows after these results: without the fetched ones, with the failed ones.
 
     Args:
-        owed: per `<instrument> <resolution>`, the ranges [start, end) owed before, UTC ms.
+        owed: per series, the ranges [start, end) owed before, UTC ms.
         results: a package's results; a window that was given up unasked is owed like one that failed.
     """
     after = {key: [tuple(one) for one in ranges] for key, ranges in owed.items()}
@@ -39,10 +34,10 @@ def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict
 
 
 def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
-    """Return the landed times after these results. At other times no candle was ever landed.
+    """Return the landed times after these results. At other times no row was ever landed.
 
     Args:
-        landed: per `<instrument> <resolution>`, the ranges [start, end) landed before, UTC ms.
+        landed: per series, the ranges [start, end) landed before, UTC ms.
         results: a package's results.
     """
     after = {key: [tuple(one) for one in ranges] for key, ranges in landed.items()}
@@ -55,43 +50,39 @@ def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> 
 
 def _asked(result: WindowResult) -> tuple[str, TimeRange]:
     window = result.window
-    return owed_key(window.instrument, window.resolution), (window.start_ms, window.end_ms)
+    return window.series, (window.start_ms, window.end_ms)
 
 
-def owed_key(instrument: str, resolution: Resolution) -> str:
-    """Return the key of an instrument and resolution in the source's state."""
-    return f"{instrument} {resolution.name}"
-
-
-def read_cursor(state: Mapping[str, Any], instrument: str, resolution: Resolution) -> Cursor:
+def read_cursor(state: Mapping[str, Any], instrument: str, endpoint: Endpoint) -> Cursor:
     """Return how far an instrument is loaded, from the pipeline's state."""
-    found = state.get("sources", {}).get(SOURCE, {})
-    resource = found.get("resources", {}).get(resource_name(instrument, resolution), {})
-    last = resource.get("incremental", {}).get("timestamp", {}).get("last_value")
-    owed = found.get("owed", {}).get(owed_key(instrument, resolution), [])
+    found, series = state.get("sources", {}).get(SOURCE, {}), endpoint.series(instrument)
+    last = (
+        found.get("resources", {})
+        .get(series, {})
+        .get("incremental", {})
+        .get("timestamp", {})
+        .get("last_value")
+    )
+    owed = found.get("owed", {}).get(series, [])
     last_ms = None if last is None or last == EPOCH else int(last.timestamp() * 1000)
+    if last_ms is not None and endpoint.at_open:
+        last_ms = endpoint.resolution.floor(last_ms)
     return Cursor(last_ms, tuple((start, end) for start, end in owed))
 
 
-def loaded_instruments(state: Mapping[str, Any], resolution: Resolution) -> list[str]:
-    """Return the instruments that have a cursor, or owe a window, at a resolution."""
+def loaded_instruments(state: Mapping[str, Any], endpoint: Endpoint) -> list[str]:
+    """Return the instruments that have a cursor, or owe a window, at an endpoint."""
     found = state.get("sources", {}).get(SOURCE, {})
-    keys = [
-        name.removeprefix("candles ") for name in found.get("resources", {}) if name.startswith("candles ")
-    ]
-    named = [key.rsplit(" ", 1) for key in [*keys, *found.get("owed", {})]]
-    return sorted({instrument for instrument, name in named if name == resolution.name})
+    named = [series.split(" ") for series in [*found.get("resources", {}), *found.get("owed", {})]]
+    return sorted(
+        {parts[1] for parts in named if len(parts) == 3 and endpoint.series(parts[1]) == " ".join(parts)}
+    )
 
 
-def landed_ranges(state: Mapping[str, Any], resolution: Resolution) -> dict[str, list[TimeRange]]:
-    """Return per instrument which times [start, end) were landed at a resolution, UTC ms."""
+def landed_ranges(state: Mapping[str, Any], instrument: str, endpoint: Endpoint) -> tuple[TimeRange, ...]:
+    """Return which times [start, end) of a series were landed, ascending, UTC ms."""
     landed = state.get("sources", {}).get(SOURCE, {}).get("landed", {})
-    named = [(*key.rsplit(" ", 1), ranges) for key, ranges in landed.items()]
-    return {
-        instrument: [(start, end) for start, end in ranges]
-        for instrument, name, ranges in named
-        if name == resolution.name
-    }
+    return tuple((start, end) for start, end in landed.get(endpoint.series(instrument), ()))
 
 
 def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
@@ -105,6 +96,6 @@ def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
 
 
 def loaded_origin(state: Mapping[str, Any]) -> str | None:
-    """Return the origin of the loaded candles: live, testnet or simulator; None before the first load."""
+    """Return the origin of the loaded rows: live, testnet or simulator; None before the first load."""
     origin: str | None = state.get("sources", {}).get(SOURCE, {}).get("origin")
     return origin

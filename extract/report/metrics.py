@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from extract.core.names import ENDPOINTS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.errors import PerpsError, UsageError
@@ -34,7 +35,9 @@ class Metrics:
         self._succeeded = Gauge(
             "perps_step_succeeded_timestamp_seconds", "When a step last succeeded.", ["step"], registry=own
         )
-        self._candles = Counter("perps_candles_landed", "Candles that were new or had changed.", registry=own)
+        self._rows = Counter(
+            "perps_rows_landed", "Rows that were new or had changed.", ["endpoint"], registry=own
+        )
         own.register(_Requests(budget))
         own.register(_Table(database))
 
@@ -46,8 +49,9 @@ class Metrics:
             self._succeeded.labels(step).set_to_current_time()
 
     def landed(self, result: LoadResult | None) -> None:
-        """Count the candles of a load."""
-        self._candles.inc(sum(result.candles.values()) if result else 0)
+        """Count the rows of a load."""
+        for endpoint in ENDPOINTS:
+            self._rows.labels(endpoint).inc(sum(result.of(endpoint).values()) if result else 0)
 
 
 class _Requests(Collector):

@@ -16,6 +16,7 @@ from extract.core.resolution import HOUR_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
+from extract.load.endpoint import candles
 from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator
@@ -27,7 +28,7 @@ from tests.support.own_server import own_server
 from tests.support.people import run_here
 from tests.support.truth import Row, rows, table, truth
 
-ONE = RESOLUTIONS["1"]
+MINUTES = candles(RESOLUTIONS["1"])
 DAY = 1_751_328_000_000  # 2025-07-01
 BEFORE, DURING, AFTER = ((DAY + n * HOUR_MS, DAY + (n + 6) * HOUR_MS) for n in (0, 6, 12))
 EXCHANGE = {"clock": "2025-07-01T18:00:30Z", "extra_instruments": len(ANSWERS)}
@@ -96,7 +97,7 @@ def play(exchange: RunningSimulator, dbt: DbtProject, work: Path, together: int 
         failed = backfill(loader, names)
         played = Played(failed, {asked.instrument for asked in charts(exchange) if asked.fault})
         set_faults(exchange)
-        loader.backfill(names, ONE, AFTER)
+        loader.backfill(names, [MINUTES], AFTER)
         for group in groups(together):
             set_faults(exchange, *(hit(bad, DURING) for bad in group))
             hurt = [INSTRUMENTS[bad.name] for bad in group]
@@ -107,7 +108,7 @@ def play(exchange: RunningSimulator, dbt: DbtProject, work: Path, together: int 
     played.gaps = dict(rows(database, GAPS))
     played.held = by_instrument(database)
     began = time.monotonic()
-    loader.update([], ONE)
+    loader.update([], [MINUTES])
     build(dbt)
     with redirect_stdout(io.StringIO()):
         repair_gaps(loader, again=True)
@@ -130,7 +131,7 @@ def groups(together: int) -> list[list[BadAnswer]]:
 def hit(bad: BadAnswer, window: tuple[int, int], **more: int) -> dict[str, Any]:
     """Return the fault of a class for its instrument and a window."""
     # requests of the windows beside reach up to three buckets into this one
-    edge = 5 * ONE.step_ms
+    edge = 5 * MINUTES.resolution.step_ms
     bounds = {"start": window[0] + edge, "end": window[1] - edge}
     return {**bad.fault, "instrument": INSTRUMENTS[bad.name], **bounds, **more}
 
@@ -138,7 +139,7 @@ def hit(bad: BadAnswer, window: tuple[int, int], **more: int) -> dict[str, Any]:
 def backfill(loader: Loader, names: list[str]) -> set[str]:
     """Load the first six hours; return the instruments without an answer."""
     try:
-        loader.backfill(names, ONE, BEFORE)
+        loader.backfill(names, [MINUTES], BEFORE)
     except IncompleteError as error:
         return {answer.window.instrument for answer in error.result.failed}
     return set()

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from extract.core.ranges import merge, subtract
 from extract.core.resolution import RESOLUTIONS, Resolution
-from extract.deribit.candles import VALUES, Chart, parse_chart
+from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.replies import Reply
-from extract.load import plan
+from extract.deribit.rows import Rows
+from extract.load import endpoint
 from extract.load.fetch import fetch_window
 from extract.load.plan import Cursor, Series, Window, earliest_start, packages, plan_range, plan_update
 
@@ -34,7 +35,7 @@ class Server:
     ticks: list[int]
     page: int
 
-    def chart(self, instrument: str, resolution: Resolution, start: int, end: int) -> tuple[Chart, Reply]:
+    def chart(self, instrument: str, resolution: Resolution, start: int, end: int) -> tuple[Rows, Reply]:
         # the bucket that contains an unaligned start comes too
         found = [tick for tick in self.ticks if start - resolution.step_ms < tick <= end][-self.page :]
         result = {"status": "ok", "ticks": found, **{name: [1.5] * len(found) for name in VALUES}}
@@ -55,7 +56,7 @@ class Case:
 
     @property
     def series(self) -> Series:
-        return Series("X", self.resolution, self.listed_ms, self.now_ms, self.cursor)
+        return Series("X", endpoint.candles(self.resolution), self.listed_ms, self.now_ms, self.cursor)
 
     def closed(self) -> list[int]:
         return [tick for tick in self.server.ticks if tick + self.resolution.step_ms <= self.now_ms]
@@ -103,7 +104,7 @@ def cases(draw: st.DrawFn) -> Case:
 def short_windows():
     """Plan windows of a few buckets, so that small histories have many borders."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "BUCKETS_PER_WINDOW", LONGEST_WINDOW)
+        patch.setattr(endpoint, "CANDLES_PER_WINDOW", LONGEST_WINDOW)
         yield
 
 
@@ -115,14 +116,14 @@ def brought(case: Case, plan: list[Window]) -> list[int]:
         sizes = [[window.buckets for window in load] for load in loads]
         assert all(0 < sum(load) <= room or len(load) == 1 for load in sizes)
         assert all(sum(load) + following[0] > room for load, following in itertools.pairwise(sizes))
-    earliest = earliest_start(case.resolution, case.listed_ms)
+    earliest = earliest_start(case.series)
     assert all(0 < window.buckets <= LONGEST_WINDOW and window.start_ms >= earliest for window in plan)
     found: list[int] = []
     for window in plan:
         result = fetch_window(case.server, window, case.listed_ms)
         spoken_for = merge((fetch.start_ms, fetch.end_ms) for fetch in result.fetches)
         assert spoken_for == [(window.start_ms, window.end_ms)]
-        ticks = result.candles["timestamp"].cast("int64").to_pylist()
+        ticks = result.rows["timestamp"].cast("int64").to_pylist()
         assert ticks == sorted(ticks)
         found += ticks
     return found

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from extract.core.resolution import RESOLUTIONS
 from extract.database.database import Database
 from extract.errors import PerpsError
 from extract.load.loader import Loader
@@ -19,7 +18,7 @@ from extract.transform.background import Builder
 from extract.transform.runner import Project
 from tests.benchmarks.processes import children
 from tests.support.exchange import BTC, ETH
-from tests.support.loading import impatient
+from tests.support.loading import MINUTES, impatient
 from tests.support.perps import PROJECT, perps_command, perps_environment
 from tests.support.truth import rows, table, truth
 from tests.support.waiting import wait_until
@@ -57,9 +56,9 @@ def test_models_are_built_while_candles_land_and_hold_all_of_them(
     client = impatient(exchange)
     with Builder(database, dbt_project, build_every=EVERY) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=BATCH)
-        loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        loader.backfill([BTC], [MINUTES], RANGE)
         wait_until(lambda: built(database) > 0, "a build that nobody asked for")
-        loader.backfill([ETH], RESOLUTIONS["1"], RANGE)
+        loader.backfill([ETH], [MINUTES], RANGE)
         builder.run(MODELS)
     for instrument in (BTC, ETH):
         assert table(database, instrument) == truth(exchange.base_url, instrument, START, END)
@@ -73,7 +72,7 @@ def test_a_builder_that_dies_fails_its_build_and_not_the_load_and_is_started_aga
         assert builder.pid is not None
         os.kill(builder.pid, signal.SIGKILL)
         loader = Loader(client, database, tmp_path, landed=builder.landed, load_candles=BATCH)
-        outcome = loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        outcome = loader.backfill([BTC], [MINUTES], RANGE)
         assert outcome.candles == {BTC: 21 * 1440}
         builder.run(MODELS)
         again = builder.pid
@@ -103,7 +102,7 @@ def test_what_failed_is_named_also_of_a_build_that_nobody_asked_for(
     failed = "dbt run failed: 1 model failed: perpetuals_ohlcv; see its output above"
     with Builder(database, dbt_project, build_every=EVERY) as builder:
         loader = Loader(client, database, tmp_path, landed=builder.landed)
-        loader.backfill([BTC], RESOLUTIONS["1"], RANGE)
+        loader.backfill([BTC], [MINUTES], RANGE)
         begun = "select to_regclass('quality.watermarks')"
         wait_until(lambda: rows(database, begun) != [(None,)], "a build that nobody asked for")
         with pytest.raises(PerpsError, match=f"^{failed}$"):

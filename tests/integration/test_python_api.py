@@ -128,7 +128,8 @@ def error(call, kind):
         assert isinstance(error, kind)
         return error
 
-incomplete = error(lambda: backfill("{BTC}", start="2024-01-16"), IncompleteError)
+backfill("{BTC}", start="2024-01-30")  # so that the gap has an end, whichever window fails first
+incomplete = error(lambda: backfill("{BTC}", start="2024-01-16", only="candles"), IncompleteError)
 (failed,) = incomplete.result.failed
 print(incomplete.result.candles["{BTC}"] > 0, failed.error)
 print(error(lambda: backfill("{BTC}", resolution="7"), UsageError))

@@ -19,7 +19,7 @@ from extract.load.loader import Loader
 from extract.load.result import IncompleteError
 from extract.simulator import RunningSimulator
 from tests.support.exchange import BTC, charts, set_clock, set_faults
-from tests.support.loading import JAN, ONE, impatient
+from tests.support.loading import JAN, MINUTES, impatient
 from tests.support.perps import PROJECT, PerpsRunner, Result, expect
 from tests.support.truth import rows, table, truth
 
@@ -109,7 +109,7 @@ def story(
 
     def load(start: str, end: str) -> None:
         with pytest.raises(IncompleteError, match=r"2024-01-07T22:40Z\.\.2024-01-11T10:00Z"):
-            loader.backfill([BTC], ONE, parse_range(start, end))
+            loader.backfill([BTC], [MINUTES], parse_range(start, end))
 
     load(START, END)
     set_faults(exchange, *MARKET, FAILED)

@@ -6,11 +6,12 @@ from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.database.database import Database
 from extract.deribit.budget import TokenBucket
 from extract.deribit.client import DeribitClient
+from extract.load.endpoint import candles
 from extract.simulator import RunningSimulator
 from tests.support.exchange import BTC
 from tests.support.truth import rows
 
-ONE = RESOLUTIONS["1"]
+MINUTES = candles(RESOLUTIONS["1"])
 JAN = 1_704_067_200_000
 NOW = "2024-01-31T00:00:30Z"
 

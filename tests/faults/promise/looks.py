@@ -10,12 +10,13 @@ from dlt.common.versioned_state import decompress_state
 from extract.core.ranges import TimeRange
 from extract.core.resolution import parse_resolution
 from extract.database.database import Database
+from extract.load.endpoint import candles
 from extract.load.plan import Cursor
 from extract.load.state import read_cursor
 from tests.faults.promise.checks import Candles
 from tests.support.truth import rows
 
-MINUTE = parse_resolution("1")
+MINUTES = candles(parse_resolution("1"))
 
 STATE = """
 select state from deribit_raw._dlt_pipeline_state as states
@@ -99,7 +100,7 @@ def look(database: Database, names: Sequence[str]) -> Seen:
     has_candles = exists(database, "deribit_raw.candles")
     has_fetches = exists(database, "deribit_raw.fetches")
     return Seen(
-        {name: read_cursor(state, name, MINUTE) for name in names},
+        {name: read_cursor(state, name, MINUTES) for name in names},
         {name: {row[0] for row in rows(database, LANDED, name)} if has_candles else set() for name in names},
         {name: rows(database, ANSWERED, name) if has_fetches else [] for name in names},
         [wrong for target in TARGETS for wrong in _wrong_marks(database, target)],

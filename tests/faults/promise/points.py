@@ -49,7 +49,7 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
     "bookkeeping": {
         "complete": COMPLETE,
-        "count": "extract.database.raw_tables:candles_in_load",
+        "count": "extract.database.raw_tables:rows_in_load",
         "summary": "extract.database.raw_tables:summarize",
         "prune": "extract.database.cleaning:prune",
     },

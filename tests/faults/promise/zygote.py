@@ -265,9 +265,9 @@ def plain_dbt(arguments: Sequence[str]) -> int:
 def tweak(buckets: int) -> None:
     """Make windows of `buckets` candles, so that short histories have many, hurry retries."""
     from extract.cli import shared  # noqa: PLC0415
-    from extract.load import plan  # noqa: PLC0415
+    from extract.load import endpoint  # noqa: PLC0415
 
-    plan.BUCKETS_PER_WINDOW = buckets
+    endpoint.CANDLES_PER_WINDOW = buckets
     shared.DeribitClient = partial(
         shared.DeribitClient, sleep=lambda seconds: time.sleep(min(seconds, LONGEST_RETRY_S))
     )

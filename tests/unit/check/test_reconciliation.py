@@ -7,6 +7,7 @@ import pytest
 from extract.check.reconciliation import Bucket, bars_to_ask, count_buckets, parse_coarser
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.errors import UsageError
+from extract.load.endpoint import candles
 from extract.load.plan import Cursor, Series, plan_history
 
 ONE, HOUR, DAY = RESOLUTIONS["1"], RESOLUTIONS["60"], RESOLUTIONS["1D"]
@@ -41,7 +42,8 @@ def test_a_range_is_cut_to_what_the_table_has():
 
 def test_history_is_planned_beside_the_cursor_with_what_is_owed():
     cursor = Cursor(AT + 100 * DAY_MS, ((AT - 9 * HOUR_MS, AT - 8 * HOUR_MS),))
-    windows = plan_history(Series("X", HOUR, AT, AT + DAY_MS + 1, cursor), (AT + MINUTE_MS, AT + 3 * DAY_MS))
+    series = Series("X", candles(HOUR), AT, AT + DAY_MS + 1, cursor)
+    windows = plan_history(series, (AT + MINUTE_MS, AT + 3 * DAY_MS))
     assert [(window.start_ms, window.end_ms) for window in windows] == [
         (AT - 9 * HOUR_MS, AT - 8 * HOUR_MS),
         (AT + HOUR_MS, AT + DAY_MS),

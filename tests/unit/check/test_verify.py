@@ -19,7 +19,7 @@ from extract.check.verify import (
     to_stored,
 )
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.load.plan import BUCKETS_PER_WINDOW
+from extract.load.endpoint import CANDLES_PER_WINDOW
 
 ONE = RESOLUTIONS["1"]
 AT = 1_704_067_200_000
@@ -73,7 +73,7 @@ HISTORIES = {"LONG": (AT, AT + 900 * DAY_MS), "SHORT": (AT, AT + 100 * DAY_MS)}
 def test_the_windows_of_all_histories_cover_them_once():
     windows = cut_histories(HISTORIES, ONE, NOW)
     assert sum(window.buckets for window in windows) == 1000 * 1440
-    assert max(window.buckets for window in windows) == BUCKETS_PER_WINDOW
+    assert max(window.buckets for window in windows) == CANDLES_PER_WINDOW
     assert max(window.end_ms for window in windows) == AT + 900 * DAY_MS
 
 

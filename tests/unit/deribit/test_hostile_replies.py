@@ -39,7 +39,7 @@ def ask(exchange: RunningSimulator):
 
 
 def test_what_is_left_of_a_refused_body_is_not_taken_for_the_next_answer(ask, exchange):
-    assert ask(attempts=2, body=" " * 1_000_000, repeat=40, times=1).rows == 60
+    assert ask(attempts=2, body=" " * 1_000_000, repeat=40, times=1).count == 60
     assert [served.fault for served in list(exchange.simulator.log)[-2:]] == [True, False]
 
 

@@ -13,12 +13,14 @@ from extract.core.ranges import intersect
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.errors import TransientError
+from extract.load import endpoint
 from extract.load.compare import FAR_MS, differences, islands, told_last
 from extract.load.fetch import Fetch, WindowResult
 from extract.load.plan import Window
 from extract.load.state import landed_after, landed_ranges
 
 ONE = RESOLUTIONS["1"]
+MINUTES = endpoint.candles(ONE)
 NAN = math.nan
 VALUE = st.sampled_from((None, NAN, 0.0, 1.5, math.inf))
 
@@ -33,7 +35,7 @@ def candles(**values: dict[int, float | None] | float) -> pa.Table:
 
 
 def answered(start: int, end: int, came: pa.Table, at: int = 0, instrument: str = "X") -> WindowResult:
-    window = Window(instrument, start * MINUTE_MS, end * MINUTE_MS, ONE)
+    window = Window(instrument, start * MINUTE_MS, end * MINUTE_MS, MINUTES)
     fetch = Fetch(window.start_ms, window.end_ms, came.num_rows, at, "simulator")
     return WindowResult(window, came, (fetch,))
 
@@ -77,9 +79,9 @@ def test_a_load_holds_each_candle_once_whatever_overlaps(windows):
     ]
     taken: dict[int, float] = {}
     for answer, take in zip(answers, told_last(answers), strict=True):
-        for row in answer.candles.filter(pa.array(take)).to_pylist():
+        for row in answer.rows.filter(pa.array(take)).to_pylist():
             assert taken.setdefault(row["timestamp"], row["open"]) is row["open"]
-    told = {row["timestamp"]: row["open"] for answer in answers for row in answer.candles.to_pylist()}
+    told = {row["timestamp"]: row["open"] for answer in answers for row in answer.rows.to_pylist()}
     assert taken == told
 
 
@@ -90,12 +92,14 @@ def test_times_far_apart_are_looked_up_apart():
 
 
 def test_only_answered_windows_may_have_been_landed():
-    failed = WindowResult(Window("X", 0, MINUTE_MS, ONE), error=TransientError("no"))
-    landed = landed_after({"X 1": [[0, 5]]}, [failed, answered(1, 3, candles()), answered(3, 4, candles())])
-    assert landed == {"X 1": [[0, 5], [MINUTE_MS, 4 * MINUTE_MS]]}
-    state = {"sources": {"deribit": {"landed": landed | {"X 1D": [[7, 8]]}}}}
-    assert landed_ranges(state, RESOLUTIONS["1D"]) == {"X": [(7, 8)]}
-    assert landed_ranges({}, ONE) == {}
+    failed = WindowResult(Window("X", 0, MINUTE_MS, MINUTES), error=TransientError("no"))
+    landed = landed_after(
+        {"candles X 1": [[0, 5]]}, [failed, answered(1, 3, candles()), answered(3, 4, candles())]
+    )
+    assert landed == {"candles X 1": [[0, 5], [MINUTE_MS, 4 * MINUTE_MS]]}
+    state = {"sources": {"deribit": {"landed": landed | {"candles X 1D": [[7, 8]]}}}}
+    assert landed_ranges(state, "X", endpoint.candles(RESOLUTIONS["1D"])) == ((7, 8),)
+    assert landed_ranges({}, "X", MINUTES) == ()
 
 
 def test_only_what_windows_and_landed_times_share_is_looked_up():

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from extract.core.ranges import merge
 from extract.core.resolution import MINUTE_MS, RESOLUTIONS
-from extract.deribit.candles import SCHEMA, Chart
+from extract.deribit.candles import SCHEMA
 from extract.deribit.errors import PermanentError, TransientError
 from extract.deribit.replies import Reply
-from extract.load.fetch import FAILURES_BEFORE_GIVING_UP, Prefetcher, WindowResult, fetch_window
+from extract.deribit.rows import Rows
+from extract.load import endpoint
+from extract.load.fetch import WindowResult, fetch_window
 from extract.load.plan import Window
+from extract.load.prefetch import FAILURES_BEFORE_GIVING_UP, Prefetcher
 
 ONE = RESOLUTIONS["1"]
+MINUTES = endpoint.candles(ONE)
 START = 1_704_067_200_000
 
 
@@ -40,15 +44,15 @@ class Exchange:
         ticks = ticks[-self.page :]
         columns = [pa.array(ticks, pa.int64()).cast(SCHEMA.field("timestamp").type)]
         columns += [pa.array([float(tick) for tick in ticks])] * 6
-        return Chart(pa.Table.from_arrays(columns, schema=SCHEMA)), Reply(None, START, "simulator")
+        return Rows(pa.Table.from_arrays(columns, schema=SCHEMA)), Reply(None, START, "simulator")
 
 
 def window(start: int, end: int) -> Window:
-    return Window("X", START + start * MINUTE_MS, START + end * MINUTE_MS, ONE)
+    return Window("X", START + start * MINUTE_MS, START + end * MINUTE_MS, MINUTES)
 
 
 def minutes_of(result: WindowResult) -> list[int]:
-    return [(tick.value - START) // MINUTE_MS for tick in result.candles["timestamp"]]
+    return [(tick.value - START) // MINUTE_MS for tick in result.rows["timestamp"]]
 
 
 @given(
@@ -81,7 +85,7 @@ def test_what_any_reply_brings_is_kept_with_the_value_that_came_first(hidden, ab
     found = minutes_of(result)
     assert found == sorted(set(found))
     assert set(found) <= set(range(60)) - absent
-    assert result.candles.schema == SCHEMA
+    assert result.rows.schema == SCHEMA
     if page > 64:
         assert len(exchange.asked) <= 5
         assert set(found) == set(range(60)) - absent
@@ -93,14 +97,14 @@ def covers(evidence: tuple[int, int], minute: int) -> bool:
 
 def test_a_whole_window_takes_one_request_that_begins_a_bucket_early():
     exchange = Exchange(range(-1, 5000))
-    assert fetch_window(exchange, window(0, 5000), 0).candles.num_rows == 5000
+    assert fetch_window(exchange, window(0, 5000), 0).rows.num_rows == 5000
     assert exchange.asked == [(START - MINUTE_MS, START + 5000 * MINUTE_MS - 1)]
 
 
 def test_a_window_before_listing_is_answered_with_nothing_in_one_request():
     exchange = Exchange(range(9000, 9010))
     result = fetch_window(exchange, window(0, 5000), START + 5000 * MINUTE_MS)
-    assert (result.candles.num_rows, len(exchange.asked)) == (0, 1)
+    assert (result.rows.num_rows, len(exchange.asked)) == (0, 1)
     assert [fetch.rows for fetch in result.fetches] == [0]
 
 
@@ -108,7 +112,7 @@ def test_a_hole_is_asked_again_shifted_and_no_more():
     exchange = Exchange(set(range(-1, 5000)) - set(range(100, 112)))
     result = fetch_window(exchange, window(0, 5000), 0)
     assert exchange.asked[1:] == [(START + 93 * MINUTE_MS, START + 115 * MINUTE_MS - 1)]
-    assert result.candles.num_rows == 4988
+    assert result.rows.num_rows == 4988
     assert [(fetch.start_ms - START, fetch.rows) for fetch in result.fetches] == [
         (0, 4988),
         (97 * MINUTE_MS, 6),
@@ -173,7 +177,7 @@ def test_an_instrument_that_is_refused_is_not_asked_again():
             raise PermanentError("instrument not found")
         return WindowResult(asked)
 
-    gone = [Window("GONE", n, n + 1, ONE) for n in range(100)]
+    gone = [Window("GONE", n, n + 1, MINUTES) for n in range(100)]
     good = [window(n, n + 1) for n in range(3)]
     with Prefetcher(fetch, gone + good, threads=2, ahead=4) as prefetcher:
         answers = prefetcher.take(103)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from extract.core.ranges import merge
 from extract.core.resolution import HOUR_MS, MINUTE_MS, RESOLUTIONS
+from extract.load.endpoint import CANDLES_PER_WINDOW
 from extract.load.holes import find_holes, plan_second_ask
-from extract.load.plan import BUCKETS_PER_WINDOW
 
 ONE, SIX_HOURS = RESOLUTIONS["1"], RESOLUTIONS["360"]
 START = 1_704_067_200_000  # a midnight
@@ -50,7 +50,7 @@ def test_holes_are_exactly_the_minutes_without_a_tick(present, start, length):
     assert all(a < b for a, b in holes)
 
 
-windows = st.tuples(st.integers(0, 100), st.integers(2, BUCKETS_PER_WINDOW)).map(
+windows = st.tuples(st.integers(0, 100), st.integers(2, CANDLES_PER_WINDOW)).map(
     lambda drawn: (drawn[0], drawn[0] + drawn[1])
 )
 

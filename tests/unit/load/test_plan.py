@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from extract.core.ranges import merge, subtract
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
+from extract.load import endpoint
 from extract.load.plan import (
-    BUCKETS_PER_WINDOW,
     Cursor,
     Series,
     Window,
@@ -20,6 +20,7 @@ from extract.load.plan import (
 )
 
 ONE = RESOLUTIONS["1"]
+MINUTES = endpoint.candles(ONE)
 LISTED = 1_534_242_287_000  # 2018-08-14 10:24:47
 NOW = LISTED + 1000 * DAY_MS
 
@@ -36,7 +37,9 @@ def covered(windows: list[Window]) -> list[tuple[int, int]]:
 @given(resolutions, times, st.integers(1, 400 * DAY_MS), cursors)
 def test_forward_windows_continue_the_cursor_without_a_break(resolution, start, length, cursor):
     cursor = None if cursor is None else resolution.floor(cursor)
-    windows = plan_range(Series("X", resolution, LISTED, NOW, Cursor(cursor)), (start, start + length))
+    windows = plan_range(
+        Series("X", endpoint.candles(resolution), LISTED, NOW, Cursor(cursor)), (start, start + length)
+    )
     forward = [window for window in windows if window.forward]
     if forward and cursor is not None:
         assert forward[0].start_ms == cursor + resolution.step_ms
@@ -50,40 +53,45 @@ def test_forward_windows_continue_the_cursor_without_a_break(resolution, start, 
 def test_a_range_beyond_the_cursor_leaves_it_so_that_an_update_asks_for_what_lies_between():
     cursor = Cursor(ONE.floor(LISTED) + 10 * DAY_MS)
     start = cursor.last_ms + 100 * DAY_MS
-    windows = plan_range(Series("X", ONE, LISTED, NOW, cursor), (start, start + DAY_MS))
+    windows = plan_range(Series("X", MINUTES, LISTED, NOW, cursor), (start, start + DAY_MS))
     assert [window.forward for window in windows] == [False]
     after = (cursor.last_ms + MINUTE_MS, cursor.last_ms + DAY_MS)
-    assert [window.forward for window in plan_range(Series("X", ONE, LISTED, NOW, cursor), after)] == [True]
-    update = plan_update(Series("X", ONE, LISTED, NOW, cursor), lookback=10)
+    assert [window.forward for window in plan_range(Series("X", MINUTES, LISTED, NOW, cursor), after)] == [
+        True
+    ]
+    update = plan_update(Series("X", MINUTES, LISTED, NOW, cursor), lookback=10)
     assert covered(update) == [(cursor.last_ms - 9 * MINUTE_MS, ONE.closed_end(NOW))]
 
 
 def test_years_before_listing_cost_one_window():
-    windows = plan_range(Series("X", ONE, LISTED, NOW, Cursor()), (0, ONE.floor(LISTED) + 5000 * MINUTE_MS))
+    windows = plan_range(
+        Series("X", MINUTES, LISTED, NOW, Cursor()), (0, ONE.floor(LISTED) + 5000 * MINUTE_MS)
+    )
     assert len(windows) == 2
-    assert windows[0].start_ms == ONE.floor(LISTED) - BUCKETS_PER_WINDOW * MINUTE_MS
+    assert windows[0].start_ms == ONE.floor(LISTED) - endpoint.CANDLES_PER_WINDOW * MINUTE_MS
 
 
 def test_a_range_wholly_before_listing_asks_nothing():
-    assert plan_range(Series("X", ONE, LISTED, NOW, Cursor()), (0, LISTED - 30 * DAY_MS)) == []
+    assert plan_range(Series("X", MINUTES, LISTED, NOW, Cursor()), (0, LISTED - 30 * DAY_MS)) == []
 
 
 def test_an_update_without_a_cursor_begins_at_listing():
-    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor()), lookback=10)
-    assert windows[0].start_ms == earliest_start(ONE, LISTED)
+    series = Series("X", MINUTES, LISTED, NOW, Cursor())
+    windows = plan_update(series, lookback=10)
+    assert windows[0].start_ms == earliest_start(series)
     assert all(window.forward for window in windows)
 
 
 def test_a_cursor_on_an_odd_tick_does_not_shift_what_is_asked():
     last = ONE.floor(NOW) - HOUR_MS
-    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(last + 1000)), lookback=0)
+    windows = plan_update(Series("X", MINUTES, LISTED, NOW, Cursor(last + 1000)), lookback=0)
     assert windows[0].start_ms == last + MINUTE_MS
 
 
 def test_without_a_cursor_an_update_begins_with_what_is_owed():
     start = ONE.floor(LISTED) + 500 * DAY_MS
     owed = ((start, start + DAY_MS),)
-    windows = plan_update(Series("X", ONE, LISTED, NOW, Cursor(None, owed)), lookback=10)
+    windows = plan_update(Series("X", MINUTES, LISTED, NOW, Cursor(None, owed)), lookback=10)
     assert covered(windows) == [(start, ONE.closed_end(NOW))]
     assert all(window.forward for window in windows)
 

@@ -10,16 +10,17 @@ from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.errors import TransientError
 from extract.deribit.instruments import Instrument
 from extract.errors import PerpsError, UsageError
+from extract.load.endpoint import candles
 from extract.load.fetch import WindowResult
 from extract.load.plan import Cursor, Window
 from extract.load.selection import check_origin, choose
 from extract.load.state import EPOCH, loaded_instruments, owed_after, read_cursor
 
-ONE, DAY = RESOLUTIONS["1"], RESOLUTIONS["1D"]
+MINUTES, DAYS = candles(RESOLUTIONS["1"]), candles(RESOLUTIONS["1D"])
 
 
 def window(start: int, end: int) -> Window:
-    return Window("X", start * MINUTE_MS, end * MINUTE_MS, ONE)
+    return Window("X", start * MINUTE_MS, end * MINUTE_MS, MINUTES)
 
 
 def failed(start: int, end: int, asked: bool = True) -> WindowResult:
@@ -28,41 +29,45 @@ def failed(start: int, end: int, asked: bool = True) -> WindowResult:
 
 def test_a_failed_window_is_owed_until_it_is_answered():
     owed = owed_after({}, [WindowResult(window(0, 5)), failed(5, 10), failed(10, 15)])
-    assert owed == {"X 1": [[5 * MINUTE_MS, 15 * MINUTE_MS]]}
+    assert owed == {"candles X 1": [[5 * MINUTE_MS, 15 * MINUTE_MS]]}
     owed = owed_after(owed, [WindowResult(window(7, 20))])
-    assert owed == {"X 1": [[5 * MINUTE_MS, 7 * MINUTE_MS]]}
+    assert owed == {"candles X 1": [[5 * MINUTE_MS, 7 * MINUTE_MS]]}
     assert owed_after(owed, [WindowResult(window(0, 7))]) == {}
 
 
 def test_a_window_that_was_given_up_unasked_is_owed_too():
-    assert owed_after({}, [failed(0, 5, asked=False)]) == {"X 1": [[0, 5 * MINUTE_MS]]}
+    assert owed_after({}, [failed(0, 5, asked=False)]) == {"candles X 1": [[0, 5 * MINUTE_MS]]}
 
 
 def test_what_one_instrument_owes_is_not_paid_by_another():
-    other = Window("Y", 0, 10 * MINUTE_MS, ONE)
-    assert owed_after({"X 1": [[0, 5]]}, [WindowResult(other)]) == {"X 1": [[0, 5]]}
+    other = Window("Y", 0, 10 * MINUTE_MS, MINUTES)
+    assert owed_after({"candles X 1": [[0, 5]]}, [WindowResult(other)]) == {"candles X 1": [[0, 5]]}
 
 
 def state(last: datetime | None) -> dict:
     resources = {"candles X 1": {"incremental": {"timestamp": {"last_value": last}}}, "fetches": {}}
-    return {"sources": {"deribit": {"resources": resources, "owed": {"Y 1": [[1, 2]], "Z 1D": [[1, 2]]}}}}
+    return {
+        "sources": {
+            "deribit": {"resources": resources, "owed": {"candles Y 1": [[1, 2]], "candles Z 1D": [[1, 2]]}}
+        }
+    }
 
 
 def test_cursors_are_kept_per_instrument_and_resolution():
     last = datetime(2024, 1, 1, tzinfo=UTC)
-    assert read_cursor(state(last), "X", ONE) == Cursor(1_704_067_200_000)
-    assert read_cursor(state(last), "X", DAY) == Cursor()
-    assert read_cursor(state(last), "Y", ONE) == Cursor(None, ((1, 2),))
-    assert read_cursor({}, "X", ONE) == Cursor()
+    assert read_cursor(state(last), "X", MINUTES) == Cursor(1_704_067_200_000)
+    assert read_cursor(state(last), "X", DAYS) == Cursor()
+    assert read_cursor(state(last), "Y", MINUTES) == Cursor(None, ((1, 2),))
+    assert read_cursor({}, "X", MINUTES) == Cursor()
 
 
 def test_a_cursor_that_never_moved_is_none():
-    assert read_cursor(state(EPOCH), "X", ONE) == Cursor()
+    assert read_cursor(state(EPOCH), "X", MINUTES) == Cursor()
 
 
 def test_instruments_with_a_cursor_or_a_debt_are_loaded():
-    assert loaded_instruments(state(EPOCH), ONE) == ["X", "Y"]
-    assert loaded_instruments(state(EPOCH), DAY) == ["Z"]
+    assert loaded_instruments(state(EPOCH), MINUTES) == ["X", "Y"]
+    assert loaded_instruments(state(EPOCH), DAYS) == ["Z"]
 
 
 LISTED = [Instrument("A", 0), Instrument("B", 0), Instrument("C", 0)]

@@ -1,0 +1,89 @@
+"""What can be loaded: candles of a resolution, funding, settlements. Each has a raw table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from extract.core.names import ENDPOINTS
+from extract.core.resolution import RESOLUTIONS, Resolution
+from extract.deribit import candles as charts
+from extract.deribit import funding, settlements
+from extract.deribit.rows import schema_of
+
+CANDLES_PER_WINDOW = 5_000
+"""One less than the most of a reply, 5,001: each request begins a bucket early."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A kind of rows: where they come from, where they go, and their grid.
+
+    Attributes:
+        table: the raw table.
+        resolution: the buckets of which each has a row. A row of funding is in the bucket that opens at its
+            time, and one of settlements in the day from 08:00 in which it is.
+        values: the columns beside instrument and time, all doubles.
+        rows_per_window: rows that are requested at once.
+        at_open: whether a bucket's row is there from its open on. False: only once the bucket is closed.
+    """
+
+    table: str
+    resolution: Resolution
+    values: tuple[str, ...]
+    rows_per_window: int
+    at_open: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a reply's table."""
+        return schema_of(self.values)
+
+    @property
+    def has_resolution(self) -> bool:
+        """Whether the rows differ by resolution, so that it is a column of the raw table."""
+        return self.table == CANDLES
+
+    @property
+    def window_ms(self) -> int:
+        """The length of a window, ms."""
+        return self.rows_per_window * self.resolution.step_ms
+
+    def end_ms(self, now_ms: int) -> int:
+        """Return the exclusive end, UTC ms, of the buckets that have their row by then.
+
+        Args:
+            now_ms: Deribit's clock, UTC ms.
+        """
+        if self.at_open:
+            return self.resolution.floor(now_ms) + self.resolution.step_ms
+        return self.resolution.closed_end(now_ms)
+
+    def series(self, instrument: str) -> str:
+        """Return the name of an instrument's series, by which the state of dlt knows it."""
+        return f"{self.table} {instrument} {self.resolution.name}"
+
+
+CANDLES = ENDPOINTS[0]
+FUNDING = Endpoint("funding", RESOLUTIONS["60"], funding.VALUES, 720, at_open=True)
+"""Each hour's rate, at the end of the hour. A reply has at most 744 (FACTS: seen)."""
+SETTLEMENTS = Endpoint("settlements", RESOLUTIONS["1D"], settlements.VALUES, 5_000, at_open=True)
+"""Each day's settlement, shortly after 08:00. A window is longer than any history: its pages are followed."""
+
+
+def candles(resolution: Resolution) -> Endpoint:
+    """Return the endpoint of the candles of a resolution."""
+    return Endpoint(CANDLES, resolution, charts.VALUES, CANDLES_PER_WINDOW)
+
+
+def endpoints(names: Sequence[str], resolution: Resolution) -> list[Endpoint]:
+    """Return endpoints by name.
+
+    Args:
+        names: of `core.names.ENDPOINTS`.
+        resolution: of the candles.
+    """
+    found = {CANDLES: candles(resolution), FUNDING.table: FUNDING, SETTLEMENTS.table: SETTLEMENTS}
+    return [found[name] for name in names]

@@ -1,0 +1,112 @@
+"""Fetches the windows of a plan in threads, ahead of their use."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from extract.deribit.errors import DeribitError, PermanentError
+from extract.load.fetch import WindowResult
+from extract.load.plan import Window
+
+THREADS = 8  # Deribit takes at most 32 connections from one address (FACTS: documentation)
+WINDOWS_AHEAD = 100
+FAILURES_BEFORE_GIVING_UP = 2 * THREADS
+
+
+def fetch_threads(threads: int = THREADS) -> ThreadPoolExecutor:
+    """Return threads to fetch with. Each keeps a connection of its own. See `DeribitClient`."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+
+
+class Prefetcher:
+    """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
+
+    A window that fails does not stop the others. Many failures in a row do: the API is gone, and the
+    remaining windows are returned as not asked. An instrument that the API refuses
+    permanently is not requested again.
+
+    Args:
+        fetch: fetches one window, in one of several threads.
+        windows: the plan.
+        threads: number of windows to fetch at once.
+        ahead: number of results that may wait to be taken.
+        stop: called when the block ends with an error, so that `fetch` ends its waits.
+        pool: other threads to ask with, which stay when the block ends.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Window], WindowResult],
+        windows: Iterable[Window],
+        threads: int = THREADS,
+        ahead: int = WINDOWS_AHEAD,
+        stop: Callable[[], None] = lambda: None,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self._stop = stop
+        self._fetch, self._windows, self._ahead = fetch, iter(windows), ahead
+        self._owns_pool = pool is None
+        self._pool = pool or fetch_threads(threads)
+        self._waiting: deque[Future[WindowResult]] = deque()
+        self._lock = threading.Lock()
+        self._failures_in_a_row = 0
+        self._refused: dict[str, PermanentError] = {}
+        self._stopped = False
+
+    def __enter__(self) -> Prefetcher:
+        self._fill()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        if kind is not None:
+            self._stop()
+        for waiting in self._waiting:
+            waiting.cancel()
+        if self._owns_pool:
+            self._pool.shutdown(wait=True)
+
+    def take(self, count: int) -> list[WindowResult]:
+        """Wait for the results of the next `count` windows of the plan and return them."""
+        answers = []
+        for _ in range(count):
+            answers.append(self._waiting.popleft().result())
+            self._fill()
+        return answers
+
+    def _fill(self) -> None:
+        while len(self._waiting) < self._ahead:
+            window = next(self._windows, None)
+            if window is None:
+                return
+            self._waiting.append(self._pool.submit(self._result, window))
+
+    def _result(self, window: Window) -> WindowResult:
+        if refusal := self._refused.get(window.instrument):
+            return WindowResult(window, error=refusal, asked=False)
+        if self._stopped:
+            return WindowResult(
+                window, error=DeribitError("given up: too many failures in a row"), asked=False
+            )
+        try:
+            result = self._fetch(window)
+        except PermanentError as error:
+            self._refused[window.instrument] = error
+            return WindowResult(window, error=error)
+        except DeribitError as error:
+            self._count(failed=True)
+            return WindowResult(window, error=error)
+        self._count(failed=False)
+        return result
+
+    def _count(self, *, failed: bool) -> None:
+        # giving up is final, so that the rest of the plan is returned at once
+        with self._lock:
+            self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+            self._stopped = self._stopped or self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP
