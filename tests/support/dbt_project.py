@@ -47,7 +47,8 @@ select create_hypertable(
 create index on deribit_raw.candles using brin (_dlt_load_id, "timestamp") with (pages_per_range = 16);
 create table deribit_raw.fetches (
     instrument varchar, resolution varchar, window_start timestamptz, window_end timestamptz, rows bigint,
-    new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar
+    new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar,
+    endpoint varchar
 );
 create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
 create table deribit_raw.instruments (
@@ -61,6 +62,22 @@ create table deribit_raw._dlt_loads (
 );
 create index loads_number on deribit_raw._dlt_loads ((load_id::numeric));
 create index loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
+create table deribit_raw.funding (
+    instrument varchar not null, "timestamp" timestamptz not null, interest_1h double precision,
+    interest_8h double precision, index_price double precision, prev_index_price double precision,
+    _dlt_load_id varchar not null
+);
+select create_hypertable(
+    'deribit_raw.funding', by_range('timestamp', interval '84 days'), create_default_indexes => false
+);
+create table deribit_raw.settlements (
+    instrument varchar not null, "timestamp" timestamptz not null, position double precision,
+    mark_price double precision, index_price double precision, profit_loss double precision,
+    session_profit_loss double precision, _dlt_load_id varchar not null
+);
+select create_hypertable(
+    'deribit_raw.settlements', by_range('timestamp', interval '3650 days'), create_default_indexes => false
+);
 """
 
 SCHEMAS = """
@@ -222,7 +239,9 @@ class DbtProject:
         """Return the database to what it was before the raw tables."""
         for rollup in ("", "_5m", "_15m", "_1h", "_4h", "_1d", "_1d_settlement"):
             self.query(f"drop table if exists public.perpetuals_ohlcv{rollup} cascade")
-        self.query("drop view if exists public.perpetuals cascade")
+        for table in ("funding", "settlements"):
+            self.query(f"drop table if exists public.perpetuals_{table} cascade")
+        self.query("drop view if exists public.perpetuals, public.perpetuals_changes cascade")
         for (schema,) in self.query(SCHEMAS):
             self.query(f"drop schema {schema} cascade")
 

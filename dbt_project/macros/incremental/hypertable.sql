@@ -53,6 +53,7 @@
         'grain_minutes': bucket_minutes(),
         'anchor': '00',
         'candles_at_once': 400000,
+        'rows_a_day': none,
         'index': none,
     } -%}
     {%- do options.update((node.config if node else config).get('meta') or {}) -%}

@@ -69,7 +69,7 @@
         to_regnamespace('{{ bookkeeping_schema() }}') is not null as has_schema,
         (
             select string_agg(name, ', ')
-            from unnest(array['candles', 'fetches', 'instruments', '_dlt_loads']) as name
+            from unnest(array['candles', 'fetches', 'funding', 'instruments', 'settlements', '_dlt_loads']) as name
             where to_regclass('deribit_raw.' || name) is null
         ) as missing_raw_tables,
         (
@@ -77,6 +77,10 @@
             from unnest(array[
                 '{{ bookkeeping('watermarks') }}', '{{ bookkeeping('definitions') }}', '{{ bookkeeping('known_gaps') }}'
             ]) as name
+        ) and exists (
+            select from pg_attribute
+            where attrelid = to_regclass('{{ bookkeeping('known_gaps') }}')
+                and attname = 'endpoint'
         ) as has_bookkeeping
 {%- endmacro %}
 
@@ -103,8 +107,11 @@
         gap_start timestamptz,
         gap_end timestamptz,
         reason text,
-        evidence text
+        evidence text,
+        endpoint text
     );
+    -- version 0.1.0 created it without
+    alter table {{ bookkeeping('known_gaps') }} add column if not exists endpoint text;
     {%- do adapter.cache_added(
         api.Relation.create(database=target.database, schema=bookkeeping_schema(), identifier='known_gaps', type='table')
     ) -%}

@@ -86,7 +86,7 @@
 
             select
                 chunk,
-                greatest(1, {{ options.candles_at_once }} / count(distinct instrument) / {{ 1440 // bucket_minutes() }}) * interval '1 day'
+                greatest(1, {{ options.candles_at_once }} / count(distinct instrument) / {{ options.rows_a_day or 1440 // bucket_minutes() }}) * interval '1 day'
                     as length
             from chunked
             group by chunk
@@ -170,8 +170,24 @@
 {%- endmacro %}
 
 
+{#- What a model reads: which rows of fetches touch it, and which rows of which raw tables (where fetches do not reach back). -#}
+{% macro what_is_read(reads) -%}
+    {%- set base, landed = "resolution = '" ~ base_resolution() ~ "'", 'new_rows + changed_rows > 0' -%}
+    {{ return({
+        'candles': {'fetches': base ~ ' and ' ~ landed, 'raw': {'candles': base}},
+        'changes': {'fetches': base ~ ' and changed_rows > 0', 'raw': {'candles': base}},
+        'bars': {'fetches': 'not ' ~ base ~ ' and ' ~ landed, 'raw': {'candles': 'not ' ~ base}},
+        'both': {'fetches': '(not ' ~ base ~ ' or ' ~ base ~ ' and ' ~ landed ~ ')', 'raw': {'candles': 'true'}},
+        'funding': {'fetches': "endpoint = 'funding' and " ~ landed, 'raw': {'funding': 'true'}},
+        'settlements': {'fetches': "endpoint = 'settlements' and " ~ landed, 'raw': {'settlements': 'true'}},
+        'rows': {
+            'fetches': "endpoint in ('funding', 'settlements') and " ~ landed, 'raw': {'funding': 'true', 'settlements': 'true'}
+        },
+    }[reads]) }}
+{%- endmacro %}
+
+
 {% macro touched_by_fetches(mark, options) -%}
-    {%- set base = "resolution = '" ~ base_resolution() ~ "'" -%}
     select
         instrument,
         window_start as starts_at,
@@ -179,26 +195,23 @@
     from {{ source('deribit_raw', 'fetches') }}
     where _dlt_load_id::numeric > {{ mark.read_after }}
         and _dlt_load_id::numeric <= {{ mark.read_to }}
-        and {{ {
-            'candles': base ~ ' and new_rows + changed_rows > 0',
-            'changes': base ~ ' and changed_rows > 0',
-            'bars': 'not ' ~ base ~ ' and new_rows + changed_rows > 0',
-            'both': '(not ' ~ base ~ ' or new_rows + changed_rows > 0)',
-        }[options.reads] }}
+        and {{ what_is_read(options.reads).fetches }}
 {%- endmacro %}
 
 
 {% macro touched_in_raw(mark, options) -%}
-    {%- set base = "resolution = '" ~ base_resolution() ~ "'" -%}
+    {%- for table, condition in what_is_read(options.reads).raw.items() -%}
     select
         instrument,
         min(timestamp) as starts_at,
         max(timestamp) + interval '1 millisecond' as ends_at
-    from {{ source('deribit_raw', 'candles') }}
+    from {{ source('deribit_raw', table) }}
     where _dlt_load_id::numeric > {{ mark.read_after }}
         and _dlt_load_id::numeric <= {{ mark.read_to }}
-        and {{ {'candles': base, 'changes': base, 'bars': 'not ' ~ base, 'both': 'true'}[options.reads] }}
+        and {{ condition }}
     group by
         instrument,
-        {{ bucket_open('timestamp', minutes=1440, anchor='00') }}
+        {{ bucket_open('timestamp', minutes=1440, anchor=options.anchor) }}
+    {{ 'union all' if not loop.last }}
+    {% endfor -%}
 {%- endmacro %}

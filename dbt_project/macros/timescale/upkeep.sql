@@ -41,6 +41,10 @@
             'name': 'deribit_raw.candles', 'chunk': '30 days', 'columnstore': true,
             'segment_by': 'instrument,resolution', 'order_by': '"timestamp",_dlt_load_id',
         }) -%}
+        {%- do found.append({
+            'name': 'deribit_raw.funding', 'chunk': '84 days', 'columnstore': true,
+            'segment_by': 'instrument', 'order_by': '"timestamp",_dlt_load_id',
+        }) -%}
     {%- endif -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'hypertable' -%}
         {%- set options = hypertable_options(node) -%}
