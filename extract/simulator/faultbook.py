@@ -63,6 +63,11 @@ class FaultBook:
         last = max(past, key=lambda fault: fault.at)
         return last.at if isinstance(last, Relisted) else None
 
+    def gone(self, instrument: str) -> tuple[tuple[int, int], ...]:
+        """Return when a perpetual is not listed after it was delisted: [start, end) in UTC ms."""
+        with self._lock:
+            return _gone(self._faults, instrument)
+
     def adjust(self, now_ms: int, market: Source) -> Adjust | None:
         """Return the faults of the market at an instant as a change to candles; None without any."""
         with self._lock:
@@ -86,11 +91,8 @@ class FaultBook:
     def _dead(self, market: Source) -> dict[str, list[tuple[int, int, float]]]:
         """Return per perpetual when it was not listed, [start, end) in UTC ms, and its last price before."""
         dead: dict[str, list[tuple[int, int, float]]] = {}
-        back = [fault for fault in self._faults if isinstance(fault, Relisted)]
-        for fault in self._faults:
-            if isinstance(fault, Delisted) and fault.instrument in market.listings:
-                name, at = fault.instrument, fault.at
-                end = min((one.at for one in back if one.instrument == name and one.at > at), default=2**62)
+        for name in market.listings:
+            for at, end in _gone(self._faults, name):
                 last = market.candles(name, "1", at - MINUTE_MS, at - 1)
                 dead.setdefault(name, []).append((at, end, float(last.close[-1])))
         return dead
@@ -106,6 +108,13 @@ class FaultBook:
             return False
         attempt = np.array([self._matched[number, asked]], dtype=np.int64)
         return bool(uniform(f"{self._seed}/fault{number}/{asked}", attempt)[0] < fault.probability)
+
+
+def _gone(faults: Sequence[Fault], instrument: str) -> tuple[tuple[int, int], ...]:
+    mine = [fault for fault in faults if fault.instrument == instrument]
+    back = [fault.at for fault in mine if isinstance(fault, Relisted)]
+    left = [fault.at for fault in mine if isinstance(fault, Delisted)]
+    return tuple((at, min((one for one in back if one > at), default=2**62)) for at in left)
 
 
 def _matches(fault: ReplyFault, asked: Asked) -> bool:

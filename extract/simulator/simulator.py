@@ -15,6 +15,7 @@ from extract.simulator.clock import Clock
 from extract.simulator.credits import INSTRUMENTS_BURST, INSTRUMENTS_PER_SECOND, Credits
 from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
+from extract.simulator.history import HISTORY, History
 from extract.simulator.listings import dated_future_row, instrument_row
 from extract.simulator.market import Source
 from extract.simulator.prepared import PreparedMinutes
@@ -96,6 +97,10 @@ class Simulator:
         now_ms = self.clock.now_ms()
         return View(self.market, now_ms, self.faults.adjust(now_ms, self.market))
 
+    def history(self) -> History:
+        """Return funding and settlements as they are now."""
+        return History(self.market, self.faults, self.clock.now_ms())
+
     def answer(self, method: str, query: Mapping[str, str]) -> Response:
         """Answer a GET of a public method; `query` holds the parameters as typed."""
         started, now_us = time.monotonic(), self.clock.now_ms() * 1000
@@ -138,6 +143,10 @@ class Simulator:
         match exchange.asked.method:
             case f.CHART:
                 return self._chart(exchange, query)
+            case method if method in HISTORY:
+                result = self.history().answer(exchange.asked, query)
+                exchange.rows = len(result) if isinstance(result, list) else 0
+                return result
             case "get_instruments":
                 return self._instruments(query)
             case "get_time":
@@ -226,7 +235,7 @@ class Simulator:
 
 
 def _asked(method: str, query: Mapping[str, str]) -> Asked:
-    if method != f.CHART:
+    if method not in (f.CHART, *HISTORY):
         return Asked(method)
     start, end = _integer(query.get("start_timestamp")), _integer(query.get("end_timestamp"))
     return Asked(method, query.get("instrument_name"), query.get("resolution"), start, end)
