@@ -43,6 +43,8 @@ from types import MappingProxyType
 from typing import Any
 
 CHART = "get_tradingview_chart_data"
+FUNDING, FUNDING_VALUE = "get_funding_rate_history", "get_funding_rate_value"
+SETTLEMENTS = "get_last_settlements_by_instrument"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.simulator import faults as f
+from extract.simulator.asking import asked
 from extract.simulator.candles import RESOLUTIONS
 from extract.simulator.clock import Clock
 from extract.simulator.credits import INSTRUMENTS_BURST, INSTRUMENTS_PER_SECOND, Credits
@@ -104,7 +105,7 @@ class Simulator:
     def answer(self, method: str, query: Mapping[str, str]) -> Response:
         """Answer a GET of a public method; `query` holds the parameters as typed."""
         started, now_us = time.monotonic(), self.clock.now_ms() * 1000
-        exchange = _Exchange(_asked(method, query))
+        exchange = _Exchange(asked(method, query, now_us // 1000))
         member, value, status = "result", None, 200
         headers: dict[str, str] = {}
         instead: Response | None = None
@@ -144,9 +145,7 @@ class Simulator:
             case f.CHART:
                 return self._chart(exchange, query)
             case method if method in HISTORY:
-                result = self.history().answer(exchange.asked, query)
-                exchange.rows = len(result) if isinstance(result, list) else 0
-                return result
+                return self._history(exchange, query)
             case "get_instruments":
                 return self._instruments(query)
             case "get_time":
@@ -178,6 +177,12 @@ class Simulator:
         candles = view.reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
         result = distort(chart(candles, listing.name), exchange.due)
         exchange.rows = len(result.get("ticks", ()))
+        return result
+
+    def _history(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
+        result = self.history().answer(exchange.asked, query)
+        rows = result.get("settlements") if isinstance(result, dict) else result
+        exchange.rows = len(rows) if isinstance(rows, list) else 0
         return result
 
     def _ready(self, exchange: _Exchange, view: View) -> tuple[bytes, int] | None:
@@ -232,14 +237,3 @@ class Simulator:
             self.counters["rows"] += exchange.rows
             self.counters["limited"] += exchange.limited
             self.counters["faults"] += bool(exchange.due)
-
-
-def _asked(method: str, query: Mapping[str, str]) -> Asked:
-    if method not in (f.CHART, *HISTORY):
-        return Asked(method)
-    start, end = _integer(query.get("start_timestamp")), _integer(query.get("end_timestamp"))
-    return Asked(method, query.get("instrument_name"), query.get("resolution"), start, end)
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 18 else None

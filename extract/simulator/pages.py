@@ -1,0 +1,84 @@
+"""Pages of settlements, newest first, and the tokens by which one page continues another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from extract.simulator.lifetime import Lifetime
+from extract.simulator.settlements import settlement_stamps, settlements
+from extract.simulator.tables import objects
+
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_LENGTH = 48  # bytes of a token: 8 of nonce, 8 of time, and a signature
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """A request of the newest `count` settlements up to `upper_ms` (UTC ms, inclusive).
+
+    `nonce` makes the tokens of identical requests differ (FACTS: seen).
+    """
+
+    count: int
+    upper_ms: int
+    nonce: int
+
+
+def page(life: Lifetime, request: PageRequest, *, loops: bool = False) -> dict[str, Any]:
+    """Return the `result` of a page (FACTS: seen); with `loops` it is continued by itself for ever.
+
+    The last page of an instrument ends in one of three ways (FACTS: unknown which), chosen by its name: the
+    text "none", null, or one more token, whose page is empty and has a token again.
+    """
+    rows = objects(settlements(life, 0, request.upper_ms, request.count))[::-1]
+    upper_ms = rows[-1]["timestamp"] - 1 if rows else request.upper_ms
+    name = life.listing.name
+    following: str | None = token(name, request.upper_ms if loops else upper_ms, request.nonce)
+    if not loops and not (settlement_stamps(life)[:1] <= upper_ms).any():
+        following = {"none": "none", "null": None, "empty page": following}[ending(name)]
+    return {"continuation": following, "settlements": rows}
+
+
+def ending(instrument: str) -> str:
+    """Return how the pages of an instrument end: `none`, `null` or `empty page`."""
+    return ("none", "null", "empty page")[crc32(instrument.encode()) % 3]
+
+
+def token(instrument: str, upper_ms: int, nonce: int) -> str:
+    """Return an opaque token for the page up to a time (UTC ms, inclusive), in base 58 (FACTS: seen)."""
+    mask = _hash(f"{nonce}", 8)
+    hidden = bytes(a ^ b for a, b in zip(mask, upper_ms.to_bytes(8, "big", signed=True), strict=True))
+    number = int.from_bytes(
+        nonce.to_bytes(8, "big") + hidden + _hash(f"{instrument}/{upper_ms}/{nonce}", 32), "big"
+    )
+    digits = []
+    while number:
+        number, digit = divmod(number, 58)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def read_token(instrument: str, text: str) -> int | None:
+    """Return the time (UTC ms, inclusive) that a token stands for; None if it is no token for this one."""
+    number = 0
+    for letter in text:
+        digit = _ALPHABET.find(letter)
+        if digit < 0 or number >> (8 * _LENGTH):
+            return None
+        number = number * 58 + digit
+    if number >> (8 * _LENGTH):
+        return None
+    content = number.to_bytes(_LENGTH, "big")
+    nonce = int.from_bytes(content[:8], "big")
+    mask = _hash(f"{nonce}", 8)
+    shown = bytes(a ^ b for a, b in zip(mask, content[8:16], strict=True))
+    upper_ms = int.from_bytes(shown, "big", signed=True)
+    signed = content[16:] == _hash(f"{instrument}/{upper_ms}/{nonce}", 32)
+    return upper_ms if signed else None
+
+
+def _hash(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
