@@ -42,18 +42,18 @@ def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, verify):
     before = (rows(loaded, landed), checksum(loaded))
     said = expect(verify("--sample", "4", "--seed", "7"))
     assert len(charts(exchange)) == 4
-    assert re.fullmatch(r"4 windows, \S+ candles compared, 0 differences \(--seed 7\)\n", said)
+    assert re.fullmatch(r"4 windows, \S+ rows compared, 0 differences \(--seed 7\)\n", said)
     assert (rows(loaded, landed), checksum(loaded)) == before
 
 
 def test_a_sample_draws_windows_of_its_own_every_time_and_no_more_than_there_are(exchange, verify):
-    assert "6 windows, 28,800 candles compared, 0 differences (--seed " in verify().stdout
+    assert "6 windows, 28,800 rows compared, 0 differences (--seed " in verify().stdout
     assert len(charts(exchange)) == 6
 
 
 def test_a_range_is_compared_whole(verify):
     said = verify("--start", "2024-01-09", "--instruments", ETH).stdout
-    assert said == "1 windows, 2,880 candles compared, 0 differences\n"
+    assert said == "1 windows, 2,880 rows compared, 0 differences\n"
 
 
 def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, exchange, verify, typed):
@@ -79,7 +79,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
     ]
     assert lines[4].startswith(f"{BTC} 2024-01-01 04:00:00Z unusable at deribit: close ")
     assert lines[4].endswith(" in the table, nan at deribit")
-    assert lines[5] == "1 windows, 1,440 candles compared, 5 differences"
+    assert lines[5] == "1 windows, 1,440 rows compared, 5 differences"
     command = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
     assert lines[6:] == [command]
 
@@ -146,12 +146,12 @@ def test_many_differences_are_counted_and_the_first_are_shown(exchange, verify):
     outage = {"kind": "outage", "instrument": BTC, "start": "2024-01-01T03:00", "end": "2024-01-01T04:00"}
     set_faults(exchange, outage)
     lines = verify(*RANGE).stdout.splitlines()
-    assert lines[20:] == ["and 40 more differences", "2 windows, 2,880 candles compared, 60 differences"]
+    assert lines[20:] == ["and 40 more differences", "2 windows, 2,880 rows compared, 60 differences"]
 
 
 def test_a_reply_that_was_cut_is_no_evidence_of_a_missing_candle(exchange, verify):
     set_faults(exchange, {"kind": "max_rows", "rows": 700})
-    assert "2,880 candles compared, 0 differences" in expect(verify(*RANGE))
+    assert "2,880 rows compared, 0 differences" in expect(verify(*RANGE))
 
 
 @pytest.mark.parametrize(
