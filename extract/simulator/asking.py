@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extract.simulator import faults as f
 from extract.simulator.faultbook import Asked
+from extract.simulator.methods import CHART, FUNDING, FUNDING_VALUE, SETTLEMENTS
 from extract.simulator.pages import read_token
 from extract.simulator.settlements import DAY_MS
 
@@ -15,14 +15,14 @@ MOST_SETTLEMENTS, SETTLEMENTS_BY_DEFAULT = 1_000, 20
 
 def asked(method: str, query: Mapping[str, str], now_ms: int) -> Asked:
     """Return a request as faults see it; what is no number counts as absent."""
-    if method == f.SETTLEMENTS:
+    if method == SETTLEMENTS:
         upper_ms = upper(query)
         end_ms = (now_ms // DAY_MS + 1) * DAY_MS if upper_ms is None else upper_ms
         days = integer(query.get("count")) or SETTLEMENTS_BY_DEFAULT
         return Asked(method, query.get("instrument_name"), None, end_ms - days * DAY_MS, end_ms)
-    if method in (f.CHART, f.FUNDING, f.FUNDING_VALUE):
+    if method in (CHART, FUNDING, FUNDING_VALUE):
         start, end = integer(query.get("start_timestamp")), integer(query.get("end_timestamp"))
-        resolution = query.get("resolution") if method == f.CHART else None
+        resolution = query.get("resolution") if method == CHART else None
         return Asked(method, query.get("instrument_name"), resolution, start, end)
     return Asked(method)
 

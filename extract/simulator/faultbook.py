@@ -10,13 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from extract.simulator.candles import MINUTE_MS, PRICES, VALUES, Candles
-from extract.simulator.faults import BadCandle, Delisted, Fault, Outage, Relisted, ReplyFault, Revision
+from extract.simulator.faults import ReplyFault
 from extract.simulator.market import Adjust, Source, uniform
+from extract.simulator.marketfaults import (
+    BadCandle,
+    Delisted,
+    Fault,
+    Outage,
+    Relisted,
+    Revision,
+    RowRevision,
+)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as faults see it; only chart requests have an instrument and a window (ms, inclusive)."""
+    """A request as faults see it: instrument and window (ms, inclusive) where the method has them."""
 
     method: str
     instrument: str | None = None
@@ -67,6 +76,15 @@ class FaultBook:
         """Return when a perpetual is not listed after it was delisted: [start, end) in UTC ms."""
         with self._lock:
             return _gone(self._faults, instrument)
+
+    def revised(self, method: str, instrument: str, now_ms: int) -> list[RowRevision]:
+        """Return the revisions of rows of a method that are in force at a time (UTC ms)."""
+        with self._lock:
+            revisions = [fault for fault in self._faults if isinstance(fault, RowRevision)]
+        mine = (method, instrument)
+        return [
+            fault for fault in revisions if (fault.method, fault.instrument) == mine and fault.since <= now_ms
+        ]
 
     def adjust(self, now_ms: int, market: Source) -> Adjust | None:
         """Return the faults of the market at an instant as a change to candles; None without any."""

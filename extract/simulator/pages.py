@@ -1,45 +1,29 @@
-"""Pages of settlements, newest first, and the tokens by which one page continues another."""
+"""The tokens by which one page of settlements continues another, and how pages end."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 from extract.simulator.lifetime import Lifetime
-from extract.simulator.settlements import settlement_stamps, settlements
-from extract.simulator.tables import objects
+from extract.simulator.settlements import settlement_stamps
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LENGTH = 48  # bytes of a token: 8 of nonce, 8 of time, and a signature
 
 
-@dataclass(frozen=True)
-class PageRequest:
-    """A request of the newest `count` settlements up to `upper_ms` (UTC ms, inclusive).
-
-    `nonce` makes the tokens of identical requests differ (FACTS: seen).
-    """
-
-    count: int
-    upper_ms: int
-    nonce: int
-
-
-def page(life: Lifetime, request: PageRequest, *, loops: bool = False) -> dict[str, Any]:
-    """Return the `result` of a page (FACTS: seen); with `loops` it is continued by itself for ever.
+def continuation(life: Lifetime, oldest_ms: int, nonce: int) -> str | None:
+    """Return the token that continues a page whose oldest row is stamped `oldest_ms` (UTC ms).
 
     The last page of an instrument ends in one of three ways (FACTS: unknown which), chosen by its name: the
-    text "none", null, or one more token, whose page is empty and has a token again.
+    text "none", null, or one more token, whose page is empty and has a token again. `nonce` makes the tokens
+    of identical requests differ (FACTS: seen).
     """
-    rows = objects(settlements(life, 0, request.upper_ms, request.count))[::-1]
-    upper_ms = rows[-1]["timestamp"] - 1 if rows else request.upper_ms
     name = life.listing.name
-    following: str | None = token(name, request.upper_ms if loops else upper_ms, request.nonce)
-    if not loops and not (settlement_stamps(life)[:1] <= upper_ms).any():
-        following = {"none": "none", "null": None, "empty page": following}[ending(name)]
-    return {"continuation": following, "settlements": rows}
+    following = token(name, oldest_ms - 1, nonce)
+    if (settlement_stamps(life)[:1] < oldest_ms).any():
+        return following
+    return {"none": "none", "null": None, "empty page": following}[ending(name)]
 
 
 def ending(instrument: str) -> str:

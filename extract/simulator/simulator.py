@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.simulator import faults as f
+from extract.simulator import methods
 from extract.simulator.asking import asked
 from extract.simulator.candles import RESOLUTIONS
 from extract.simulator.clock import Clock
@@ -142,7 +143,7 @@ class Simulator:
             if isinstance(fault, f.RpcError):
                 raise RequestError(fault.code, status=fault.status)
         match exchange.asked.method:
-            case f.CHART:
+            case methods.CHART:
                 return self._chart(exchange, query)
             case method if method in HISTORY:
                 return self._history(exchange, query)
@@ -180,7 +181,7 @@ class Simulator:
         return result
 
     def _history(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
-        result = self.history().answer(exchange.asked, query)
+        result = self.history().answer(exchange.asked, query, exchange.due)
         rows = result.get("settlements") if isinstance(result, dict) else result
         exchange.rows = len(rows) if isinstance(rows, list) else 0
         return result
