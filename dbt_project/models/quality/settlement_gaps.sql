@@ -1,4 +1,4 @@
-with stored as (
+with stored as not materialized (
 
     select
         instrument,
