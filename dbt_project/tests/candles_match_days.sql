@@ -96,6 +96,7 @@ final as (
         null,
         'no rows'
     where not exists (select from days)
+        and {{ candles_wanted() }}
 
     union all
 

@@ -29,6 +29,7 @@ final as (
         and not exists (
             select from known
             where known.instrument = rejected.instrument
+                and {{ endpoint_of('known') }} = 'candles'
                 and rejected.timestamp > known.gap_start
                 and rejected.timestamp < known.gap_end
         )

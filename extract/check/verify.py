@@ -47,7 +47,7 @@ select
     (extract(epoch from gap_start) * 1000)::bigint,
     (extract(epoch from gap_end) * 1000)::bigint
 from quality.known_gaps
-where gap_start < gap_end
+where gap_start < gap_end and coalesce(nullif(trim(endpoint), ''), 'candles') = 'candles'
 """
 
 Stored = tuple[Decimal, ...]

@@ -45,6 +45,7 @@ known as (
     from merged
     inner join known_gaps
         on known_gaps.instrument = merged.instrument
+        and {{ endpoint_of('known_gaps') }} = 'candles'
         and known_gaps.gap_start <= lower(merged.missing) - {{ bucket }}
         and known_gaps.gap_end >= upper(merged.missing)
     group by 1, 2

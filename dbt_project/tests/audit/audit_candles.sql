@@ -63,6 +63,7 @@ final as (
 
     select null, null, 'no rows'
     where not exists (select from {{ ref('perpetuals_ohlcv') }})
+        and {{ candles_wanted() }}
 
 )
 

@@ -118,6 +118,7 @@ final as (
         null,
         null
     where not exists (select from candles)
+        and {{ candles_wanted() }}
 
 )
 

@@ -78,6 +78,7 @@ final as (
         null as candles,
         null as candles_recomputed
     where not exists (select from {{ ref('perpetuals_ohlcv') }})
+        and {{ candles_wanted() }}
 
 )
 

@@ -21,6 +21,7 @@ union all
 
 select null, null, null, null, 'no rows'
 where not exists (select from {{ model }})
+    and {{ candles_wanted() }}
 
 {% if coverage -%}
 union all

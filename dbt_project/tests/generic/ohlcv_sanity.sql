@@ -25,6 +25,7 @@ union all
 
 select null, null, null, null, null, null, null, 'no rows'
 where not exists (select from {{ model }})
+    and {{ candles_wanted() }}
 
 {% if violations -%}
 union all
