@@ -1,8 +1,9 @@
 """The series that the page embeds: for each instrument a calendar of days, and candles for the chart.
 
 A calendar stores only what is unusual about each day, candles are one array a column, and times are runs of
-equal steps; daily.py adds funding and open interest. The page has a budget of bytes: first all calendars, then
-everything of the most traded instruments, then as much of the others as fits. The page says what was omitted.
+equal steps; daily.py adds funding and open interest. The page has a budget of bytes: first all calendars,
+then everything of the most traded instruments, then as much of the others as fits. The page says what was
+omitted.
 """
 
 from __future__ import annotations

@@ -109,7 +109,6 @@ def _number(name: str, label: str | None = None) -> Column:
 _OHLCV = tuple(_number(name) for name in PRICES)
 
 
-
 def _gap_columns(missing: str, label: str) -> tuple[Column, ...]:
     return (
         _plain("instrument"),

@@ -6,23 +6,15 @@ const SETTLED = 8 * 3600000; // open interest is that of 08:00
 /** Return funding in percent of `hours` hours as a rate a year. */
 const yearly = (percent, hours) => (percent / hours) * HOURS_OF_YEAR;
 
-/** Return days (epoch ms) and values of a part from `start` to `end`, with a null where days are missing. */
+/** Return the days (epoch ms) of a part from `start` to `end` with their values and numbers of hours. */
 function partBetween(part, values, [start, end]) {
-  const found = { x: [], y: [], hours: [] };
-  const add = (ms, value, hours) => {
-    found.x.push(ms);
-    found.y.push(value);
-    found.hours.push(hours);
+  const days = expandRuns(part.runs, DAY);
+  const inside = days.flatMap((ms, at) => (ms >= start && ms <= end ? [at] : []));
+  return {
+    x: inside.map((at) => days[at]),
+    y: inside.map((at) => values[at]),
+    hours: inside.map((at) => part.hours?.[at] ?? 24),
   };
-  let at = 0;
-  for (const [first, count] of part.runs) {
-    if (found.x.length) add(first - DAY, null, 0);
-    for (const ms of expandRuns([[first, count]], DAY)) {
-      if (ms >= start && ms <= end) add(ms, values[at], part.hours?.[at] ?? 24);
-      at += 1;
-    }
-  }
-  return found;
 }
 
 function fundingPanel(part, times, step) {
@@ -42,10 +34,12 @@ function fundingPanel(part, times, step) {
 
 function openInterestPanel(part, times) {
   const { x, y } = partBetween(part, part.value, times);
+  const breaks = (at) => at > 0 && x[at] > x[at - 1] + DAY; // a line does not cross days that are missing
   const line = colour("known");
   const trace = {
     type: "scatter", mode: x.length < 40 ? "lines+markers" : "lines", name: "open interest",
-    x: x.map((ms) => ms + SETTLED), y,
+    x: x.flatMap((ms, at) => (breaks(at) ? [ms, ms + SETTLED] : [ms + SETTLED])),
+    y: y.flatMap((value, at) => (breaks(at) ? [null, value] : [value])),
     hovertemplate: `%{y:,.5~r} ${part.unit}<extra>open interest</extra>`,
     line: { color: line, width: 1.5 }, marker: { color: line, size: 4 },
   };
@@ -85,7 +79,7 @@ function fundingText(part, times) {
   if (last < 0) return "";
   const short = hours[last] < 24 ? ` (${plural(hours[last], "hour")})` : "";
   return (
-    `Funding of ${plural(y.filter((percent) => percent !== null).length, "day")}: ${show(total(y), 4)} %, ` +
+    `Funding of ${plural(y.length, "day")}: ${show(total(y), 4)} %, ` +
     `which is ${show(yearly(total(y), total(hours)), 4)} % a year. On ${isoDay(x[last])}${short}: ` +
     `${show(y[last], 4)} %, which is ${show(yearly(y[last], hours[last]), 4)} % a year.`
   );
@@ -95,10 +89,9 @@ function openInterestText(part, times) {
   const { x, y } = partBetween(part, part.value, times);
   const last = x.length - 1;
   if (last < 0) return "";
-  const values = y.filter((value) => value !== null);
   return (
     `Open interest on ${isoDay(x[last])}: ${show(y[last], 5)} ${part.unit}; ` +
-    `low ${show(Math.min(...values), 5)}, high ${show(Math.max(...values), 5)}.`
+    `low ${show(Math.min(...y), 5)}, high ${show(Math.max(...y), 5)}.`
   );
 }
 
