@@ -33,8 +33,17 @@ class Place(NamedTuple):
 
 PLACES = {
     "candles": Place("ohlcv_gaps", "quality.ohlcv_candle_days", "staging.stg_candles"),
-    "funding": Place("funding_gaps", "public.perpetuals_funding", "staging.stg_funding"),
-    "settlements": Place("settlement_gaps", "public.perpetuals_settlements", "staging.stg_settlements"),
+    "funding": Place(
+        "funding_gaps",
+        "public.perpetuals_funding",
+        "(select * from staging.stg_funding where abs(interest_1h) < 1 and index_price > 0) as usable",
+    ),
+    "settlements": Place(
+        "settlement_gaps",
+        "public.perpetuals_settlements",
+        '(select settled_at as "timestamp", * from staging.stg_settlements'
+        " where open_interest >= 0 and mark_price > 0) as usable",
+    ),
 }
 
 GAPS = """

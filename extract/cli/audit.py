@@ -25,6 +25,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     wait_s, database = waiting(args), settings.database()
     base = read_resolution(database)
     command = ["test", "--select", "tag:audit", *base_variables(base.name, audit=True)]
-    run_dbt(command, database, settings.dbt, wait_s, advice=f"run: {REREAD}, then: perps dbt -- build")
+    run_dbt(
+        command,
+        database,
+        settings.dbt,
+        wait_s,
+        advice=f"run: {REREAD.format('perpetuals_ohlcv')}, then: perps dbt -- build",
+    )
     print("audit passed")
     return 0

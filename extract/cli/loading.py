@@ -106,8 +106,8 @@ def print_result(result: LoadResult) -> None:
         print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
     for name in result.unlisted:
         print(f"{name}: no longer listed by deribit, skipped; its candles are kept", file=sys.stderr)
-    totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in asked or ENDPOINTS[:1]}
-    print(f"{_counted(totals)} in {result.requests} requests; next: perps dbt -- build")
+    totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in asked}
+    print(f"{_counted(totals) or 'nothing new'} in {result.requests} requests; next: perps dbt -- build")
 
 
 def _counted(rows: Mapping[str, int]) -> str:

@@ -11,8 +11,8 @@ from extract.errors import UsageError
 from extract.settings import DEFAULT_BURST, Settings
 
 SHOWN = 20
-REREAD = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
-"""The command that rebuilds the table from raw candles."""
+REREAD = "perps dbt -- run-operation reread_loads --args '{{model: {}}}'"
+"""The command that rebuilds a table from raw rows."""
 
 
 def client(settings: Settings, burst: int = DEFAULT_BURST) -> DeribitClient:

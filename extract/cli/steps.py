@@ -14,7 +14,7 @@ from extract.cli.loading import chosen_endpoints, print_result
 from extract.cli.main import unexpected
 from extract.cli.repair import repair_gaps
 from extract.cli.report import print_report
-from extract.core.names import split_names
+from extract.core.names import TABLES, split_names
 from extract.database.watchdog import watched
 from extract.errors import PerpsError, UsageError, interrupt_behind
 from extract.load.loader import Loader
@@ -26,11 +26,6 @@ from extract.transform.runner import BUILD
 
 log = logging.getLogger(__name__)
 
-MARTS = {
-    "candles": "perpetuals_ohlcv",
-    "funding": "perpetuals_funding",
-    "settlements": "perpetuals_settlements",
-}
 MINUTE = ("--no-write-json", "build", "--indirect-selection", "empty", "--select")
 """Builds what a closed minute changes, and runs the tests that it can break, which have the tag `minute`."""
 
@@ -77,7 +72,7 @@ class Steps:
         Args:
             landed: the endpoints that have brought rows.
         """
-        tables = [f"{MARTS[endpoint]}+,config.materialized:hypertable" for endpoint in landed]
+        tables = [f"{TABLES[endpoint]}+,config.materialized:hypertable" for endpoint in landed]
         tests = ["tag:minute"] if "candles" in landed else []
         self.attempt("build of a minute", lambda: self.builder.run(["--quiet", *MINUTE, *tables, *tests]))
 

@@ -11,6 +11,10 @@ from extract.errors import UsageError
 KIND = "-PERPETUAL"
 ENDPOINTS = ("candles", "funding", "settlements")
 """What is loaded of each instrument."""
+TABLES = dict(
+    zip(ENDPOINTS, ("perpetuals_ohlcv", "perpetuals_funding", "perpetuals_settlements"), strict=True)
+)
+"""The table that dbt builds of each."""
 _KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
 
 

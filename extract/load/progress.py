@@ -12,7 +12,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LINE_EVERY_CANDLES = 10_000
+LINE_EVERY_ROWS = 10_000
 LINE_EVERY_S = 10.0
 LINE_AT_MOST_EVERY_S = 1.0
 
@@ -23,11 +23,11 @@ class RunProgress(Protocol):
     def planned(self, windows: int) -> None:
         """Set the number of windows."""
 
-    def fetched(self, candles: int) -> None:
-        """Report a fetched window with that many candles."""
+    def fetched(self, rows: int) -> None:
+        """Report a fetched window with that many rows."""
 
-    def landed(self, candles: int) -> None:
-        """Report a complete package with that many new or changed candles."""
+    def landed(self, rows: int) -> None:
+        """Report a complete package with that many new or changed rows."""
 
 
 class Silent:
@@ -36,15 +36,15 @@ class Silent:
     def planned(self, windows: int) -> None:
         """Do nothing."""
 
-    def fetched(self, candles: int) -> None:
+    def fetched(self, rows: int) -> None:
         """Do nothing."""
 
-    def landed(self, candles: int) -> None:
+    def landed(self, rows: int) -> None:
         """Do nothing."""
 
 
 class Lines:
-    """A line every 10,000 candles (at most one a second) or every 10 seconds.
+    """A line every 10,000 rows (at most one a second) or every 10 seconds.
 
     Args:
         write: called with each line.
@@ -61,32 +61,32 @@ class Lines:
         """Remember the size of the plan."""
         self._windows = windows
 
-    def fetched(self, candles: int) -> None:
+    def fetched(self, rows: int) -> None:
         """Count, and write a line when one is due."""
         with self._lock:
             self._done += 1
-            self._fetched += candles
+            self._fetched += rows
             waited, new = self._clock() - self._shown_at, self._fetched - self._shown
-            due = new >= LINE_EVERY_CANDLES and waited >= LINE_AT_MOST_EVERY_S
+            due = new >= LINE_EVERY_ROWS and waited >= LINE_AT_MOST_EVERY_S
             if due or waited >= LINE_EVERY_S:
                 self._line()
 
-    def landed(self, candles: int) -> None:
+    def landed(self, rows: int) -> None:
         """Count, and write a line."""
         with self._lock:
-            self._landed += candles
+            self._landed += rows
             self._line()
 
     def _line(self) -> None:
         self._shown, self._shown_at = self._fetched, self._clock()
         self._write(
             f"{self._done} of {self._windows} windows, "
-            f"{self._fetched:,} candles fetched, {self._landed:,} landed"
+            f"{self._fetched:,} rows fetched, {self._landed:,} landed"
         )
 
 
 class Bar:
-    """A rich progress bar of windows, with candles fetched and landed beside it."""
+    """A rich progress bar of windows, with rows fetched and landed beside it."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
@@ -98,16 +98,16 @@ class Bar:
         """Give the bar its length."""
         self._bar.update(self._task, total=windows)
 
-    def fetched(self, candles: int) -> None:
+    def fetched(self, rows: int) -> None:
         """Advance by a window."""
         with self._lock:
-            self._fetched += candles
+            self._fetched += rows
             self._bar.update(self._task, advance=1, fetched=self._fetched)
 
-    def landed(self, candles: int) -> None:
+    def landed(self, rows: int) -> None:
         """Show what is safe."""
         with self._lock:
-            self._landed += candles
+            self._landed += rows
             self._bar.update(self._task, landed=self._landed)
 
 
@@ -120,7 +120,7 @@ def shown_progress() -> Iterator[RunProgress]:
     columns = (
         TextColumn("{task.completed}/{task.total} windows"),
         BarColumn(),
-        TextColumn("{task.fields[fetched]:,} candles fetched, {task.fields[landed]:,} landed"),
+        TextColumn("{task.fields[fetched]:,} rows fetched, {task.fields[landed]:,} landed"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -1,4 +1,4 @@
-"""A local Deribit simulator: a deterministic market behind the two public endpoints that the pipeline uses.
+"""A local Deribit simulator: a deterministic market behind the public endpoints that the pipeline uses.
 
 It shares no code with `extract.deribit`, so that each checks the other. It listens on loopback only, and
 every reply carries the header `X-Perps-Simulator`, so that simulated candles cannot pass for real ones.

@@ -12,6 +12,7 @@ from extract.errors import UsageError
 from extract.simulator.candles import COLUMNS, RESOLUTIONS, Candles
 from extract.simulator.clock import parse_ms
 from extract.simulator.faultparsing import parse_faults
+from extract.simulator.history import ENDPOINTS
 from extract.simulator.simulator import Simulator
 from extract.simulator.wire import Response
 
@@ -71,8 +72,7 @@ def _requests(simulator: Simulator, _query: Mapping[str, str], _body: bytes) -> 
 
 def _truth(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> Response:
     instrument, resolution = query.get("instrument", ""), query.get("resolution", "1")
-    if instrument not in simulator.market.listings:
-        raise UsageError(f"expected a listed instrument, got {instrument!r}; ask get_instruments for names")
+    _expect_listed(simulator, instrument)
     if resolution not in RESOLUTIONS:
         raise UsageError(f"expected a resolution of {', '.join(RESOLUTIONS)}, got {resolution!r}")
     view = simulator.view()
@@ -80,6 +80,21 @@ def _truth(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> Resp
     end = parse_ms(query.get("end", view.now_ms), "end")
     text = truth_csv(view.truth(instrument, resolution, start, end))
     return Response(200, text.encode(), "text/csv")
+
+
+def _truth_rows(simulator: Simulator, query: Mapping[str, str], _body: bytes) -> Response:
+    endpoint, instrument = query.get("endpoint", ""), query.get("instrument", "")
+    if endpoint not in ENDPOINTS:
+        raise UsageError(f"expected an endpoint of {', '.join(ENDPOINTS)}, got {endpoint!r}")
+    _expect_listed(simulator, instrument)
+    start = parse_ms(query.get("start", 0), "start")
+    end = parse_ms(query.get("end", simulator.clock.now_ms() + 1), "end")
+    return _json(simulator.history().rows(endpoint, instrument, start, end))
+
+
+def _expect_listed(simulator: Simulator, instrument: str) -> None:
+    if instrument not in simulator.market.listings:
+        raise UsageError(f"expected a listed instrument, got {instrument!r}; ask get_instruments for names")
 
 
 def _decoded(body: bytes) -> Any:
@@ -99,4 +114,5 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
     ("POST", "faults"): _faults,
     ("GET", "requests"): _requests,
     ("GET", "truth"): _truth,
+    ("GET", "truth_rows"): _truth_rows,
 }

@@ -7,9 +7,7 @@ from typing import Any
 
 from extract.simulator import faults as f
 from extract.simulator.candles import COLUMNS
-from extract.simulator.reply import Chart, raw
-
-_BARE = {"NaN", "Infinity", "-Infinity", "1e400", "-1e400"}
+from extract.simulator.reply import Chart, spelled
 
 
 def distort(chart: Chart, due: Iterable[f.ReplyFault]) -> Chart:
@@ -64,8 +62,7 @@ def _off_grid(chart: Chart, fault: f.OffGrid) -> Chart:
 def _value(chart: Chart, fault: f.Value) -> Chart:
     index = _index(chart, fault.row, 0)
     if index is not None:
-        value: Any = fault.value
-        chart[fault.column][index] = raw(value) if isinstance(value, str) and value in _BARE else value
+        chart[fault.column][index] = spelled(fault.value)
     return chart
 
 

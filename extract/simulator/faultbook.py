@@ -10,13 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from extract.simulator.candles import MINUTE_MS, PRICES, VALUES, Candles
-from extract.simulator.faults import BadCandle, Delisted, Fault, Outage, Relisted, ReplyFault, Revision
+from extract.simulator.faults import ReplyFault
 from extract.simulator.market import Adjust, Source, uniform
+from extract.simulator.marketfaults import (
+    BadCandle,
+    Delisted,
+    Fault,
+    Outage,
+    Relisted,
+    Revision,
+    RowRevision,
+)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as faults see it; only chart requests have an instrument and a window (ms, inclusive)."""
+    """A request as faults see it: instrument and window (ms, inclusive) where the method has them."""
 
     method: str
     instrument: str | None = None
@@ -63,6 +72,20 @@ class FaultBook:
         last = max(past, key=lambda fault: fault.at)
         return last.at if isinstance(last, Relisted) else None
 
+    def gone(self, instrument: str) -> tuple[tuple[int, int], ...]:
+        """Return when a perpetual is not listed after it was delisted: [start, end) in UTC ms."""
+        with self._lock:
+            return _gone(self._faults, instrument)
+
+    def revised(self, method: str, instrument: str, now_ms: int) -> list[RowRevision]:
+        """Return the revisions of rows of a method that are in force at a time (UTC ms)."""
+        with self._lock:
+            revisions = [fault for fault in self._faults if isinstance(fault, RowRevision)]
+        mine = (method, instrument)
+        return [
+            fault for fault in revisions if (fault.method, fault.instrument) == mine and fault.since <= now_ms
+        ]
+
     def adjust(self, now_ms: int, market: Source) -> Adjust | None:
         """Return the faults of the market at an instant as a change to candles; None without any."""
         with self._lock:
@@ -86,11 +109,8 @@ class FaultBook:
     def _dead(self, market: Source) -> dict[str, list[tuple[int, int, float]]]:
         """Return per perpetual when it was not listed, [start, end) in UTC ms, and its last price before."""
         dead: dict[str, list[tuple[int, int, float]]] = {}
-        back = [fault for fault in self._faults if isinstance(fault, Relisted)]
-        for fault in self._faults:
-            if isinstance(fault, Delisted) and fault.instrument in market.listings:
-                name, at = fault.instrument, fault.at
-                end = min((one.at for one in back if one.instrument == name and one.at > at), default=2**62)
+        for name in market.listings:
+            for at, end in _gone(self._faults, name):
                 last = market.candles(name, "1", at - MINUTE_MS, at - 1)
                 dead.setdefault(name, []).append((at, end, float(last.close[-1])))
         return dead
@@ -106,6 +126,13 @@ class FaultBook:
             return False
         attempt = np.array([self._matched[number, asked]], dtype=np.int64)
         return bool(uniform(f"{self._seed}/fault{number}/{asked}", attempt)[0] < fault.probability)
+
+
+def _gone(faults: Sequence[Fault], instrument: str) -> tuple[tuple[int, int], ...]:
+    mine = [fault for fault in faults if fault.instrument == instrument]
+    back = [fault.at for fault in mine if isinstance(fault, Relisted)]
+    left = [fault.at for fault in mine if isinstance(fault, Delisted)]
+    return tuple((at, min((one for one in back if one > at), default=2**62)) for at in left)
 
 
 def _matches(fault: ReplyFault, asked: Asked) -> bool:

@@ -9,8 +9,14 @@ from typing import Any
 from extract.errors import UsageError
 from extract.simulator.candles import COLUMNS, VALUES
 from extract.simulator.clock import parse_ms
-from extract.simulator.faults import KINDS, Fault
+from extract.simulator.faults import KINDS, BadRow
+from extract.simulator.marketfaults import Fault, RowRevision
 
+_ROW_VALUES = (
+    *("interest_1h", "interest_8h", "index_price", "prev_index_price"),
+    *("position", "mark_price", "profit_loss", "session_profit_loss"),
+)
+_ROW_COLUMNS = ("timestamp", "type", "instrument_name", *_ROW_VALUES)
 _TIMES = {"start", "end", "at", "since"}
 _TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 
@@ -35,18 +41,20 @@ def _parse(item: Any, number: int) -> Fault:
         raise UsageError(
             f"expected fault {number} ({kind}) with the keys {', '.join(shape)}, {problem}; correct it"
         )
+    of_rows = issubclass(KINDS[kind], BadRow | RowRevision)
     return KINDS[kind](
-        **{name: _value(name, str(shape[name].type), value, number) for name, value in given.items()}
+        **{name: _value(name, str(shape[name].type), value, number, of_rows) for name, value in given.items()}
     )
 
 
-def _value(name: str, declared: str, value: Any, number: int) -> Any:
+def _value(name: str, declared: str, value: Any, number: int, of_rows: bool) -> Any:
     if name in _TIMES:
         return parse_ms(value, f"{name} of fault {number}")
     if name == "values":
-        return _candle_values(value, number)
-    if name == "column" and value not in COLUMNS:
-        raise UsageError(f"expected column of fault {number} to be of {', '.join(COLUMNS)}, got {value!r}")
+        return _numbers(value, number, _ROW_VALUES if of_rows else VALUES)
+    columns = _ROW_COLUMNS if of_rows else COLUMNS
+    if name == "column" and value not in columns:
+        raise UsageError(f"expected column of fault {number} to be of {', '.join(columns)}, got {value!r}")
     base = declared.removesuffix(" | None")
     allowed = _TYPES.get(base)
     optional = base != declared and value is None
@@ -55,12 +63,12 @@ def _value(name: str, declared: str, value: Any, number: int) -> Any:
     return value
 
 
-def _candle_values(values: Any, number: int) -> MappingProxyType[str, float]:
+def _numbers(values: Any, number: int, names: tuple[str, ...]) -> MappingProxyType[str, float]:
     try:
-        if not values or not set(values) <= set(VALUES):
+        if not values or not set(values) <= set(names):
             raise ValueError
         return MappingProxyType({name: float(value) for name, value in values.items()})
     except (AttributeError, TypeError, ValueError):
         raise UsageError(
-            f"expected values of fault {number} as numbers for some of {', '.join(VALUES)}, got {values!r}"
+            f"expected values of fault {number} as numbers for some of {', '.join(names)}, got {values!r}"
         ) from None

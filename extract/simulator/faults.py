@@ -6,7 +6,8 @@ Times are ISO (UTC where no zone is given) or ms. Faults of a reply hit requests
 `instrument`, `resolution`; `start` and `end` (exclusive): the asked window overlaps them; `method` (default
 get_tradingview_chart_data, "any" for every method). Of the matching requests the first `skip` pass, then
 `times` are hit (default all), each with `probability` (drawn from the seed, so a rerun draws the same); with
-`per_window` true, skip and times count for each asked window by itself.
+`per_window` true, skip and times count for each asked window by itself. A page of settlements has the window
+of `count` days up to its newest; an outage of one method is {"kind": "http", "method": METHOD}.
 
 Instead of a reply:
 - http: `status` (default 503, 200 too) with a proxy's HTML page, or an empty body with `html` false;
@@ -28,28 +29,36 @@ A reply with wrong content (rows count from 0, negative from the end; a reply wi
 - value: `column` at `row` reads `value`: null, a number, text, or (given as text) bare NaN, Infinity, 1e400.
 - empty: status no_data and no rows, though there are some. status: `status` reads so (default "weird").
 - drop_first: the oldest `rows` (default 1) are missing. max_rows: at most the newest `rows` (default 1000).
+Of these, funding and settlements have empty (no rows), drop_first and max_rows where `method` names them; and
+- bad_row: `column` (default timestamp) at `row` reads `value` (default null), as above; method is
+  get_funding_rate_history by default. repeated_row: `row` occurs twice; the same default.
+- looping_pages: a page of get_last_settlements_by_instrument is continued by itself.
 Faults of the market, in every reply and in the truth; coarser resolutions are made of what they leave:
 - outage: candles of [`start`, `end`) do not exist; `instrument` optional.
 - bad_candle: the finest candle of `instrument` opening at `at` has `values`, {"high": 1, "volume": "NaN"}.
 - revision: the same, from the clock time `since` on.
 - delisted: from `at` on `instrument` is not listed, and its candles are flat at the last price, volume 0.
 - relisted: from `at` on `instrument` is listed (again), as created then; its older candles stay.
+  Funding and settlements have no rows while a perpetual is delisted. Outages concern candles alone.
+- row_revision: the row of `instrument` stamped `at` has `values`, such as {"interest_1h": 1e-5}, from the
+  clock time `since` (default always) on; `method` says of what, get_funding_rate_history by default.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
-CHART = "get_tradingview_chart_data"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Any fault; `instrument` None means every one."""
-
-    instrument: str | None = None
+from extract.simulator.marketfaults import (
+    BadCandle,
+    Delisted,
+    Fault,
+    Outage,
+    Relisted,
+    Revision,
+    RowRevision,
+)
+from extract.simulator.methods import CHART, FUNDING, SETTLEMENTS
 
 
 @dataclass(frozen=True)
@@ -196,44 +205,29 @@ class MaxRows(ReplyFault):
     rows: int = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outage(Fault):
-    """Candles with `start <= tick < end` (ms) do not exist."""
+@dataclass(frozen=True)
+class BadRow(ReplyFault):
+    """Put something else into a row of funding or settlements."""
 
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class BadCandle(Fault):
-    """The candle at tick `at` (ms) has other values."""
-
-    instrument: str
-    at: int
-    values: MappingProxyType[str, float] = field(hash=False)
+    method: str = FUNDING
+    column: str = "timestamp"
+    row: int = -1
+    value: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Revision(BadCandle):
-    """A bad candle from the clock time `since` (ms) on."""
+@dataclass(frozen=True)
+class RepeatedRow(ReplyFault):
+    """Send a row of funding or settlements twice."""
 
-    since: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delisted(Fault):
-    """The perpetual leaves the listing at `at` (ms, UTC), and nothing trades from then on."""
-
-    instrument: str
-    at: int
+    method: str = FUNDING
+    row: int = -1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Relisted(Fault):
-    """The perpetual is listed from `at` (ms, UTC) on, and trades again if it was delisted."""
+@dataclass(frozen=True)
+class LoopingPages(ReplyFault):
+    """Continue a page of settlements with itself."""
 
-    instrument: str
-    at: int
+    method: str = SETTLEMENTS
 
 
 KINDS: dict[str, type[Fault]] = {
@@ -254,9 +248,13 @@ KINDS: dict[str, type[Fault]] = {
     "status": Status,
     "drop_first": DropFirst,
     "max_rows": MaxRows,
+    "bad_row": BadRow,
+    "repeated_row": RepeatedRow,
+    "looping_pages": LoopingPages,
     "outage": Outage,
     "bad_candle": BadCandle,
     "revision": Revision,
     "delisted": Delisted,
     "relisted": Relisted,
+    "row_revision": RowRevision,
 }

@@ -59,6 +59,10 @@ class Source(Protocol):
         """Return the candles whose bucket open lies in [bucket of start_ms, end_ms]."""
         ...
 
+    def prices(self, instrument: str, at_ms: Ints) -> Floats:
+        """Return the price near which candles trade at each of ascending instants (UTC ms)."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Minutes:
@@ -134,6 +138,15 @@ class Market:
             parts.append(minutes if resolution == "1" else aggregate(minutes, resolution))
         return concat(parts)
 
+    def prices(self, instrument: str, at_ms: Ints) -> Floats:
+        """Return the unrounded price at the start of the minute of each of ascending instants (UTC ms).
+
+        A trading minute opens within 0.03 % of it. Raises PerpsError for an instrument that is not listed.
+        """
+        listing = self._listing(instrument)
+        number = at_ms // MINUTE_MS
+        return _path(_Minutes(listing, self.seed, number), number) if len(number) else np.empty(0)
+
     def _listing(self, instrument: str) -> Listing:
         if instrument not in self.listings:
             raise PerpsError(f"expected a listed instrument, got {instrument}; ask get_instruments for names")
@@ -192,12 +205,23 @@ def _path(minutes: _Minutes, number: Ints) -> Floats:
     log_price = listing.growth * (number - listing.created_ms // MINUTE_MS) / _YEAR_MINUTES
     for distance in _OCTAVES:
         knot = number // distance
-        first = int(knot[0])
-        knots = np.arange(first, int(knot[-1]) + 2, dtype=np.int64)
-        heights = (minutes.hashed(f"octave{distance}", knots) * 2 - 1) * _MINUTE_SIGMA * distance**0.5
-        left, right = heights[knot - first], heights[knot - first + 1]
+        left, right = _beside(minutes, distance, knot)
         log_price = log_price + left + (right - left) * ((number - knot * distance) / distance)
     return listing.price * np.exp(log_price)
+
+
+def _beside(minutes: _Minutes, distance: int, knot: Ints) -> tuple[Floats, Floats]:
+    """Return the heights of ascending knots, and of the knot after each."""
+
+    def heights(knots: Ints) -> Floats:
+        scaled: Floats = (minutes.hashed(f"octave{distance}", knots) * 2 - 1) * _MINUTE_SIGMA * distance**0.5
+        return scaled
+
+    first, last = int(knot[0]), int(knot[-1])
+    if last - first > 2 * len(knot):  # far apart: hash only the knots that count
+        return heights(knot), heights(knot + 1)
+    table = heights(np.arange(first, last + 2, dtype=np.int64))
+    return table[knot - first], table[knot - first + 1]
 
 
 def _grid(price: Floats, tick_size: float) -> Floats:

@@ -9,7 +9,17 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from extract.errors import UsageError
-from extract.simulator.candles import RESOLUTIONS, VALUES, Candles, bucket_offset, bucket_open, empty, forming
+from extract.simulator.candles import (
+    RESOLUTIONS,
+    VALUES,
+    Candles,
+    Floats,
+    Ints,
+    bucket_offset,
+    bucket_open,
+    empty,
+    forming,
+)
 from extract.simulator.listings import BTC, DEFAULT, Listing
 from extract.simulator.market import Adjust
 
@@ -57,6 +67,14 @@ class Replay:
         candles = candles if now_ms is None else forming(candles, width, now_ms)
         candles = candles.between(first, end_ms)
         return adjust(instrument, candles) if adjust else candles
+
+    def prices(self, instrument: str, at_ms: Ints) -> Floats:
+        """Return the open of the candle of each instant (UTC ms), and after a hole the last close before."""
+        if instrument != self._instrument:
+            return np.empty(0)
+        index = np.maximum(np.searchsorted(self._all.ticks, at_ms, side="right") - 1, 0)
+        within = at_ms < self._all.ticks[index] + RESOLUTIONS[self.resolution]
+        return np.where(within, self._all.open[index], self._all.close[index])
 
 
 def _read(path: Path) -> Candles:

@@ -39,6 +39,7 @@ _CHART_ORDERS = (
     ("volume", "ticks", "status", "open", "low", "high", "cost", "close"),
     ("ticks", "open", "high", "low", "close", "volume", "cost", "status"),
 )
+_BARE = {"NaN", "Infinity", "-Infinity", "1e400", "-1e400"}
 _WHOLE_LIMIT = 2.0**53
 
 
@@ -97,6 +98,11 @@ def _mixed(values: Floats, ticks: Ints, salt: str) -> list[Any]:
 def raw(text: str | bytes) -> orjson.Fragment:
     """Return text that is written into the JSON as it stands: NaN, 1e400, or what is rendered already."""
     return orjson.Fragment(text)
+
+
+def spelled(value: Any) -> Any:
+    """Return a value of a fault as it is put into a result: NaN and its kin, given as text, are bare."""
+    return raw(value) if isinstance(value, str) and value in _BARE else value
 
 
 def envelope(member: str, value: Any, started_us: int, took_us: int, result_last: bool) -> bytes:

@@ -21,10 +21,10 @@ from extract.simulator.credits import (
 )
 from extract.simulator.faultbook import FaultBook
 from extract.simulator.faultparsing import parse_faults
-from extract.simulator.faults import Fault
 from extract.simulator.http import SimulatorServer
 from extract.simulator.listings import BTC
 from extract.simulator.market import Market, Source
+from extract.simulator.marketfaults import Fault
 from extract.simulator.prepared import PreparedMinutes, prepare
 from extract.simulator.replay import Replay
 from extract.simulator.simulator import Simulator

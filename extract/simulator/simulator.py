@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.simulator import faults as f
+from extract.simulator import methods
+from extract.simulator.asking import asked
 from extract.simulator.candles import RESOLUTIONS
 from extract.simulator.clock import Clock
 from extract.simulator.credits import INSTRUMENTS_BURST, INSTRUMENTS_PER_SECOND, Credits
 from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
+from extract.simulator.history import HISTORY, History
 from extract.simulator.listings import dated_future_row, instrument_row
 from extract.simulator.market import Source
 from extract.simulator.prepared import PreparedMinutes
@@ -96,10 +99,14 @@ class Simulator:
         now_ms = self.clock.now_ms()
         return View(self.market, now_ms, self.faults.adjust(now_ms, self.market))
 
+    def history(self) -> History:
+        """Return funding and settlements as they are now."""
+        return History(self.market, self.faults, self.clock.now_ms())
+
     def answer(self, method: str, query: Mapping[str, str]) -> Response:
         """Answer a GET of a public method; `query` holds the parameters as typed."""
         started, now_us = time.monotonic(), self.clock.now_ms() * 1000
-        exchange = _Exchange(_asked(method, query))
+        exchange = _Exchange(asked(method, query, now_us // 1000))
         member, value, status = "result", None, 200
         headers: dict[str, str] = {}
         instead: Response | None = None
@@ -136,8 +143,10 @@ class Simulator:
             if isinstance(fault, f.RpcError):
                 raise RequestError(fault.code, status=fault.status)
         match exchange.asked.method:
-            case f.CHART:
+            case methods.CHART:
                 return self._chart(exchange, query)
+            case method if method in HISTORY:
+                return self._history(exchange, query)
             case "get_instruments":
                 return self._instruments(query)
             case "get_time":
@@ -169,6 +178,12 @@ class Simulator:
         candles = view.reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
         result = distort(chart(candles, listing.name), exchange.due)
         exchange.rows = len(result.get("ticks", ()))
+        return result
+
+    def _history(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
+        result = self.history().answer(exchange.asked, query, exchange.due)
+        rows = result.get("settlements") if isinstance(result, dict) else result
+        exchange.rows = len(rows) if isinstance(rows, list) else 0
         return result
 
     def _ready(self, exchange: _Exchange, view: View) -> tuple[bytes, int] | None:
@@ -223,14 +238,3 @@ class Simulator:
             self.counters["rows"] += exchange.rows
             self.counters["limited"] += exchange.limited
             self.counters["faults"] += bool(exchange.due)
-
-
-def _asked(method: str, query: Mapping[str, str]) -> Asked:
-    if method != f.CHART:
-        return Asked(method)
-    start, end = _integer(query.get("start_timestamp")), _integer(query.get("end_timestamp"))
-    return Asked(method, query.get("instrument_name"), query.get("resolution"), start, end)
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 18 else None

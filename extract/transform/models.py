@@ -14,13 +14,27 @@ from extract.transform.runner import expecting_models
 
 RESOLUTION = "select max(resolution) from quality.watermarks where relation = 'public.perpetuals_ohlcv'"
 
-HISTORIES = """
-select
-    instrument,
-    (extract(epoch from first_candle) * 1000)::bigint,
-    (extract(epoch from last_candle) * 1000)::bigint
-from quality.ohlcv_coverage
-where candles > 0
+HISTORIES = {
+    "candles": """
+        select instrument, first_candle, last_candle from quality.ohlcv_coverage where candles > 0
+    """,
+    "funding": """
+        select instrument, min("timestamp"), max("timestamp") from public.perpetuals_funding group by 1
+    """,
+    "settlements": """
+        select
+            instrument,
+            (min(settlement_day) + time '08:00') at time zone 'utc',
+            (max(settlement_day) + time '08:00') at time zone 'utc'
+        from public.perpetuals_settlements
+        group by 1
+    """,
+}
+"""By endpoint: per instrument, the buckets of the first and of the last row of its table."""
+
+IN_MS = """
+select instrument, (extract(epoch from first) * 1000)::bigint, (extract(epoch from last) * 1000)::bigint
+from ({bounds}) as bounds (instrument, first, last)
 order by instrument
 """
 
@@ -57,31 +71,45 @@ def read_origin(database: Database) -> str | None:
     return origin
 
 
-def read_histories(database: Database, resolution: Resolution) -> dict[str, TimeRange]:
-    """Return per instrument of the table the bucket opens from its first candle to its last, end exclusive.
+def read_histories(
+    database: Database, resolution: Resolution, endpoint: str = "candles"
+) -> dict[str, TimeRange]:
+    """Return per instrument of a table the buckets from its first row to its last, end exclusive, UTC ms.
+
+    Args:
+        database: where the table is.
+        resolution: of its buckets.
+        endpoint: which table.
 
     Raises:
         PerpsError: the models are not built yet.
     """
     with expecting_models(), database.reading() as cursor:
-        cursor.execute(HISTORIES)
+        cursor.execute(IN_MS.format(bounds=HISTORIES[endpoint]))
         return {name: (first, last + resolution.step_ms) for name, first, last in cursor.fetchall()}
 
 
-def pick(histories: dict[str, TimeRange], names: Sequence[str]) -> dict[str, TimeRange]:
+def pick(
+    histories: dict[str, TimeRange], names: Sequence[str], what: str = "candles"
+) -> dict[str, TimeRange]:
     """Return the histories of the named instruments, of every one for none or `all`.
+
+    Args:
+        histories: as `read_histories` returns them.
+        names: as typed.
+        what: an instrument has in the table, for messages.
 
     Raises:
         UsageError: the table has no such instrument, or none at all.
     """
     if not histories:
-        raise UsageError("the table has no candles; run: perps backfill, then: perps dbt -- build")
+        raise UsageError(f"the table has no {what}; run: perps backfill, then: perps dbt -- build")
     if not names or is_all(names):
         return histories
     unknown = [name for name in names if name not in histories]
     if unknown:
         raise UsageError(
-            f"the table has no candles of {with_suggestions(unknown, histories)}; "
+            f"the table has no {what} of {with_suggestions(unknown, histories)}; "
             "correct the name, or load it with perps backfill, then run: perps dbt -- build"
         )
     return {name: histories[name] for name in names}

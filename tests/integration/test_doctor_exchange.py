@@ -35,7 +35,7 @@ Change = Callable[[Asked, dict[str, Any]], None]
 
 @dataclass
 class Changing:
-    """The simulator with what it lacks of Deribit, funding and a delisted name, and one method changed."""
+    """The simulator with what it lacks of Deribit, a delisted name, and one method changed."""
 
     simulated: RunningSimulator
     method: str = ""
@@ -47,23 +47,13 @@ class Changing:
         known = {**asked, "instrument_name": "BTC_USDC-PERPETUAL"} if gone else asked
         answer = self.simulated.simulator.answer(method, known)
         status, envelope = answer.status, json.loads(answer.body)
-        if method == FUNDING:
-            rows = funding(int(asked["start_timestamp"]), int(asked["end_timestamp"]))
-            status, envelope = 200, {**envelope, "result": rows}
-            del envelope["error"]
-        elif gone:
+        if gone:
             still(envelope["result"])
         elif asked.get("expired") == "true":
             envelope["result"] = [{"instrument_name": GONE, "settlement_period": "perpetual"}]
         if method == self.method:
             self.change(asked, envelope)
         return 400 if "error" in envelope else status, envelope
-
-
-def funding(start: int, end: int) -> list[dict[str, Any]]:
-    """Return the rows of (start, end], of the newest 744 hours."""
-    stamps = range((start // HOUR + 1) * HOUR, end + 1, HOUR)
-    return [{"timestamp": stamp, "interest_1h": 0.0} for stamp in stamps][-FUNDING_LIMIT:]
 
 
 def still(chart: dict[str, Any]) -> None:
@@ -119,7 +109,7 @@ def test_of_the_simulator_each_fact_holds_or_says_why_it_cannot_be_seen(
     found = by_status(done)
     assert found["DIFFERS"] == []
     assert sorted(found["OK"] + found["UNKNOWN"]) == sorted(fact.name for fact in FACTS)
-    assert set(found["UNKNOWN"]) <= {"delisted names", "funding: limit", "funding: ends", "funding: hours"}
+    assert set(found["UNKNOWN"]) <= {"delisted names"}
     reasons = [line for line in done.stdout.splitlines() if line.startswith("UNKNOWN")]
     assert reasons and all("; not seen: " in line for line in reasons)
 

@@ -25,6 +25,7 @@ from extract.simulator.candles import COLUMNS
 from extract.simulator.faultparsing import parse_faults
 from tests.support.exchange import BTC, ETH, simulated
 from tests.support.perps import PROJECT
+from tests.support.truth import truth_rows
 from tests.support.waiting import wait_until
 
 CLOCK = "2024-07-01T00:00:26.700Z"
@@ -395,3 +396,37 @@ def test_faults_are_read_from_a_file(tmp_path):
     path.write_text("[")
     with pytest.raises(UsageError, match="JSON file of faults"), simulated(faults=path):
         pass
+
+
+# funding and settlements
+
+
+@pytest.mark.parametrize("endpoint", ["funding", "settlements"])
+def test_the_truth_of_rows_is_what_the_endpoint_tells(client, endpoint):
+    hours = {"start_timestamp": TICK - 50 * 60 * MINUTE, "end_timestamp": TICK}
+    if endpoint == "funding":
+        told = client.get("get_funding_rate_history", instrument_name=BTC, **hours).json()["result"]
+    else:
+        page = client.get("get_last_settlements_by_instrument", instrument_name=BTC).json()["result"]
+        told = page["settlements"][::-1]
+    first, last = told[0]["timestamp"], told[-1]["timestamp"]
+    assert truth_rows(client.base, endpoint, BTC, first, last + 1) == told
+    assert truth_rows(client.base, endpoint, BTC, first, last) == told[:-1]
+    assert truth_rows(client.base, endpoint, BTC)[-len(told) :] == told
+
+
+@pytest.mark.parametrize(
+    "params", [{"endpoint": "funding", "instrument": "X"}, {"endpoint": "trades", "instrument": BTC}]
+)
+def test_the_truth_of_other_rows_is_refused(client, params):
+    reply = client.control("truth_rows", **params)
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith("expected")
+
+
+def test_funding_and_settlements_are_logged_like_charts(client):
+    client.get("get_funding_rate_history", instrument_name=BTC, start_timestamp=0, end_timestamp=TICK)
+    client.get("get_last_settlements_by_instrument", instrument_name=ETH, count=1000)
+    funding, settlements = client.control("requests").json()[-2:]
+    assert (funding["instrument"], funding["end"], funding["rows"]) == (BTC, TICK, 744)
+    assert (settlements["instrument"], settlements["rows"], settlements["status"]) == (ETH, 1000, 200)

@@ -34,7 +34,9 @@ def typed(loaded: Database, exchange: RunningSimulator, perps: Perps) -> Callabl
 
 @pytest.fixture
 def verify(loaded: Database, exchange: RunningSimulator, perps: Perps) -> Callable[..., Result]:
-    return lambda *arguments: perps("verify", *arguments, database=loaded, api=exchange.base_url)
+    """`verify(*arguments)` of the candles."""
+    wanted = ("verify", "--only", "candles")
+    return lambda *arguments: perps(*wanted, *arguments, database=loaded, api=exchange.base_url)
 
 
 def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, verify):
@@ -42,18 +44,18 @@ def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, verify):
     before = (rows(loaded, landed), checksum(loaded))
     said = expect(verify("--sample", "4", "--seed", "7"))
     assert len(charts(exchange)) == 4
-    assert re.fullmatch(r"4 windows, \S+ candles compared, 0 differences \(--seed 7\)\n", said)
+    assert re.fullmatch(r"4 windows, \S+ rows compared, 0 differences \(--seed 7\)\n", said)
     assert (rows(loaded, landed), checksum(loaded)) == before
 
 
 def test_a_sample_draws_windows_of_its_own_every_time_and_no_more_than_there_are(exchange, verify):
-    assert "6 windows, 28,800 candles compared, 0 differences (--seed " in verify().stdout
+    assert "6 windows, 28,800 rows compared, 0 differences (--seed " in verify().stdout
     assert len(charts(exchange)) == 6
 
 
 def test_a_range_is_compared_whole(verify):
     said = verify("--start", "2024-01-09", "--instruments", ETH).stdout
-    assert said == "1 windows, 2,880 candles compared, 0 differences\n"
+    assert said == "1 windows, 2,880 rows compared, 0 differences\n"
 
 
 def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, exchange, verify, typed):
@@ -69,7 +71,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
         {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T04:00", "values": {"close": "NaN"}},
     )
     result = verify(*RANGE, "--instruments", BTC)
-    assert "in 5 candles" in error_line(result)
+    assert "in 5 rows" in error_line(result)
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{BTC} 2024-01-01 01:00:00Z changed: high ")
     assert [line[:60].strip() for line in lines[1:4]] == [
@@ -79,12 +81,12 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
     ]
     assert lines[4].startswith(f"{BTC} 2024-01-01 04:00:00Z unusable at deribit: close ")
     assert lines[4].endswith(" in the table, nan at deribit")
-    assert lines[5] == "1 windows, 1,440 candles compared, 5 differences"
+    assert lines[5] == "1 windows, 1,440 rows compared, 5 differences"
     command = "perps dbt -- run-operation reread_loads --args '{model: perpetuals_ohlcv}'"
     assert lines[6:] == [command]
 
     set_faults(exchange)
-    for again in (shlex.split(command)[1:], BUILD, ("verify", *RANGE)):
+    for again in (shlex.split(command)[1:], BUILD, ("verify", "--only", "candles", *RANGE)):
         typed(*again)
 
 
@@ -93,9 +95,10 @@ def test_what_deribit_tells_differently_is_loaded_by_the_command_that_is_named(e
     revised = {"kind": "revision", "instrument": BTC, "at": "2024-01-01T05:00", "values": values, "since": 0}
     set_faults(exchange, revised)
     result = verify(*RANGE, "--instruments", BTC)
-    command = f"perps backfill --instruments {BTC} --start 2024-01-01T05:00:00Z --end 2024-01-01T05:01:00Z"
+    bounds = "--start 2024-01-01T05:00:00Z --end 2024-01-01T05:01:00Z"
+    command = f"perps backfill --instruments {BTC} {bounds} --only candles"
     assert result.stdout.splitlines()[-1] == command
-    for again in (command.split()[1:], BUILD, ("verify", *RANGE)):
+    for again in (command.split()[1:], BUILD, ("verify", "--only", "candles", *RANGE)):
         typed(*again)
     set_faults(exchange)
     for back in (command.split()[1:], BUILD):
@@ -106,18 +109,18 @@ def test_a_digit_that_the_table_cannot_hold_is_seen_too(loaded, exchange, verify
     candle = {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T06:00"}
     again = ("--instruments", BTC, "--start", "2024-01-01T06:00", "--end", "2024-01-01T06:01")
     set_faults(exchange, candle | {"values": {"volume": 1.123456789}})
-    typed("backfill", *again)
+    typed("backfill", "--only", "candles", *again)
     typed(*BUILD)
     counted = rows(loaded, "select inexact, sent_value::text, table_value::text from quality.ohlcv_inexact")
     assert counted == [(1, "1.123456789", "1.12345679")]
-    typed("verify", *again)
+    typed("verify", "--only", "candles", *again)
     set_faults(exchange, candle | {"values": {"volume": 1.123456788}})
     result = verify(*again)
     at = f"{BTC} 2024-01-01 06:00:00Z changed: volume 1.123456789 in raw, 1.123456788 at deribit"
     assert result.stdout.splitlines()[0] == at
     assert result.stdout.splitlines()[-1].startswith(f"perps backfill --instruments {BTC} ")
     set_faults(exchange)
-    typed("backfill", *again)
+    typed("backfill", "--only", "candles", *again)
     typed(*BUILD)
 
 
@@ -146,12 +149,12 @@ def test_many_differences_are_counted_and_the_first_are_shown(exchange, verify):
     outage = {"kind": "outage", "instrument": BTC, "start": "2024-01-01T03:00", "end": "2024-01-01T04:00"}
     set_faults(exchange, outage)
     lines = verify(*RANGE).stdout.splitlines()
-    assert lines[20:] == ["and 40 more differences", "2 windows, 2,880 candles compared, 60 differences"]
+    assert lines[20:] == ["and 40 more differences", "2 windows, 2,880 rows compared, 60 differences"]
 
 
 def test_a_reply_that_was_cut_is_no_evidence_of_a_missing_candle(exchange, verify):
     set_faults(exchange, {"kind": "max_rows", "rows": 700})
-    assert "2,880 candles compared, 0 differences" in expect(verify(*RANGE))
+    assert "2,880 rows compared, 0 differences" in expect(verify(*RANGE))
 
 
 @pytest.mark.parametrize(

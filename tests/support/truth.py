@@ -41,6 +41,20 @@ def truth(api: str, instrument: str, start: str, end: str, resolution: str = "1"
         return [(int(row["ticks"]), instrument, *(rounded(row[name]) for name in VALUES)) for row in rows]
 
 
+def truth_rows(
+    api: str, endpoint: str, instrument: str, start_ms: int | None = None, end_ms: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of `funding` or `settlements` with start_ms <= timestamp < end_ms (UTC ms), ascending.
+
+    Their keys are those of the API; without a bound they begin with the first one, and end with the newest by
+    the exchange's clock. Numbers are the doubles that the JSON spells.
+    """
+    bounds = {"start": start_ms, "end": end_ms}
+    given = "".join(f"&{name}={at_ms}" for name, at_ms in bounds.items() if at_ms is not None)
+    found: list[dict[str, Any]] = look(api, f"truth_rows?endpoint={endpoint}&instrument={instrument}{given}")
+    return found
+
+
 def rounded(text: str) -> Decimal:
     """Return the number that the JSON spelled, with the 8 decimals of numeric(18,8)."""
     return Decimal(text).quantize(EIGHT, ROUND_HALF_UP)

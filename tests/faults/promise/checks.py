@@ -11,6 +11,8 @@ from extract.core.ranges import TimeRange
 Key = tuple[str, int]
 Values = tuple[Decimal, ...]
 Candles = Mapping[Key, Values]
+Others = Mapping[tuple[str, str, int], tuple[float | None, ...]]
+"""Rows of funding and settlements by endpoint, instrument and time, UTC ms."""
 SHOWN = 3
 
 
@@ -102,6 +104,26 @@ def unexcused(
         *(f"{key} is in the table and not in the truth" for key in sorted(difference.invented)[:SHOWN]),
         *(f"{key} has other values than the truth" for key in sorted(difference.wrong - revised)[:SHOWN]),
         *(f"{key} is missing and in no gap" for key in silent[:SHOWN]),
+    ]
+
+
+def unexcused_others(held: Others, true: Others, started: Mapping[str, int], deceived: bool) -> list[str]:
+    """After undisturbed commands: rows of funding and settlements are true, from the first ask on.
+
+    Args:
+        held: the tables.
+        true: what the exchange says.
+        started: per instrument from where it was ever asked for; None: from anywhere.
+        deceived: the exchange has denied rows, or sent odd ones; otherwise none may be missing.
+    """
+    missing = [key for key in sorted(true.keys() - held.keys()) if key[2] >= started.get(key[1], 0)]
+    return [
+        *(f"{key} is in its table and not in the truth" for key in sorted(held.keys() - true.keys())[:SHOWN]),
+        *(f"{key} is missing" for key in missing[:SHOWN] if not deceived),
+        *(
+            f"{key} has other values than the truth"
+            for key in [key for key in sorted(true.keys() & held.keys()) if held[key] != true[key]][:SHOWN]
+        ),
     ]
 
 

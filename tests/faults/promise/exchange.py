@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from extract.load.endpoint import FUNDING, SETTLEMENTS
 from extract.simulator.clock import Clock
 from extract.simulator.credits import Credits
 from extract.simulator.faultbook import Asked, FaultBook
@@ -69,6 +70,17 @@ class Exchange:
             for tick, row in zip(true.ticks.tolist(), values, strict=True):
                 found[name, tick] = tuple(rounded(repr(value)) for value in row)
         return found
+
+    def others(self) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        """Return every row of funding and settlements by endpoint, instrument and time, UTC ms."""
+        history, now = self.simulator.history(), self.now_ms()
+        return {
+            (endpoint.table, name, row["timestamp"]): tuple(row[value] for value in endpoint.values)
+            for endpoint in (FUNDING, SETTLEMENTS)
+            for name, listing in self.simulator.market.listings.items()
+            if listing.created_ms <= now
+            for row in history.rows(endpoint.table, name, 0, now + 1)
+        }
 
 
 @contextmanager

@@ -30,12 +30,37 @@ where instrument = %s and _dlt_load_id in (select load_id from deribit_raw._dlt_
 ANSWERED = """
 select (extract(epoch from window_start) * 1000)::bigint, (extract(epoch from window_end) * 1000)::bigint
 from deribit_raw.fetches
-where instrument = %s and _dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
+where instrument = %s
+    and endpoint = 'candles'
+    and _dlt_load_id in (select load_id from deribit_raw._dlt_loads where status = 0)
 """
 TABLE = """
 select instrument, (extract(epoch from "timestamp") * 1000)::bigint, open, high, low, close, volume
 from {}.perpetuals_ohlcv
 """
+OTHERS = {
+    "funding": """
+        select
+            instrument,
+            (extract(epoch from "timestamp") * 1000)::bigint,
+            interest_1h,
+            interest_8h,
+            index_price,
+            prev_index_price
+        from {}.perpetuals_funding
+    """,
+    "settlements": """
+        select
+            instrument,
+            (extract(epoch from settled_at) * 1000)::bigint,
+            open_interest,
+            mark_price,
+            index_price,
+            profit_loss,
+            session_profit_loss
+        from {}.perpetuals_settlements
+    """,
+}
 GAPS = """
 select
     instrument,
@@ -130,6 +155,15 @@ def read_table(database: Database, schema: str = "public") -> tuple[Candles, int
     found = rows(database, TABLE.format(schema))
     held = {(row[0], row[1]): tuple(row[2:]) for row in found}
     return held, len(found) - len(held)
+
+
+def read_others(database: Database, schema: str = "public") -> dict[tuple[str, str, int], tuple[float, ...]]:
+    """Return the rows of the tables of funding and settlements by endpoint, instrument and time, UTC ms."""
+    return {
+        (endpoint, row[0], row[1]): tuple(row[2:])
+        for endpoint, query in OTHERS.items()
+        for row in rows(database, query.format(schema))
+    }
 
 
 def read_gaps(database: Database) -> dict[str, list[TimeRange]]:

@@ -31,7 +31,7 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
     "extract": {
         "extract": "dlt.pipeline.pipeline:Pipeline.extract",
-        "resource": "extract.load.source:_candles",
+        "resource": "extract.load.source:_rows",
         "owed": "extract.load.source:owed_after",
         "landed": "extract.load.source:landed_after",
     },

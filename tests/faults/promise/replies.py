@@ -9,9 +9,15 @@ from typing import Any
 Fault = dict[str, Any]
 
 LYING = frozenset({"empty", "drop_first"})
-"""Answers that say with a straight face that there are no candles: only asking once more brings them."""
-SPOILING = frozenset({"value", "off_grid"})
-"""Answers whose odd candles land, are rejected by the models, and are in the gap list."""
+"""Answers that say with a straight face that there are no rows: only asking once more brings them."""
+SPOILING = frozenset({"value", "off_grid", "bad_row"})
+"""Answers whose odd rows land, are rejected by the models, and are in the gap list."""
+
+CHARTS, HOURS, DAYS = (
+    "get_tradingview_chart_data",
+    "get_funding_rate_history",
+    "get_last_settlements_by_instrument",
+)
 
 
 def reply_fault(rng: Random) -> Fault:
@@ -39,6 +45,16 @@ def reply_fault(rng: Random) -> Fault:
             "value": rng.choice((None, "NaN", "Infinity", "1e400", "none", True)),
         },
         {"kind": "empty"},
+        {"kind": "empty", "method": rng.choice((HOURS, DAYS))},
+        {"kind": "repeated_row", "method": rng.choice((HOURS, DAYS)), "row": rng.choice((0, -1))},
+        {"kind": "looping_pages"},
+        {
+            "kind": "bad_row",
+            "method": rng.choice((HOURS, DAYS)),
+            "row": rng.choice((0, 3, -1)),
+            "column": rng.choice(("timestamp", "index_price")),
+            "value": rng.choice((None, "NaN", "none", -1)),
+        },
         {"kind": "drop_first", "rows": rng.randint(1, 40)},
         {"kind": "max_rows", "rows": rng.choice((200, 333, 1000, 5000))},
     )
@@ -46,7 +62,7 @@ def reply_fault(rng: Random) -> Fault:
     if fault["kind"] == "max_rows":
         return fault
     if fault["kind"] in ("http", "error", "reset"):
-        fault["method"] = rng.choice(("get_tradingview_chart_data", "any"))
+        fault["method"] = rng.choice((CHARTS, CHARTS, HOURS, DAYS, "any"))
     fault["probability"] = rng.choice((0.1, 0.5, 1.0))
     # what is refused for all eight tries fails its windows, which are then owed, or ends the plan
     fault["times"] = rng.choice((1, 5, 20, 60, 200))

@@ -16,10 +16,11 @@ from tests.faults.promise.checks import (
     compare,
     remaining,
     unexcused,
+    unexcused_others,
     wrong_cursor,
 )
 from tests.faults.promise.exchange import Exchange, open_exchange
-from tests.faults.promise.looks import Seen, exists, look, read_gaps, read_table
+from tests.faults.promise.looks import Seen, exists, look, read_gaps, read_others, read_table
 from tests.faults.promise.points import CRASH, SIGNALS, TERMINATE
 from tests.faults.promise.replies import LYING, SPOILING
 from tests.faults.promise.result import Result, action_of, code_after, fault_of, last_line, name_of
@@ -221,18 +222,18 @@ class _Play:
             self._run("repair")
             difference = self._build()
             self._expect_excuses(difference, deceived=deceived)
-        if not difference.none:
+        if not difference.none or self._wrong_others({}):
             whole = (self.exchange.now_ms() - self.scenario.origin_ms) // 60_000 + 1
             self._run("backfill", (0, whole))
             difference = self._build()
         self.result.lost = len(difference.missing) + len(difference.wrong)
         self.result.invented = len(difference.invented) + len(difference.wrong)
-        left = remaining(difference)
+        left = [*remaining(difference), *self._wrong_others({})]
         assert not left, "after the quiet run: " + "; ".join(left)
         if self.scenario.has_dev:
             self._run(DEV)
             held, twice = read_table(self.stage.database, "dbt_dev")
-            left = remaining(self._compare(held))
+            left = [*remaining(self._compare(held)), *self._wrong_others({}, schema="dbt_dev")]
             assert not left, "of the second target: " + "; ".join(left)
             assert twice == 0, f"expected each candle of the second target once, got {twice} twice"
         self.check("after the quiet run")
@@ -279,7 +280,15 @@ class _Play:
             if fault["kind"] == "revision"
         }
         wrong = unexcused(difference, self.started, revised, read_gaps(self.stage.database), firsts, deceived)
+        wrong += self._wrong_others(self.started, deceived=deceived)
         assert not wrong, f"after quiet {self.result.stages}: " + "; ".join(wrong)
+
+    def _wrong_others(
+        self, started: dict[str, int], *, deceived: bool = False, schema: str = "public"
+    ) -> list[str]:
+        """Return where the tables of funding and settlements are not the truth."""
+        held = read_others(self.stage.database, schema)
+        return unexcused_others(held, self.exchange.others(), started, deceived)
 
 
 def has_raw_tables(database: Database) -> bool:

@@ -9,17 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.check.verify import (
-    CHANGED,
-    UNUSABLE,
-    Difference,
-    compare,
-    cut_histories,
-    draw_windows,
-    to_stored,
-)
+from extract.check.candles import compare, to_stored
+from extract.check.differences import CHANGED, UNUSABLE, Difference
+from extract.check.verify import cut_histories, draw_windows
 from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
-from extract.load.endpoint import CANDLES_PER_WINDOW
+from extract.load.endpoint import CANDLES_PER_WINDOW, FUNDING, candles
 
 ONE = RESOLUTIONS["1"]
 AT = 1_704_067_200_000
@@ -67,31 +61,41 @@ def test_half_is_rounded_away_from_zero_as_postgresql_does():
     assert [str(to_stored(value)) for value in (2.5e-9, 5e-9, -5e-9)] == ["0E-8", "1E-8", "-1E-8"]
 
 
-HISTORIES = {"LONG": (AT, AT + 900 * DAY_MS), "SHORT": (AT, AT + 100 * DAY_MS)}
+RANGES = {"LONG": (AT, AT + 900 * DAY_MS), "SHORT": (AT, AT + 100 * DAY_MS)}
+MINUTES = candles(ONE)
+HISTORIES = {MINUTES: RANGES}
 
 
 def test_the_windows_of_all_histories_cover_them_once():
-    windows = cut_histories(HISTORIES, ONE, NOW)
+    windows = cut_histories(HISTORIES, NOW)
     assert sum(window.buckets for window in windows) == 1000 * 1440
     assert max(window.buckets for window in windows) == CANDLES_PER_WINDOW
     assert max(window.end_ms for window in windows) == AT + 900 * DAY_MS
 
 
+def test_windows_of_all_endpoints_are_drawn_together():
+    windows = cut_histories(HISTORIES | {FUNDING: RANGES}, NOW)
+    hours = [window for window in windows if window.endpoint == FUNDING]
+    assert sum(window.buckets for window in hours) == 1000 * 24
+    drawn = draw_windows(HISTORIES | {FUNDING: RANGES}, NOW, len(windows), seed=1)
+    assert sorted(map(repr, drawn)) == sorted(map(repr, windows))
+
+
 def test_what_is_not_closed_is_not_compared():
-    (window,) = cut_histories({"X": (AT, AT + DAY_MS)}, ONE, AT + 3 * MINUTE_MS + 59_999)
+    (window,) = cut_histories({MINUTES: {"X": (AT, AT + DAY_MS)}}, AT + 3 * MINUTE_MS + 59_999)
     assert window.end_ms == AT + 3 * MINUTE_MS
 
 
 def test_a_seed_draws_the_same_windows_again():
-    drawn = draw_windows(HISTORIES, ONE, NOW, 10, seed=1)
-    assert drawn == draw_windows(HISTORIES, ONE, NOW, 10, seed=1)
-    assert drawn != draw_windows(HISTORIES, ONE, NOW, 10, seed=2)
+    drawn = draw_windows(HISTORIES, NOW, 10, seed=1)
+    assert drawn == draw_windows(HISTORIES, NOW, 10, seed=1)
+    assert drawn != draw_windows(HISTORIES, NOW, 10, seed=2)
     assert len(set(drawn)) == 10
 
 
 @given(st.integers(0, 2**32))
 def test_a_longer_history_gets_its_share_of_the_windows(seed):
-    drawn = draw_windows(HISTORIES, ONE, NOW, 200, seed)
+    drawn = draw_windows(HISTORIES, NOW, 200, seed)
     longer = sum(window.instrument == "LONG" for window in drawn)
     assert 200 - 29 <= longer <= 200  # the short history has 29 windows in all
-    assert len(draw_windows(HISTORIES, ONE, NOW, 10_000, seed)) == len(cut_histories(HISTORIES, ONE, NOW))
+    assert len(draw_windows(HISTORIES, NOW, 10_000, seed)) == len(cut_histories(HISTORIES, NOW))

@@ -11,12 +11,12 @@ def test_a_line_comes_after_10000_candles_or_10_seconds():
     assert lines == []
     now[0] = 2.0
     progress.fetched(1)
-    assert lines == ["2 of 5 windows, 10,000 candles fetched, 0 landed"]
+    assert lines == ["2 of 5 windows, 10,000 rows fetched, 0 landed"]
     now[0] = 11.0
     progress.fetched(1)
     assert len(lines) == 1
     now[0] = 12.0
     progress.fetched(1)
-    assert lines[1:] == ["4 of 5 windows, 10,002 candles fetched, 0 landed"]
+    assert lines[1:] == ["4 of 5 windows, 10,002 rows fetched, 0 landed"]
     progress.landed(7)  # always said
-    assert lines[2:] == ["4 of 5 windows, 10,002 candles fetched, 7 landed"]
+    assert lines[2:] == ["4 of 5 windows, 10,002 rows fetched, 7 landed"]

@@ -14,8 +14,10 @@ from extract.simulator import faults
 from extract.simulator.distort import distort
 from extract.simulator.faultbook import Asked, FaultBook
 from extract.simulator.faultparsing import parse_faults
-from extract.simulator.faults import CHART, KINDS, Http, Outage
+from extract.simulator.faults import KINDS, Http
 from extract.simulator.market import Market
+from extract.simulator.marketfaults import Outage
+from extract.simulator.methods import CHART
 from extract.simulator.reply import chart
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -65,6 +67,9 @@ def test_times_are_read_as_utc_and_the_rest_as_written():
         ([{"kind": "bad_candle", "instrument": BTC, "at": T, "values": {"price": 1}}], "values of fault 0"),
         ([{"kind": "bad_candle", "instrument": BTC, "at": T, "values": {"open": "x"}}], "values of fault 0"),
         ([{"kind": "bad_candle", "instrument": BTC, "at": T, "values": {}}], "values of fault 0"),
+        ([{"kind": "bad_row", "column": "close"}], "column of fault 0"),
+        ([{"kind": "value", "column": "position"}], "column of fault 0"),
+        ([{"kind": "row_revision", "instrument": BTC, "at": T, "values": {"open": 1}}], "values of fault 0"),
     ],
 )
 def test_a_wrong_fault_is_refused_in_one_line_that_names_it(items, said):
