@@ -99,7 +99,7 @@ def test_metrics_say_what_it_did_and_how_fresh_the_table_is(run):
     metrics = run.metrics()
     newest = 'perps_newest_candle_timestamp_seconds{instrument="BTC-PERPETUAL"}'
     assert metrics[newest] == 1_704_326_400  # 2024-01-04, when the last closed candle ended
-    assert metrics["perps_candles_landed_total"] == 2 * 1440
+    assert metrics['perps_rows_landed_total{endpoint="candles"}'] == 2 * 1440
     assert metrics['perps_step_seconds_count{step="report"}'] == 2
     assert metrics['perps_step_failures_total{step="update"}'] == 0
     assert metrics["perps_requests_total"] >= len(charts(run.exchange))

@@ -34,7 +34,9 @@ def typed(loaded: Database, exchange: RunningSimulator, perps: Perps) -> Callabl
 
 @pytest.fixture
 def verify(loaded: Database, exchange: RunningSimulator, perps: Perps) -> Callable[..., Result]:
-    return lambda *arguments: perps("verify", *arguments, database=loaded, api=exchange.base_url)
+    """`verify(*arguments)` of the candles."""
+    wanted = ("verify", "--only", "candles")
+    return lambda *arguments: perps(*wanted, *arguments, database=loaded, api=exchange.base_url)
 
 
 def test_a_table_that_says_what_deribit_says_passes(loaded, exchange, verify):
@@ -69,7 +71,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
         {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T04:00", "values": {"close": "NaN"}},
     )
     result = verify(*RANGE, "--instruments", BTC)
-    assert "in 5 candles" in error_line(result)
+    assert "in 5 rows" in error_line(result)
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"{BTC} 2024-01-01 01:00:00Z changed: high ")
     assert [line[:60].strip() for line in lines[1:4]] == [
@@ -84,7 +86,7 @@ def test_every_kind_of_difference_is_named_and_a_command_brings_it_in(loaded, ex
     assert lines[6:] == [command]
 
     set_faults(exchange)
-    for again in (shlex.split(command)[1:], BUILD, ("verify", *RANGE)):
+    for again in (shlex.split(command)[1:], BUILD, ("verify", "--only", "candles", *RANGE)):
         typed(*again)
 
 
@@ -93,9 +95,10 @@ def test_what_deribit_tells_differently_is_loaded_by_the_command_that_is_named(e
     revised = {"kind": "revision", "instrument": BTC, "at": "2024-01-01T05:00", "values": values, "since": 0}
     set_faults(exchange, revised)
     result = verify(*RANGE, "--instruments", BTC)
-    command = f"perps backfill --instruments {BTC} --start 2024-01-01T05:00:00Z --end 2024-01-01T05:01:00Z"
+    bounds = "--start 2024-01-01T05:00:00Z --end 2024-01-01T05:01:00Z"
+    command = f"perps backfill --instruments {BTC} {bounds} --only candles"
     assert result.stdout.splitlines()[-1] == command
-    for again in (command.split()[1:], BUILD, ("verify", *RANGE)):
+    for again in (command.split()[1:], BUILD, ("verify", "--only", "candles", *RANGE)):
         typed(*again)
     set_faults(exchange)
     for back in (command.split()[1:], BUILD):
@@ -106,18 +109,18 @@ def test_a_digit_that_the_table_cannot_hold_is_seen_too(loaded, exchange, verify
     candle = {"kind": "bad_candle", "instrument": BTC, "at": "2024-01-01T06:00"}
     again = ("--instruments", BTC, "--start", "2024-01-01T06:00", "--end", "2024-01-01T06:01")
     set_faults(exchange, candle | {"values": {"volume": 1.123456789}})
-    typed("backfill", *again)
+    typed("backfill", "--only", "candles", *again)
     typed(*BUILD)
     counted = rows(loaded, "select inexact, sent_value::text, table_value::text from quality.ohlcv_inexact")
     assert counted == [(1, "1.123456789", "1.12345679")]
-    typed("verify", *again)
+    typed("verify", "--only", "candles", *again)
     set_faults(exchange, candle | {"values": {"volume": 1.123456788}})
     result = verify(*again)
     at = f"{BTC} 2024-01-01 06:00:00Z changed: volume 1.123456789 in raw, 1.123456788 at deribit"
     assert result.stdout.splitlines()[0] == at
     assert result.stdout.splitlines()[-1].startswith(f"perps backfill --instruments {BTC} ")
     set_faults(exchange)
-    typed("backfill", *again)
+    typed("backfill", "--only", "candles", *again)
     typed(*BUILD)
 
 
