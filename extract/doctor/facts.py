@@ -15,8 +15,9 @@ from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import VALUES, parse_chart
 from extract.deribit.errors import BadReplyError, PermanentError
 from extract.doctor.contract import INSTRUMENT, Exchange, Fact, UnseenError
+from extract.doctor.rowfacts import ROW_FACTS, numbers
 
-LIMIT, FUNDING_LIMIT = 5_001, 744  # rows in one reply (seen)
+LIMIT = 5_001  # rows in one reply (seen)
 QUIET = "BTC_USDC-PERPETUAL"
 QUIET_MS, QUIET_MINUTES = 1_689_292_800_000, 600  # from 2023-07-14: 12 of 20 minutes were silent (seen)
 BEFORE_MS = 1_483_228_800_000  # 2017-01-01: no perpetual was listed
@@ -74,11 +75,7 @@ def unaligned_start(exchange: Exchange) -> str:
 def _minutes_of(exchange: Exchange, start: float, end: float) -> str:
     at_ms = exchange.hour_ms
     ticks = exchange.chart(at_ms + int(start * MINUTE_MS), at_ms + int(end * MINUTE_MS))["ticks"]
-    return f"minutes {start} to {end} bring {_numbers(at_ms, ticks, MINUTE_MS)}"
-
-
-def _numbers(from_ms: int, times_ms: list[int], step_ms: int) -> str:
-    return ", ".join(f"{(at_ms - from_ms) / step_ms:g}" for at_ms in times_ms)
+    return f"minutes {start} to {end} bring {numbers(at_ms, ticks, MINUTE_MS)}"
 
 
 def forming(exchange: Exchange) -> str:
@@ -206,37 +203,10 @@ def delisted(exchange: Exchange) -> str:
     return f"{len(result['ticks'])} minutes an hour, {flat}, volume {sum(result['volume']):g}"
 
 
-def funding_limit(exchange: Exchange) -> str:
-    """A longer window is silently cut (seen)."""
-    end_ms = exchange.hour_ms
-    stamps = _funding(exchange, end_ms - (FUNDING_LIMIT + 10) * HOUR_MS, end_ms)
-    return f"{len(stamps)} rows, {'the newest' if stamps[-1:] == [end_ms] else 'not the newest'}"
-
-
-def funding_ends(exchange: Exchange) -> str:
-    """The start is exclusive, the end inclusive (seen)."""
-    stamps = _funding(exchange, exchange.hour_ms, exchange.hour_ms + 3 * HOUR_MS)
-    return f"hours 0 to 3 bring {_numbers(exchange.hour_ms, stamps, HOUR_MS)}"
-
-
-def funding_hours(exchange: Exchange) -> str:
-    """There is a row at each whole UTC hour, ascending (inferred)."""
-    end_ms = exchange.hour_ms
-    stamps = _funding(exchange, end_ms - DAY_MS, end_ms)
-    whole = [end_ms - back * HOUR_MS for back in reversed(range(24))]
-    return "every whole hour, ascending" if stamps == whole else f"{len(stamps)} rows at other times"
-
-
-def _funding(exchange: Exchange, start_ms: int, end_ms: int) -> list[int]:
-    params = {"instrument_name": INSTRUMENT, "start_timestamp": start_ms, "end_timestamp": end_ms}
-    rows = exchange.client.ask("get_funding_rate_history", params).result
-    return [row["timestamp"] for row in rows]
-
-
 ERRORS, GRID, FETCHING = "extract/deribit/errors.py", "extract/core/resolution.py", "extract/load/fetch.py"
 REPLIES, CHARTS, LISTED = (f"extract/deribit/{name}.py" for name in ("replies", "candles", "instruments"))
 WINDOWS, HOLES, LIFETIMES = "extract/load/plan.py", "extract/load/holes.py", "extract/load/lifetimes.py"
-BARS, FUNDING = "extract/check/reconciliation.py", "tables of funding"
+BARS = "extract/check/reconciliation.py"
 
 FACTS = (
     Fact("clock", ("ms, as usOut says",), REPLIES, clock),
@@ -258,8 +228,6 @@ FACTS = (
     Fact("1D candles", (_from(8, 24),), GRID, partial(opens, resolution="1D")),
     Fact("longer candles", ("high, low, close and volume of its minutes",), BARS, coarser),
     Fact("delisted names", ("60 minutes an hour, at one price, volume 0",), LIFETIMES, delisted),
-    Fact("funding: limit", (f"{FUNDING_LIMIT} rows, the newest",), FUNDING, funding_limit),
-    Fact("funding: ends", ("hours 0 to 3 bring 1, 2, 3",), FUNDING, funding_ends),
-    Fact("funding: hours", ("every whole hour, ascending",), FUNDING, funding_hours),
+    *ROW_FACTS,
 )
 """For 180 and 360 it is not known which of two results holds: both are documented, the code allows both."""

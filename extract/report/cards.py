@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
 from extract.report.counts import reconciled_text
-from extract.report.facts import Facts
+from extract.report.facts import BESIDE_CANDLES, Facts
 from extract.report.findings import Found
 
 WORDS = {"good": "ok", "look": "look", "bad": "act", "plain": ""}
@@ -45,6 +45,7 @@ def make_cards(facts: Facts, found: Mapping[str, Found]) -> list[Card]:
         _candles(facts),
         _coverage(facts),
         _gaps(facts),
+        *_rows(facts),
         Card("violations", f"{violations:,}", "broken rules", "bad" if violations else "good", "violations"),
         Card(
             "rejected",
@@ -99,6 +100,17 @@ def _gaps(facts: Facts) -> Card:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts.gap_reasons.items())
     total = sum(facts.gap_reasons.values())
     return Card("gaps", f"{total:,}", reasons or "nothing is missing", _gap_state(facts), "gaps")
+
+
+def _rows(facts: Facts) -> Iterator[Card]:
+    """Yield the coverage of what was loaded beside candles; nothing if only candles were."""
+    for name, endpoint in BESIDE_CANDLES.items():
+        if covered := facts.covered_by(name):
+            present, expected = sum(row.rows for row in covered), sum(row.expected for row in covered)
+            missing = sum(row.missing for row in covered)
+            state = "bad" if any(row.lacking for row in covered) else "look" if missing else "good"
+            detail = f"{missing:,} of {expected:,} {endpoint.unit} missing"
+            yield Card(name, percent_text(present, expected), detail, state, endpoint.gaps)
 
 
 def _gap_state(facts: Facts) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from extract.report.facts import Covered, Facts, Reconciled
+from extract.report.facts import BESIDE_CANDLES, Covered, CoveredRows, Facts, Reconciled
 from extract.report.findings import Found, cell
 
 
@@ -24,11 +24,15 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     yield from map(_covered, facts.coverage)
     size = sum(float(row.size or 0) for row in facts.coverage) / 1e6
     yield f"{'total':<24} {facts.candles:>12,} {'':<41} {facts.expected:>12,} {'':>10} {size:>9.1f}"
+    yield from _rows(facts)
     yield ""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in facts.gap_reasons.items())
     yield f"{'gaps':<24} {found['gaps'].count:>12,} {reasons}".rstrip()
     for name in ("violations", "rejected", "inexact", "jumps", "revisions", "fill_runs"):
         yield f"{found[name].kind.label:<24} {found[name].count:>12,}"
+    for endpoint, (_, gaps) in BESIDE_CANDLES.items():
+        if facts.covered_by(endpoint):
+            yield f"{found[gaps].kind.label:<24} {found[gaps].count:>12,}"
     if not facts.reconciled:
         yield f"{'reconciliation':<24} {'never reconciled':>12}; see: perps reconcile"
     for row in facts.reconciled:
@@ -41,6 +45,25 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
 def reconciled_text(row: Reconciled) -> str:
     """Return the buckets of a resolution by status, as one line."""
     return ", ".join(f"{status.replace('_', ' ')} {count:,}" for status, count in sorted(row.counts.items()))
+
+
+def _rows(facts: Facts) -> Iterator[str]:
+    """Yield a table of the coverage of funding and settlements, for each of them that was loaded."""
+    for endpoint, (unit, _) in BESIDE_CANDLES.items():
+        if covered := facts.covered_by(endpoint):
+            yield ""
+            yield (
+                f"{endpoint:<24} {unit:>12} {'first (utc)':<20} {'last (utc)':<20} "
+                f"{'expected':>12} {'coverage %':>10}"
+            )
+            yield from map(_covered_rows, covered)
+
+
+def _covered_rows(row: CoveredRows) -> str:
+    return (
+        f"{row.instrument:<24} {row.rows:>12,} {cell(row.first):<20} {cell(row.last):<20} "
+        f"{row.expected:>12,} {row.percent:>10.4f}"
+    )
 
 
 def _covered(row: Covered) -> str:

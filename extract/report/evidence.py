@@ -28,7 +28,8 @@ class Evidence:
         files: paths of the written files.
         candles: rows of perpetuals_ohlcv.
         counts: number of findings of each kind: gaps, violations, rejected, inexact (days), jumps,
-            revisions, reconciliation (buckets that are not identical) and fill_runs.
+            revisions, reconciliation (buckets that are not identical), fill_runs, funding_gaps and
+            settlement_gaps.
     """
 
     files: list[Path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as PgConnection
 
@@ -18,6 +18,20 @@ NOT_THE_MARKET = {
 }
 REASONS = ("unfetched", "rejected", "source", "known")
 """Why candles are missing; reasons that need action come first."""
+
+
+class Beside(NamedTuple):
+    """What a row of an endpoint stands for, in the plural, and the kind of its gaps."""
+
+    unit: str
+    gaps: str
+
+
+BESIDE_CANDLES = {
+    "funding": Beside("hours", "funding_gaps"),
+    "settlements": Beside("days", "settlement_gaps"),
+}
+"""What is loaded beside candles, by endpoint."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,32 @@ class Covered:
     tail_minutes: int | None
     checked_at: datetime | None
     size: Any
+
+
+@dataclass(frozen=True)
+class CoveredRows:
+    """One instrument's row of quality.funding_coverage or quality.settlement_coverage.
+
+    Attributes:
+        endpoint: `funding` (a row an hour) or `settlements` (a row a day).
+        instrument: Deribit's name.
+        rows, expected, missing: hours or days that have a row, that should, and that should but do not.
+        first, last: stamps of the first and the last row, UTC.
+        percent: rows as a percentage of expected, cut to four decimals.
+        lacking: missing hours or days that were not fetched twice, or whose row cannot be used.
+        source: missing hours or days that Deribit has no row of.
+    """
+
+    endpoint: str
+    instrument: str
+    rows: int
+    first: datetime
+    last: datetime
+    expected: int
+    missing: int
+    percent: Any
+    lacking: int
+    source: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +119,7 @@ class Facts:
         origins: live, testnet or simulator; the one with most requests first.
         last_load, loaded_at: id and end of the last complete load, UTC; None before the first.
         coverage: one entry for each instrument, by name.
+        covered_rows: the same of funding and settlements; none of what was never loaded.
         reconciled: one entry for each resolution that was ever compared.
         gap_reasons: number of gaps by reason, in the order of REASONS.
         known_gaps: by instrument, the times inside its known gaps, as the text of a tstzmultirange.
@@ -91,6 +132,7 @@ class Facts:
     last_load: str | None
     loaded_at: datetime | None
     coverage: list[Covered]
+    covered_rows: list[CoveredRows]
     reconciled: list[Reconciled]
     gap_reasons: dict[str, int]
     known_gaps: dict[str, str]
@@ -104,6 +146,10 @@ class Facts:
     def expected(self) -> int:
         """All buckets from each instrument's first candle to its last."""
         return sum(row.expected for row in self.coverage)
+
+    def covered_by(self, endpoint: str) -> list[CoveredRows]:
+        """Return the entries of `funding` or `settlements`."""
+        return [row for row in self.covered_rows if row.endpoint == endpoint]
 
     @property
     def checked_at(self) -> datetime | None:
@@ -136,6 +182,7 @@ def read_facts(opened: PgConnection, made_at: datetime) -> Facts:
         last_load=last_load,
         loaded_at=loaded_at and loaded_at.replace(microsecond=0),
         coverage=coverage,
+        covered_rows=[CoveredRows(*row) for row in rows(opened, queries.COVERED_ROWS)],
         reconciled=_reconciled(rows(opened, queries.RECONCILED)),
         gap_reasons={
             name: total

@@ -73,6 +73,8 @@ KINDS = (
         17,
     ),
     Kind("fill_runs", "long runs of fills", "fill-report.csv", queries.FILL_RUNS, 4),
+    Kind("funding_gaps", "funding gaps", "funding-gap-report.csv", queries.FUNDING_GAPS, 6),
+    Kind("settlement_gaps", "settlement gaps", "settlement-gap-report.csv", queries.SETTLEMENT_GAPS, 6),
 )
 
 

@@ -16,13 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from extract.report.cards import make_cards
-from extract.report.facts import Facts
+from extract.report.daily import DAILY
+from extract.report.facts import BESIDE_CANDLES, Facts
 from extract.report.findings import Found
-from extract.report.series import Series, compact
+from extract.report.packing import compact
+from extract.report.series import Series
 from extract.report.tables import shown_listings, time_text
 
 TEMPLATE = Path(__file__).parent / "template"
-SCRIPTS = ("calendar.js", "chart.js", "main.js")
+SCRIPTS = ("calendar.js", "daily.js", "chart.js", "main.js")
 
 
 def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str:
@@ -31,10 +33,11 @@ def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str
     Args:
         facts: facts about the database as a whole.
         found: findings by the kind's name.
-        series: calendars and candles.
+        series: calendars, candles, and funding and open interest by day.
     """
     plotly, own = _plotly(), "\n".join(_read(name) for name in SCRIPTS)
     data = {"ranges": series.ranges, "instruments": list(series.instruments.values())}
+    absent = {kind.gaps for name, kind in BESIDE_CANDLES.items() if not facts.covered_by(name)}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE),
         autoescape=True,
@@ -46,7 +49,7 @@ def render_page(facts: Facts, found: Mapping[str, Found], series: Series) -> str
     return environment.get_template("report.html").render(
         facts=facts,
         cards=make_cards(facts, found),
-        lists=shown_listings(found, bool(facts.reconciled)),
+        lists=shown_listings(found, bool(facts.reconciled), absent),
         series=series,
         left_out=left_out_lines(series),
         policy=content_policy(plotly, own),
@@ -69,10 +72,10 @@ def content_policy(*scripts: str) -> str:
 
 def left_out_lines(series: Series) -> list[str]:
     """Return sentences about the parts that are not embedded."""
-    labels: dict[str, Any] = {"calendar": "the calendar", **series.ranges}
-    total = len(series.instruments)
+    labels: dict[str, Any] = {"calendar": "the calendar", **series.ranges, **DAILY}
     lines = []
     for part, names in series.left_out.items():
+        total = sum(part in embedded for embedded in series.instruments.values()) + len(names)
         whose = "every instrument" if len(names) == total else f"the {len(names)} least traded of {total}"
         lines.append(f"{labels[part]}: omitted for {whose}, to keep this page small.")
     return lines

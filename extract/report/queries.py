@@ -1,7 +1,8 @@
 """The report's queries.
 
 None reads all of perpetuals_ohlcv: findings and days come from small quality tables, and candles from one
-instrument between two literal times, so that TimescaleDB opens only the chunks of those times.
+instrument between two literal times, so that TimescaleDB opens only the chunks of those times. Funding, with
+a row an hour, is added up to days in the database.
 """
 
 from __future__ import annotations
@@ -27,6 +28,19 @@ from quality.ohlcv_coverage
 order by instrument
 """
 
+COVERED_ROWS = """
+select
+    'funding' as endpoint, instrument, rows, first_row, last_row, expected, missing, coverage_percent,
+    unfetched + rejected as lacking, source
+from quality.funding_coverage
+union all
+select
+    'settlements', instrument, rows, first_row, last_row, expected, missing, coverage_percent,
+    unfetched + rejected, source
+from quality.settlement_coverage
+order by instrument, endpoint
+"""
+
 RECONCILED = """
 select
     resolution, status, count(*), count(*) filter (where minutes >= expected_minutes),
@@ -44,6 +58,16 @@ order by
     array_position(array['unfetched', 'rejected', 'source', 'known'], reason::text),
     gap_minutes desc, instrument, gap_start
 """
+
+FUNDING_GAPS = """
+select instrument, gap_start, gap_end, missing, reason, note, last_fetched_at
+from quality.funding_gaps
+order by
+    array_position(array['unfetched', 'rejected', 'source', 'known'], reason::text),
+    missing desc, instrument, gap_start
+"""
+
+SETTLEMENT_GAPS = FUNDING_GAPS.replace("funding_gaps", "settlement_gaps")
 
 GAP_REASONS = """
 select instrument, reason, count(*), range_agg(tstzrange(gap_start, gap_end, '()'))::text
@@ -128,6 +152,26 @@ from quality.ohlcv_days
 where instrument = %(instrument)s
 order by day
 """
+
+# the hour that ends at midnight belongs to the day before
+FUNDING_DAYS = """
+select
+    (time_bucket('1 day', "timestamp" - interval '1 hour') at time zone 'utc')::date as day,
+    100 * sum(interest_1h), count(*)
+from public.perpetuals_funding
+where instrument = %(instrument)s
+group by 1
+order by 1
+"""
+
+OPEN_INTEREST_DAYS = """
+select settlement_day, open_interest
+from public.perpetuals_settlements
+where instrument = %(instrument)s
+order by settlement_day
+"""
+
+OPEN_INTEREST_UNITS = "select instrument, open_interest_unit from public.perpetuals"
 
 BARS = """
 select

@@ -1,25 +1,25 @@
 """The series that the page embeds: for each instrument a calendar of days, and candles for the chart.
 
 A calendar stores only what is unusual about each day, candles are one array a column, and times are runs of
-equal steps. The page has a budget of bytes: first all calendars, then all candles of the most traded
-instruments, then as many of the others as fit. The page says what was omitted.
+equal steps; daily.py adds funding and open interest. The page has a budget of bytes: first all calendars,
+then everything of the most traded instruments, then as much of the others as fits. The page says what was
+omitted.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 
 from psycopg2.extensions import connection as PgConnection
 
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS
 from extract.report import queries
+from extract.report.daily import DAILY, read_daily
 from extract.report.facts import Covered, Facts, rows
+from extract.report.packing import compact, day_ms, number, runs, sparse
 
 BUDGET = 2_600_000
 """Bytes of series in a page, which with plotly.js (4.8 MB) and the tables stays below 8 MB."""
@@ -31,7 +31,6 @@ SPANS = {"hours": timedelta(days=30), "minutes": timedelta(days=7)}
 """How far before an instrument's last candle a range begins; `days` covers all of its history."""
 
 COLUMNS = ("open", "high", "low", "close", "volume")
-EPOCH = date(1970, 1, 1)
 
 Row = Sequence[Any]
 
@@ -41,11 +40,11 @@ class Series:
     """The series that the page embeds.
 
     Attributes:
-        instruments: most traded first, each with `name`, `calendar` and the candles of each range; parts that
-            did not fit are absent.
+        instruments: most traded first, each with `name`, `calendar`, the candles of each range and, if they
+            were loaded, the parts of DAILY; parts that did not fit are absent.
         ranges: labels by range, in the order of the buttons.
         room: remaining bytes of the budget.
-        left_out: by `calendar` or range, the instruments without it.
+        left_out: by `calendar`, range or part of DAILY, the instruments without it.
     """
 
     instruments: dict[str, dict[str, Any]]
@@ -79,14 +78,23 @@ def read_series(opened: PgConnection, facts: Facts) -> Series:
     for name in names:
         read = rows(opened, queries.DAYS, {"instrument": name, "known": facts.known_gaps.get(name, "{}")})
         series.add(name, "calendar", calendar([row[:7] for row in read], whole_day))
-        bars_of_days[name] = bars([(_ms(row[0]), *row[7:]) for row in read if row[7] is not None], DAY_MS)
+        bars_of_days[name] = bars([(day_ms(row[0]), *row[7:]) for row in read if row[7] is not None], DAY_MS)
+    daily = read_daily(opened, facts)
     full: set[str] = set()
-    for name, part in order(names, list(ranges)):
+    days, *finer = ranges
+    for name, part in order(names, [days, *DAILY, *finer]):
+        if part in DAILY and not daily.has(name, part):
+            continue
         if part in full:
             series.leave_out(name, part)
             continue
-        piece = bars_of_days.pop(name) if part == "days" else None
-        if not series.add(name, part, piece or read_bars(opened, covered[name], part, facts.bucket_minutes)):
+        if part in DAILY:
+            piece = daily.read(name, part)
+        elif part == days:
+            piece = bars_of_days.pop(name)
+        else:
+            piece = read_bars(opened, covered[name], part, facts.bucket_minutes)
+        if not series.add(name, part, piece):
             # those that follow are about as long, so reading them would be wasted
             full.add(part)
     return series
@@ -142,7 +150,7 @@ def calendar(days: Sequence[Row], usual: int) -> dict[str, Any]:
         `known` days.
     """
     return {
-        "runs": runs([_ms(row[0]) for row in days], DAY_MS),
+        "runs": runs([day_ms(row[0]) for row in days], DAY_MS),
         "usual": usual,
         "expected": sparse((row[2] for row in days), usual),
         "missing": sparse((row[2] - row[1] for row in days), 0),
@@ -167,37 +175,3 @@ def bars(found: Sequence[Row], step_ms: int) -> dict[str, Any]:
     # volumes are only drawn: seven digits are more than a screen shows
     columns["volume"] = [number(row[5], digits=7) for row in found]
     return {"runs": runs([row[0] for row in found], step_ms), "step": step_ms, **columns}
-
-
-def runs(times: Sequence[int], step: int) -> list[list[int]]:
-    """Return ascending times as [first, count] of each run of equal steps."""
-    found: list[list[int]] = []
-    for time in times:
-        if found and time == found[-1][0] + found[-1][1] * step:
-            found[-1][1] += 1
-        else:
-            found.append([time, 1])
-    return found
-
-
-def sparse(values: Iterable[int], usual: int) -> dict[str, int]:
-    """Return the values that are not the usual one, by their index."""
-    return {str(number): value for number, value in enumerate(values) if value != usual}
-
-
-def number(value: Decimal | float | None, digits: int | None = None) -> int | float | None:
-    """Return a value as the shortest JSON number, with at most `digits` digits; None if it is none."""
-    if value is None or not math.isfinite(value):
-        return None
-    found = float(value) if digits is None else float(f"{value:.{digits}g}")
-    return int(found) if found.is_integer() and abs(found) < 1e15 else found
-
-
-def compact(value: Any) -> str:
-    """Return JSON without spaces that is safe inside a script element, whatever names it contains."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _ms(day: date) -> int:
-    return (day - EPOCH).days * DAY_MS

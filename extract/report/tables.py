@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -108,6 +108,19 @@ def _number(name: str, label: str | None = None) -> Column:
 
 _OHLCV = tuple(_number(name) for name in PRICES)
 
+
+def _gap_columns(missing: str, label: str) -> tuple[Column, ...]:
+    return (
+        _plain("instrument"),
+        _plain("reason"),
+        _time("gap_start", "last before"),
+        _time("gap_end", "first after"),
+        _number(missing, label),
+        _plain("note"),
+        _time("last_fetched_at", "last fetched"),
+    )
+
+
 LISTINGS = (
     Listing(
         "gaps",
@@ -117,15 +130,21 @@ LISTINGS = (
         "twice, with different windows, and Deribit had no candle. known: in the seed known_gaps, with "
         "evidence.",
         "No candle is missing between the first and the last one.",
-        (
-            _plain("instrument"),
-            _plain("reason"),
-            _time("gap_start", "last before"),
-            _time("gap_end", "first after"),
-            _number("gap_minutes", "minutes"),
-            _plain("note"),
-            _time("last_fetched_at", "last fetched"),
-        ),
+        _gap_columns("gap_minutes", "minutes"),
+    ),
+    Listing(
+        "funding_gaps",
+        "Funding gaps",
+        "Missing hours between the first and the last funding of an instrument, with the same reasons.",
+        "No hour of funding is missing between the first and the last one.",
+        _gap_columns("missing", "hours"),
+    ),
+    Listing(
+        "settlement_gaps",
+        "Settlement gaps",
+        "Missing days between the first and the last settlement of an instrument, with the same reasons.",
+        "No daily settlement is missing between the first and the last one.",
+        _gap_columns("missing", "days"),
     ),
     Listing(
         "violations",
@@ -225,15 +244,20 @@ LISTINGS = (
 )
 
 
-def shown_listings(found: Mapping[str, Found], reconciled: bool) -> list[dict[str, Any]]:
+def shown_listings(
+    found: Mapping[str, Found], reconciled: bool, absent: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Return the data of each list for the template.
 
     Args:
         found: findings by the kind's name.
         reconciled: whether any bucket was ever compared; without that, no difference means nothing.
+        absent: kinds that say nothing, because what they look at was never loaded.
     """
     shown = []
     for listing in LISTINGS:
+        if listing.name in absent:
+            continue
         kind = found[listing.name]
         none = listing.none
         if listing.name == "reconciliation":

@@ -87,9 +87,15 @@ def _truth_rows(simulator: Simulator, query: Mapping[str, str], _body: bytes) ->
     if endpoint not in ENDPOINTS:
         raise UsageError(f"expected an endpoint of {', '.join(ENDPOINTS)}, got {endpoint!r}")
     _expect_listed(simulator, instrument)
-    start = parse_ms(query.get("start", 0), "start")
-    end = parse_ms(query.get("end", simulator.clock.now_ms() + 1), "end")
+    start = _bound(query, "start", 0)
+    end = _bound(query, "end", simulator.clock.now_ms() + 1)
     return _json(simulator.history().rows(endpoint, instrument, start, end))
+
+
+def _bound(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return a bound as UTC ms; a short number is ms too, while `parse_ms` takes it for a date."""
+    text = query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 4 else parse_ms(text or default, name)
 
 
 def _expect_listed(simulator: Simulator, instrument: str) -> None:

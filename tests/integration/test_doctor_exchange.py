@@ -18,7 +18,8 @@ from extract.deribit.candles import VALUES
 from extract.deribit.client import DeribitClient
 from extract.doctor import contract
 from extract.doctor.contract import Fact
-from extract.doctor.facts import FACTS, FUNDING_LIMIT, GONE
+from extract.doctor.facts import FACTS, GONE
+from extract.doctor.rowfacts import FUNDING_LIMIT
 from extract.simulator import RunningSimulator
 from tests.integration.test_networks import serving
 from tests.support.perps import Perps, Result, error_line
@@ -26,6 +27,7 @@ from tests.support.perps import Perps, Result, error_line
 EXCHANGE = {"clock": "2026-11-20T10:20:30Z"}
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 CHART, FUNDING, INSTRUMENTS = "get_tradingview_chart_data", "get_funding_rate_history", "get_instruments"
+VALUE, SETTLEMENTS = "get_funding_rate_value", "get_last_settlements_by_instrument"
 COLUMNS = ("ticks", *VALUES)
 
 Asked = Mapping[str, str]
@@ -227,6 +229,47 @@ def half_hours(rows: list[dict[str, Any]]) -> None:
         row["timestamp"] -= HOUR // 2
 
 
+def unchain(rows: list[dict[str, Any]]) -> None:
+    rows[5]["prev_index_price"] += 1
+
+
+def half(_: Asked, envelope: dict[str, Any]) -> None:
+    envelope["result"] = envelope["result"] / 2 + 1e-6
+
+
+def of_page(change: Callable[[list[dict[str, Any]]], None], which: Callable[[Asked], bool]) -> Change:
+    """Change the settlements of some pages."""
+
+    def changed(asked: Asked, envelope: dict[str, Any]) -> None:
+        if which(asked):
+            change(envelope["result"]["settlements"])
+
+    return changed
+
+
+def first(count: int) -> Callable[[Asked], bool]:
+    """Return which pages are the first of so many rows."""
+    return lambda asked: asked["count"] == str(count) and "continuation" not in asked
+
+
+def further(asked: Asked) -> bool:
+    return "continuation" in asked
+
+
+def move(by_ms: int) -> Callable[[list[dict[str, Any]]], None]:
+    """Move the times of settlements."""
+
+    def moved(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["timestamp"] += by_ms
+
+    return moved
+
+
+def cut(rows: list[dict[str, Any]]) -> None:
+    del rows[500:]
+
+
 QUIET, LISTED, LONG = 599 * MINUTE, 2 * DAY, (FUNDING_LIMIT + 10) * HOUR
 CHANGES: dict[str, tuple[str, Change, str]] = {
     "clock": ("get_time", seconds_ahead, "5000 ms apart from usOut"),
@@ -251,6 +294,13 @@ CHANGES: dict[str, tuple[str, Change, str]] = {
     "funding: limit": (FUNDING, when(LONG, fewer), "100 rows, the newest"),
     "funding: ends": (FUNDING, when(3 * HOUR, one_more), "hours 0 to 3 bring 0, 1, 2, 3"),
     "funding: hours": (FUNDING, when(DAY, half_hours), "24 rows at other times"),
+    "funding: chain": (FUNDING, when(DAY // 2, unchain), "1 of 11 are otherwise"),
+    "funding: value": (VALUE, half, "and neither sum of interest_1h"),
+    "settlements: order": (SETTLEMENTS, of_page(list.reverse, first(5)), "5 of 5 rows, in another order"),
+    "settlements: days": (SETTLEMENTS, of_page(move(-9 * HOUR), first(10)), "15.0 hours from 08:00"),
+    "settlements: start": (SETTLEMENTS, of_page(move(30 * DAY), first(2)), "the newest lies 29 days after"),
+    "settlements: count": (SETTLEMENTS, of_page(cut, first(1000)), "500 rows for a count of 1,000"),
+    "settlements: pages": (SETTLEMENTS, of_page(move(3000 * DAY), further), "that is not older"),
 }
 
 

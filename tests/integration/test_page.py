@@ -154,6 +154,7 @@ def test_each_finding_is_in_its_file_exactly_once(evidence, folder):
     assert evidence.counts == {
         **{"gaps": 5, "violations": 3, "rejected": 2, "inexact": 2},
         **{"jumps": 1, "revisions": 2, "reconciliation": 3, "fill_runs": 1},
+        **{"funding_gaps": 0, "settlement_gaps": 0},
     }
 
 
@@ -163,7 +164,10 @@ def test_the_files_have_their_columns_with_and_without_rows(evidence, folder, da
     assert header(tmp_path / "gap-report.csv") == "instrument,gap_start,gap_end,gap_minutes,reason,note"
     assert header(tmp_path / "sanity-report.csv") == "instrument,timestamp,open,high,low,close,volume,rule"
     assert header(tmp_path / "fill-report.csv") == "instrument,run_start,run_end,minutes"
-    for path in evidence.files[:7]:
+    rows_missing = "instrument,gap_start,gap_end,missing,reason,note"
+    assert header(tmp_path / "funding-gap-report.csv") == rows_missing
+    assert header(tmp_path / "settlement-gap-report.csv") == rows_missing
+    for path in evidence.files[:9]:
         assert header(tmp_path / path.name) == header(path)
         assert len((tmp_path / path.name).read_text().splitlines()) == 1
     assert "No candles yet" in (tmp_path / "report.html").read_text()

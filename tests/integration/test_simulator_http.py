@@ -413,6 +413,7 @@ def test_the_truth_of_rows_is_what_the_endpoint_tells(client, endpoint):
     assert truth_rows(client.base, endpoint, BTC, first, last + 1) == told
     assert truth_rows(client.base, endpoint, BTC, first, last) == told[:-1]
     assert truth_rows(client.base, endpoint, BTC)[-len(told) :] == told
+    assert truth_rows(client.base, endpoint, BTC, 0) == truth_rows(client.base, endpoint, BTC)
 
 
 @pytest.mark.parametrize(

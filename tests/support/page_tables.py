@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from extract.database.database import Database
+from tests.support.page_funding import FUNDING_TABLES
 
 TABLES = """
 create schema deribit_raw;
@@ -112,6 +113,7 @@ from (
 def create_tables(database: Database, origin: str = "simulator") -> None:
     """Create what the report reads, with one complete load of `origin` and without a candle."""
     run(database, TABLES)
+    run(database, FUNDING_TABLES)
     run(database, LOADED)
     run(
         database,

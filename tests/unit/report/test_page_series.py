@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.core.resolution import DAY_MS
-from extract.report.series import LEADING, Series, bars, by_turnover, calendar, compact, labels, order, runs
+from extract.report.daily import funding, open_interest
+from extract.report.packing import compact, runs
+from extract.report.page import left_out_lines
+from extract.report.series import LEADING, Series, bars, by_turnover, calendar, labels, order
 
 FIRST = date(2024, 2, 28)
 
@@ -57,6 +60,39 @@ def test_bars_keep_prices_exactly_and_volumes_to_seven_digits():
         "close": [70000, None],
         "volume": [12345.68, None],
     }
+
+
+def test_funding_of_a_day_keeps_five_digits_and_says_how_many_hours_it_has():
+    days = [(FIRST, 0.012345678, 14), (FIRST + timedelta(days=1), -1.2e-9, 24), (date(2024, 3, 2), 0.0, 24)]
+    assert funding(days) == {
+        "runs": [[1_709_078_400_000, 2], [1_709_337_600_000, 1]],
+        "percent": [0.012346, -1.2e-09, 0],
+        "hours": {"0": 14},
+    }
+
+
+def test_open_interest_keeps_its_unit_as_far_as_it_is_known():
+    days = [(FIRST, 778_642_310.0)]
+    assert open_interest(days, "USD") == {
+        "runs": [[1_709_078_400_000, 1]],
+        "value": [778_640_000],
+        "unit": "USD",
+    }
+    assert open_interest(days, None)["unit"] == ""
+
+
+def test_six_years_of_funding_and_open_interest_are_fifty_kilobytes():
+    days = [(FIRST + timedelta(days=at), 0.0123456 + at / 1e6, 24) for at in range(2192)]
+    held = [(day, 7e8 + hours * 12_345) for day, _, hours in days]
+    assert len(compact(funding(days))) + len(compact(open_interest(held, "USD"))) < 50_000
+
+
+def test_funding_is_left_out_of_those_instruments_that_have_it():
+    embedded = {"A": {"name": "A", "funding": {}}, "B": {"name": "B"}, "C": {"name": "C"}}
+    series = Series(embedded, {"days": "All"}, 0, {"funding": ["B"]})
+    assert left_out_lines(series) == [
+        "Funding by day: omitted for the 1 least traded of 2, to keep this page small."
+    ]
 
 
 def test_json_cannot_end_its_script_element_and_stays_the_same():

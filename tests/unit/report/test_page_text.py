@@ -13,7 +13,7 @@ import pytest
 
 from extract.report.cards import make_cards, percent_text
 from extract.report.counts import count_lines
-from extract.report.facts import Covered, Facts, Reconciled
+from extract.report.facts import Covered, CoveredRows, Facts, Reconciled
 from extract.report.findings import KINDS, Found, cell
 from extract.report.page import content_policy, render_page
 from extract.report.series import Series
@@ -34,6 +34,13 @@ def covered(instrument: str = "BTC-PERPETUAL", candles: int = 10) -> Covered:
     return Covered(instrument, candles, AT, AT, 10, Decimal(100 * candles) / 10, 4, AT, 1e6)
 
 
+def rows_of(endpoint: str, rows: int = 10, lacking: int = 0, source: int = 0) -> CoveredRows:
+    missing = lacking + source
+    expected = rows + missing
+    percent = Decimal(100 * rows) / expected
+    return CoveredRows(endpoint, "BTC-PERPETUAL", rows, AT, AT, expected, missing, percent, lacking, source)
+
+
 def facts(**changed: Any) -> Facts:
     usual: dict[str, Any] = {
         "dbname": "perps",
@@ -46,6 +53,7 @@ def facts(**changed: Any) -> Facts:
         "reconciled": [],
         "gap_reasons": {},
         "known_gaps": {},
+        "covered_rows": [],
     }
     return Facts(**(usual | changed))
 
@@ -130,6 +138,36 @@ def test_nothing_wrong_is_good_everywhere_and_nothing_compared_is_no_verdict():
 def test_a_gap_is_as_bad_as_its_reason(reasons, state):
     shown = states(facts(gap_reasons=reasons, coverage=[covered(candles=9)]))
     assert (shown["gaps"], shown["coverage"]) == (state, state)
+
+
+def test_candles_alone_say_nothing_of_funding():
+    assert not {"funding", "settlements"} & set(states(facts()))
+    body = page().partition("<body>")[2].partition('<script type="application/json"')[0]
+    assert "Funding" not in body and "funding" not in body and "ettlement" not in body
+    assert "funding" not in "\n".join(count_lines(facts(), found()))
+
+
+@pytest.mark.parametrize(
+    ("missing", "state"), [({}, "good"), ({"source": 1}, "look"), ({"source": 2, "lacking": 1}, "bad")]
+)
+def test_a_missing_hour_of_funding_is_as_bad_as_its_reason(missing, state):
+    some = facts(covered_rows=[rows_of("funding", **missing)])
+    assert states(some)["funding"] == state
+    assert "settlements" not in states(some)
+
+
+def test_funding_and_settlements_are_covered_in_words_and_their_gaps_listed():
+    lists = found(funding_gaps=[gap(missing=2, reason="unfetched")])
+    some = facts(covered_rows=[rows_of("funding", 8, lacking=2), rows_of("settlements", 7)])
+    text = page(some, lists)
+    assert "2 of 10 hours missing" in text
+    assert '<td data-label="hours" class="number">2</td>' in text
+    assert "No daily settlement is missing" in text
+    assert '<td data-label="coverage %" class="number">80.0000</td>' in text
+    said = "\n".join(count_lines(some, lists))
+    assert "funding                         hours first (utc)" in said
+    assert "funding gaps                        1" in said
+    assert "settlement gaps                     0" in said
 
 
 def test_a_difference_counts_as_bad_only_where_no_minute_is_missing():
