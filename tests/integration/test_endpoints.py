@@ -32,7 +32,9 @@ def raw(database, endpoint: Endpoint, instrument: str = BTC) -> list[tuple]:
     )
 
 
-def told(exchange, endpoint: Endpoint, start_ms: int = 0, end_ms: int | None = None, name: str = BTC):
+def told(
+    exchange, endpoint: Endpoint, start_ms: int | None = None, end_ms: int | None = None, name: str = BTC
+):
     """Return what the exchange says is true, in the shape of `raw`."""
     found = truth_rows(exchange.base_url, endpoint.table, name, start_ms, end_ms)
     return [(row["timestamp"], *(row[value] for value in endpoint.values)) for row in found]
