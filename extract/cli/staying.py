@@ -15,12 +15,13 @@ from extract.cli.shared import client
 from extract.cli.steps import Steps
 from extract.core.messages import one_line
 from extract.core.names import ENDPOINTS
+from extract.core.resolution import HOUR_MS, MINUTE_MS
 from extract.core.schedule import is_due, next_wake, parse_length
 from extract.core.times import format_time
 from extract.deribit.budget import MAX_BURST
 from extract.errors import PerpsError, UsageError
+from extract.load.plan import LATE_MS
 from extract.load.prefetch import fetch_threads
-from extract.load.result import LoadResult
 from extract.report.metrics import Metrics, serve
 from extract.settings import Settings
 from extract.transform.background import Builder
@@ -30,6 +31,9 @@ from extract.transform.runner import base_variables
 log = logging.getLogger(__name__)
 
 SHORTEST_MS = 1_000
+RETRY_MS = 10 * MINUTE_MS
+CANDLES, OTHERS = ENDPOINTS[:1], ENDPOINTS[1:]
+UPDATE_OF_OTHERS = "update of funding and settlements"
 DEFAULT_DELAY = "200ms"
 
 Sleep = Callable[[float], None]
@@ -77,6 +81,7 @@ class StayingRun:
         settings: where the embedded server is, which is started again if it has stopped.
         metrics: what is counted.
         done_ms: when each step that is done once an hour or day was last done, Deribit's clock, UTC ms.
+        asked_ms: when funding and settlements were last requested, Deribit's clock, UTC ms.
         said: by step, which failure was printed last and since when it fails, monotonic seconds.
     """
 
@@ -85,6 +90,7 @@ class StayingRun:
     metrics: Metrics
     done_ms: dict[str, int] = field(default_factory=dict)
     said: dict[str, tuple[str, float]] = field(default_factory=dict)
+    asked_ms: int = 0
 
     def __post_init__(self) -> None:
         self.steps.ended = self.ended
@@ -100,17 +106,41 @@ class StayingRun:
         steps.loader.client.resume()
         try:
             steps.loader = replace(steps.loader, database=self.settings.database())
-            result = steps.update()
-            self.metrics.landed(result)
-            landed = ENDPOINTS if "build of a minute" in steps.failures else _landed(result)
-            if landed and not first:
-                steps.build_minute(landed)
+            if first:
+                self.metrics.landed(steps.update())
+            else:
+                if self._load_and_build(CANDLES, "update") and self._may_have_come():
+                    self._load_and_build(OTHERS, UPDATE_OF_OTHERS)
             self._do_what_is_due()
         except PerpsError as error:
             if first and isinstance(error, UsageError):
                 raise
             self.ended("update", 0.0, error)
         steps.quiet = True
+
+    def _load_and_build(self, endpoints: Sequence[str], step: str) -> bool:
+        """Load what is new and build it; return whether anything could be loaded at all."""
+        result = self.steps.update(endpoints, step)
+        self.metrics.landed(result)
+        failed = "build of a minute" in self.steps.failures
+        landed = [one for one in endpoints if failed or (result and sum(result.of(one).values()))]
+        if landed:
+            self.steps.build_minute(landed)
+        return result is not None
+
+    def _may_have_come(self) -> bool:
+        """Return whether there may be rows of funding or settlements: in the first minutes of an hour.
+
+        They are loaded after the candles, so that an outage of theirs delays none. While it lasts they are
+        requested every ten minutes.
+        """
+        now_ms = self.steps.loader.client.now_ms()
+        failing = UPDATE_OF_OTHERS in self.steps.failures
+        due = now_ms - self.asked_ms >= RETRY_MS if failing else now_ms % HOUR_MS < LATE_MS
+        if due or not self.asked_ms:
+            self.asked_ms = now_ms
+            return True
+        return False
 
     def _do_what_is_due(self) -> None:
         steps, args = self.steps, self.steps.args
@@ -148,8 +178,3 @@ class StayingRun:
         if kind != known:
             at = format_time(self.steps.loader.client.now_ms())
             print(f"error: {at} {step}: {one_line(str(failure))}", file=sys.stderr)
-
-
-def _landed(result: LoadResult | None) -> Sequence[str]:
-    """Return the endpoints that have brought rows."""
-    return [endpoint for endpoint in ENDPOINTS if result and sum(result.of(endpoint).values())]

@@ -14,7 +14,7 @@ from extract.cli.loading import chosen_endpoints, print_result
 from extract.cli.main import unexpected
 from extract.cli.repair import repair_gaps
 from extract.cli.report import print_report
-from extract.core.names import TABLES, split_names
+from extract.core.names import ENDPOINTS, TABLES, split_names
 from extract.database.watchdog import watched
 from extract.errors import PerpsError, UsageError, interrupt_behind
 from extract.load.loader import Loader
@@ -50,9 +50,17 @@ class Steps:
     failures: dict[str, PerpsError] = field(default_factory=dict)
     quiet: bool = False
 
-    def update(self) -> LoadResult | None:
-        """Load what is new; return what was loaded, None if nothing is known to be."""
-        names, endpoints = split_names(self.args.instruments), chosen_endpoints(self.args)
+    def update(self, only: Sequence[str] = ENDPOINTS, step: str = "update") -> LoadResult | None:
+        """Load what is new; return what was loaded, None if nothing is known to be.
+
+        Args:
+            only: of the chosen endpoints, those to load.
+            step: the name of the step.
+        """
+        names = split_names(self.args.instruments)
+        endpoints = [one for one in chosen_endpoints(self.args) if one.table in only]
+        if not endpoints:
+            return LoadResult()
         results = list[LoadResult]()
 
         def load() -> None:
@@ -62,8 +70,8 @@ class Steps:
             if not self.quiet:
                 print_result(results[0])
 
-        self.attempt("update", load)
-        failure = self.failures.get("update")
+        self.attempt(step, load)
+        failure = self.failures.get(step)
         return failure.result if isinstance(failure, IncompleteError) else next(iter(results), None)
 
     def build_minute(self, landed: Sequence[str]) -> None:

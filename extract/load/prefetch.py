@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from extract.deribit.errors import DeribitError, PermanentError
+from extract.load.endpoint import Endpoint
 from extract.load.fetch import WindowResult
 from extract.load.plan import Window
 
@@ -25,9 +26,9 @@ def fetch_threads(threads: int = THREADS) -> ThreadPoolExecutor:
 class Prefetcher:
     """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
 
-    A window that fails does not stop the others. Many failures in a row do: the API is gone, and the
-    remaining windows are returned as not asked. An instrument that the API refuses
-    permanently is not requested again.
+    A window that fails does not stop the others. Many failures in a row of an endpoint do: it is gone, and
+    its remaining windows are returned as not asked. A series that the API refuses permanently is not
+    requested again.
 
     Args:
         fetch: fetches one window, in one of several threads.
@@ -53,7 +54,8 @@ class Prefetcher:
         self._pool = pool or fetch_threads(threads)
         self._waiting: deque[Future[WindowResult]] = deque()
         self._lock = threading.Lock()
-        self._failures_in_a_row = 0
+        self._failures_in_a_row: Counter[Endpoint] = Counter()
+        self._gone: set[Endpoint] = set()
         self._refused: dict[str, PermanentError] = {}
         self._stopped = False
 
@@ -88,25 +90,26 @@ class Prefetcher:
             self._waiting.append(self._pool.submit(self._result, window))
 
     def _result(self, window: Window) -> WindowResult:
-        if refusal := self._refused.get(window.instrument):
+        if refusal := self._refused.get(window.series):
             return WindowResult(window, error=refusal, asked=False)
-        if self._stopped:
+        if self._stopped or window.endpoint in self._gone:
             return WindowResult(
                 window, error=DeribitError("given up: too many failures in a row"), asked=False
             )
         try:
             result = self._fetch(window)
         except PermanentError as error:
-            self._refused[window.instrument] = error
+            self._refused[window.series] = error
             return WindowResult(window, error=error)
         except DeribitError as error:
-            self._count(failed=True)
+            self._count(window.endpoint, failed=True)
             return WindowResult(window, error=error)
-        self._count(failed=False)
+        self._count(window.endpoint, failed=False)
         return result
 
-    def _count(self, *, failed: bool) -> None:
+    def _count(self, endpoint: Endpoint, *, failed: bool) -> None:
         # giving up is final, so that the rest of the plan is returned at once
         with self._lock:
-            self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-            self._stopped = self._stopped or self._failures_in_a_row >= FAILURES_BEFORE_GIVING_UP
+            self._failures_in_a_row[endpoint] = self._failures_in_a_row[endpoint] + 1 if failed else 0
+            if self._failures_in_a_row[endpoint] >= FAILURES_BEFORE_GIVING_UP:
+                self._gone.add(endpoint)

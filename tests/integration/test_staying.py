@@ -14,7 +14,7 @@ from extract.database.database import Database
 from extract.database.locks import run_lock
 from extract.simulator import RunningSimulator
 from tests.benchmarks.processes import children
-from tests.support.exchange import BTC, ETH, charts, set_clock
+from tests.support.exchange import BTC, ETH, charts, set_clock, set_faults
 from tests.support.perps import Perps, error_line, expect
 from tests.support.staying import Staying, staying
 from tests.support.truth import execute, rows, table, truth
@@ -141,6 +141,19 @@ def test_a_broken_table_is_named_once_and_built_again_when_it_is_mended(run, exc
     newest = "select candles from perpetuals_ohlcv_1d order by timestamp desc limit 2"
     assert rows(run.database, newest) == [(3,), (3,)]
     assert run.said.count("1 model failed") == 1
+
+
+def test_funding_is_there_after_its_hour_and_its_outage_keeps_no_candle_out(run, exchange):
+    hour = "select count(*) from perpetuals_funding where \"timestamp\" = '2024-01-04 {:02}:00+00'"
+    assert rows(run.database, hour.format(0)) == [(2,)]
+    set_faults(exchange, {"kind": "http", "status": 400, "method": "get_funding_rate_history"})
+    set_clock(exchange, "2024-01-04T02:00:00Z")
+    wait_until(lambda: run.has("2024-01-04T01:59Z"), "the minute")
+    wait_until(lambda: "update of funding and settlements: could not fetch 2 of 2" in run.said, "an error")
+    set_faults(exchange)
+    set_clock(exchange, "2024-01-04T02:11:00Z")
+    wait_until(lambda: rows(run.database, hour.format(2)) == [(2,)], "the funding of the hour")
+    assert run.said.count("update of funding and settlements works again") == 1
 
 
 def test_told_to_end_it_does_within_seconds(run):

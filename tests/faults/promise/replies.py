@@ -13,11 +13,7 @@ LYING = frozenset({"empty", "drop_first"})
 SPOILING = frozenset({"value", "off_grid", "bad_row"})
 """Answers whose odd rows land, are rejected by the models, and are in the gap list."""
 
-CHARTS, HOURS, DAYS = (
-    "get_tradingview_chart_data",
-    "get_funding_rate_history",
-    "get_last_settlements_by_instrument",
-)
+HOURS, DAYS = "get_funding_rate_history", "get_last_settlements_by_instrument"
 
 
 def reply_fault(rng: Random) -> Fault:
@@ -45,16 +41,6 @@ def reply_fault(rng: Random) -> Fault:
             "value": rng.choice((None, "NaN", "Infinity", "1e400", "none", True)),
         },
         {"kind": "empty"},
-        {"kind": "empty", "method": rng.choice((HOURS, DAYS))},
-        {"kind": "repeated_row", "method": rng.choice((HOURS, DAYS)), "row": rng.choice((0, -1))},
-        {"kind": "looping_pages"},
-        {
-            "kind": "bad_row",
-            "method": rng.choice((HOURS, DAYS)),
-            "row": rng.choice((0, 3, -1)),
-            "column": rng.choice(("timestamp", "index_price")),
-            "value": rng.choice((None, "NaN", "none", -1)),
-        },
         {"kind": "drop_first", "rows": rng.randint(1, 40)},
         {"kind": "max_rows", "rows": rng.choice((200, 333, 1000, 5000))},
     )
@@ -62,8 +48,33 @@ def reply_fault(rng: Random) -> Fault:
     if fault["kind"] == "max_rows":
         return fault
     if fault["kind"] in ("http", "error", "reset"):
-        fault["method"] = rng.choice((CHARTS, CHARTS, HOURS, DAYS, "any"))
+        fault["method"] = rng.choice(("get_tradingview_chart_data", "any"))
     fault["probability"] = rng.choice((0.1, 0.5, 1.0))
     # what is refused for all eight tries fails its windows, which are then owed, or ends the plan
     fault["times"] = rng.choice((1, 5, 20, 60, 200))
+    return fault
+
+
+def row_fault(rng: Random) -> Fault:
+    """Return one fault of a reply of funding or settlements."""
+    kinds: Sequence[Fault] = (
+        {"kind": "http", "status": rng.choice((400, 403, 429, 502))},
+        {"kind": "error", "code": rng.choice((10028, 10041)), "status": 400},
+        {"kind": "reset"},
+        {"kind": "truncated", "keep": round(rng.random(), 2)},
+        {"kind": "empty"},
+        {"kind": "max_rows", "rows": rng.choice((1, 3, 700))},
+        {"kind": "repeated_row", "row": rng.choice((0, -1))},
+        {"kind": "looping_pages"},
+        {
+            "kind": "bad_row",
+            "row": rng.choice((0, -1)),
+            "column": rng.choice(("timestamp", "index_price")),
+            "value": rng.choice((None, "NaN", "none", -1)),
+        },
+    )
+    fault = dict(rng.choice(kinds))
+    fault["method"] = DAYS if fault["kind"] == "looping_pages" else rng.choice((HOURS, DAYS))
+    if fault["kind"] != "max_rows":
+        fault |= {"probability": rng.choice((0.1, 0.5, 1.0)), "times": rng.choice((1, 5, 20))}
     return fault

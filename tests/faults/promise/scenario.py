@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 
 from tests.faults.promise.points import AFTER, BEFORE, CRASH, END, INTERRUPT, KILL, POINTS, TERMINATE, Hit
-from tests.faults.promise.replies import Fault, reply_fault
+from tests.faults.promise.replies import Fault, reply_fault, row_fault
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 EARLIEST_MS = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -142,7 +142,7 @@ class Scenario:
 
 def draw(seed: int) -> Scenario:
     """Return the scenario of a seed."""
-    rng = Random(seed)
+    rng, of_rows = Random(seed), Random(f"rows of {seed}")
     origin = EARLIEST_MS + rng.randrange(900) * DAY_MS
     length = rng.choice((3, 8, 16, 30)) * HOUR_MS
     clock = origin + length + rng.randrange(MINUTE_MS)
@@ -157,6 +157,13 @@ def draw(seed: int) -> Scenario:
     steps = (
         *calm,
         *(_step(rng, len(calm) + number, length, calm=bool(calm)) for number in range(rng.randint(2, 3))),
+    )
+    # drawn apart, so that a seed keeps what else happens
+    steps = tuple(
+        step
+        if step.command in DBT
+        else replace(step, faults=(*step.faults, *(row_fault(of_rows) for _ in range(of_rows.randint(0, 2)))))
+        for step in steps
     )
     return Scenario(
         seed,

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from extract.core.ranges import merge
 from extract.core.resolution import MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA
-from extract.deribit.errors import PermanentError, TransientError
+from extract.deribit.errors import DeribitError, PermanentError, TransientError
 from extract.deribit.replies import Reply
 from extract.deribit.rows import Rows
 from extract.load import endpoint
+from extract.load.endpoint import FUNDING
 from extract.load.fetch import WindowResult, fetch_window
 from extract.load.plan import Window
 from extract.load.prefetch import FAILURES_BEFORE_GIVING_UP, Prefetcher
@@ -166,6 +167,22 @@ def test_an_api_that_is_gone_is_given_up_for_good():
     assert FAILURES_BEFORE_GIVING_UP <= len(calls) < FAILURES_BEFORE_GIVING_UP + 4
     assert sum(found.asked for found in answers) == len(calls)
     assert all(found.error for found in answers)
+
+
+def test_an_endpoint_that_is_gone_or_refused_does_not_keep_the_others_out():
+    for error in (TransientError("gone"), PermanentError("unknown")):
+
+        def fetch(asked: Window, error: DeribitError = error) -> WindowResult:
+            if asked.endpoint == FUNDING:
+                raise error
+            return WindowResult(asked)
+
+        hours = [Window("X", n, n + 1, FUNDING) for n in range(100)]
+        minutes = [window(n, n + 1) for n in range(100)]
+        with Prefetcher(fetch, hours + minutes, threads=4) as prefetcher:
+            answers = prefetcher.take(200)
+        assert all(found.error for found in answers[:100])
+        assert not any(found.error for found in answers[100:])
 
 
 def test_an_instrument_that_is_refused_is_not_asked_again():
