@@ -30,7 +30,7 @@ SERIES = {
 """The raw tables of series, and their columns beside instrument, timestamp and load; all but
 resolution are doubles."""
 
-CHUNKS = {"candles": "30 days", "funding": "1 year", "settlements": "5 years"}
+CHUNKS = {"candles": "30 days", "funding": "84 days", "settlements": "5 years"}
 
 PREPARED = """
 select

@@ -24,7 +24,7 @@ def audited(project: DbtProject) -> set[str]:
     """Run the full audit; return the names of the tests that failed."""
     statuses = project.run("test", *AUDITS, *AUDITING).statuses
     audits = {name: status for name, status in statuses.items() if name.startswith("audit_")}
-    assert len(audits) == 12
+    assert len(audits) == 14
     return {name for name, status in audits.items() if status != "pass"}
 
 
@@ -171,7 +171,7 @@ def audits(right: DbtProject) -> dict[str, str]:
     assert named.success, named.output
     files = {path.stem: path for path in right.parsed(*AUDITING).rglob("audit_*.sql")}
     compiled = {name: files[name].read_text() for name in named.statuses if name.startswith("audit_")}
-    assert len(compiled) == 12
+    assert len(compiled) == 14
     return compiled
 
 
