@@ -134,8 +134,7 @@ def _lines(database: Database, selection: Selection) -> Iterator[Iterator[tuple[
     try:
         opened.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with opened.cursor() as cursor:
-            # the server's or the role's own settings could round doubles and turn dates around
-            cursor.execute("set local extra_float_digits = 1; set local datestyle = iso")
+            cursor.execute("set local extra_float_digits = 1")  # a role's own setting could round doubles
             with ahead(read, selection.parts()) as lines:
                 yield lines
     finally:
