@@ -1,8 +1,8 @@
 """Deribit perpetuals, from the public API to tested tables in TimescaleDB.
 
 For Python users, see docs/python.md: `backfill`, `update` and `build` do what the commands do and return
-results; `read_candles` reads the table; `deribit_perpetuals` is a dlt source for any pipeline. They are
-imported when they are first used.
+results; `read_candles`, `read_funding` and `read_settlements` read the tables; `deribit_perpetuals` is a dlt
+source for any pipeline. They are imported when they are first used.
 
 Rooms, each importing only from those after it: cli, and beside it api; check, report, doctor and export;
 load, transform and embedded; database and deribit; core. The simulator stands beside them.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from extract.api.commands import backfill, build, update
     from extract.api.perpetuals import deribit_perpetuals
     from extract.errors import PerpsError, UsageError
-    from extract.export.reading import read_candles
+    from extract.export.reading import read_candles, read_funding, read_settlements
     from extract.load.result import IncompleteError, LoadResult
     from extract.transform.failures import BuildResult, FailedNode
 
@@ -32,13 +32,15 @@ __all__ = [
     "build",
     "deribit_perpetuals",
     "read_candles",
+    "read_funding",
+    "read_settlements",
     "update",
 ]
 
 _PLACES = {
     "api.commands": ("backfill", "build", "update"),
     "api.perpetuals": ("deribit_perpetuals",),
-    "export.reading": ("read_candles",),
+    "export.reading": ("read_candles", "read_funding", "read_settlements"),
     "errors": ("PerpsError", "UsageError"),
     "load.result": ("IncompleteError", "LoadResult"),
     "transform.failures": ("BuildResult", "FailedNode"),

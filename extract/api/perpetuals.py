@@ -85,7 +85,7 @@ def deribit_perpetuals(
     names = split_names(instruments)
     budget = TokenBucket(rate, DEFAULT_BURST)
     found, now_ms = _find(DeribitClient(url, budget), names, found_resolution)
-    chosen = endpoints(parse_endpoints(only), found_resolution)
+    chosen = endpoints(parse_endpoints(only, "only"), found_resolution)
     exchange = Exchange(url, budget, streams=len(found) * len(chosen))
     for instrument in found:
         for endpoint in chosen:

@@ -23,7 +23,7 @@ COMMANDS = {
     "doctor": "check this installation, or the Deribit API, for problems; changes nothing",
     "health": "check that the table is fresh, for probes; reads only the database",
     "report": "write the report: an HTML page, and its data as CSV and text files",
-    "export": "write candles of the table to Parquet or CSV",
+    "export": "write candles, funding or settlements to Parquet or CSV",
     "instruments": "list Deribit's perpetuals",
     "dbt": "run dbt with the connection set up, for example: perps dbt -- build",
     "db": "manage the embedded TimescaleDB server, or open a database",

@@ -65,16 +65,17 @@ def is_all(names: Sequence[str]) -> bool:
     return [name.lower() for name in names] == ["all"]
 
 
-def parse_endpoints(given: str | Iterable[str]) -> list[str]:
+def parse_endpoints(given: str | Iterable[str], flag: str = "--only") -> list[str]:
     """Return which of `ENDPOINTS` are named, in that order; all of them if none is.
 
     Args:
         given: names, separated by commas or spaces.
+        flag: where they were typed, for the message.
 
     Raises:
         UsageError: there is no such endpoint.
     """
     names = [name.lower() for name in split_names(given)]
     if unknown := [name for name in names if name not in ENDPOINTS]:
-        raise UsageError(f"expected --only to name {', '.join(ENDPOINTS)}, got {', '.join(unknown)}")
+        raise UsageError(f"expected {flag} to name {', '.join(ENDPOINTS)}, got {', '.join(unknown)}")
     return [name for name in ENDPOINTS if name in names or not names]

@@ -1,4 +1,4 @@
-"""The table for programs: candles as Arrow, pandas or polars, and as Parquet and CSV files.
+"""The tables for programs: as Arrow, pandas or polars, and as Parquet and CSV files.
 
 Imports settings, transform, database and core.
 """

@@ -1,31 +1,23 @@
-"""From the table to Arrow, pandas or polars, over ADBC: exact decimals, UTC, sorted."""
+"""From the tables to Arrow, pandas or polars: exact numbers, UTC, sorted."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import adbc_driver_postgresql.dbapi as adbc
-import psycopg2
 import pyarrow as pa
 
-from extract.core.advice import advice
-from extract.core.messages import one_line
 from extract.core.times import Time, as_typed, parse_range
-from extract.database.database import PATIENCE, Database
 from extract.errors import PerpsError, UsageError
-from extract.export.selection import Part, Selection, select
+from extract.export.parts import one_line_errors, read_part, snapshot
+from extract.export.selection import select
 from extract.settings import environment_for, read_settings
 
 if TYPE_CHECKING:  # both are extras
     import pandas as pd
     import polars as pl
-
-Found = TypeVar("Found")
 
 RETURN_TYPES = ("arrow", "pandas", "polars")
 
@@ -102,14 +94,163 @@ def read_candles(
             is unknown.
         PerpsError: the database cannot be reached or has no models yet, or a package is missing.
     """
+    return _read("candles", instruments, (start, end), return_type, database, home, resolution)
+
+
+@overload
+def read_funding(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["arrow"] = "arrow",
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pa.Table: ...
+
+
+@overload
+def read_funding(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["pandas"],
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pd.DataFrame: ...
+
+
+@overload
+def read_funding(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["polars"],
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pl.DataFrame: ...
+
+
+def read_funding(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: str = "arrow",
+    database: str | None = None,
+    home: str | Path | None = None,
+) -> Any:
+    """Return funding, a row an hour, sorted by instrument and time; an empty table if the range has none.
+
+    The columns are those of `perpetuals_funding`: `timestamp`, the end of the hour (UTC, microseconds);
+    `instrument`; `interest_1h` and `interest_8h`, the rates of the hour and of the eight hours that end then
+    (fractions of the position); `index_price` at the end of the hour and `prev_index_price` at its start, in
+    the quote coin. Numbers are doubles; those that Deribit did not send are null, in pandas NaN.
+
+    Args:
+        instruments: a name, several, or `all`.
+        start: inclusive, of the hours' ends; forms as in `read_candles`. None: the first hour.
+        end: exclusive. None: the last hour.
+        return_type: `arrow`, `pandas` or `polars`, as in `read_candles`.
+        database: as in `read_candles`.
+        home: as in `read_candles`.
+
+    Raises:
+        UsageError: the table lacks the instrument, a time cannot be read, or the return type is unknown.
+        PerpsError: the database cannot be reached or has no models yet, or a package is missing.
+    """
+    return _read("funding", instruments, (start, end), return_type, database, home)
+
+
+@overload
+def read_settlements(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["arrow"] = "arrow",
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pa.Table: ...
+
+
+@overload
+def read_settlements(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["pandas"],
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pd.DataFrame: ...
+
+
+@overload
+def read_settlements(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: Literal["polars"],
+    database: str | None = ...,
+    home: str | Path | None = ...,
+) -> pl.DataFrame: ...
+
+
+def read_settlements(
+    instruments: str | Iterable[str],
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    return_type: str = "arrow",
+    database: str | None = None,
+    home: str | Path | None = None,
+) -> Any:
+    """Return daily settlements, sorted by instrument and time; an empty table if the range has none.
+
+    The columns are those of `perpetuals_settlements`: `settled_at`, Deribit's stamp (UTC, microseconds);
+    `settlement_day`, the date of the last 08:00 UTC before it; `instrument`; `open_interest` in USD for
+    inverse perpetuals; `mark_price` and `index_price` in the quote coin; `profit_loss` and
+    `session_profit_loss` in the settlement coin. Numbers are doubles; those that Deribit did not send are
+    null, in pandas NaN.
+
+    Args:
+        instruments: a name, several, or `all`.
+        start: inclusive, of `settled_at`; forms as in `read_candles`. None: the first settlement.
+        end: exclusive. None: the last settlement.
+        return_type: `arrow`, `pandas` or `polars`, as in `read_candles`.
+        database: as in `read_candles`.
+        home: as in `read_candles`.
+
+    Raises:
+        UsageError: the table lacks the instrument, a time cannot be read, or the return type is unknown.
+        PerpsError: the database cannot be reached or has no models yet, or a package is missing.
+    """
+    return _read("settlements", instruments, (start, end), return_type, database, home)
+
+
+def _read(
+    kind: str,
+    instruments: str | Iterable[str],
+    times: tuple[Time | None, Time | None],
+    return_type: str,
+    database: str | None,
+    home: str | Path | None,
+    resolution: str = "1",
+) -> Any:
+    """Return rows of one of `ENDPOINTS`."""
     _expect_package(return_type)
     names = [instruments] if isinstance(instruments, str) else list(instruments)
+    start, end = times
     time_range = parse_range(as_typed(start), as_typed(end), ("start", "end"))
     place = read_settings(environment_for(database, home)).database()
-    selection = select(place, names, time_range, resolution)
-    with one_line_errors(), snapshot(place) as cursor:
+    selection = select(place, names, time_range, kind, resolution)
+    with one_line_errors(kind), snapshot(place) as cursor:
         tables = [read_part(cursor, selection, part) for part in selection.parts()]
-    table = pa.concat_tables([selection.schema.empty_table(), *tables])
+    table = pa.concat_tables([selection.table.schema.empty_table(), *tables])
     if return_type == "pandas":
         return table.to_pandas(types_mapper=_pandas_type)
     if return_type == "polars":
@@ -117,66 +258,6 @@ def read_candles(
 
         return pl.from_arrow(table)
     return table
-
-
-@contextmanager
-def snapshot(database: Database) -> Iterator[adbc.Cursor]:
-    """Yield a cursor that sees the database as it is now, even while a build changes it."""
-    with adbc.connect(database.url(PATIENCE)) as opened, opened.cursor() as cursor:
-        cursor.execute("set transaction isolation level repeatable read, read only")
-        cursor.execute("set local jit = off")  # compiling takes longer than it saves
-        yield cursor
-
-
-@contextmanager
-def ahead(read: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Iterator[Found]]:
-    """Yield what `read` returns for each part; the next part is read while the caller writes this one.
-
-    A thread reads: the main thread could not handle a signal while it waits for a database that is silent.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        yield _one_ahead(thread.submit(read, part) for part in parts)
-
-
-def _one_ahead(reading: Iterator[Future[Found]]) -> Iterator[Found]:
-    before = next(reading, None)
-    while before:
-        after = next(reading, None)
-        yield before.result()
-        before = after
-
-
-def read_part(cursor: adbc.Cursor, selection: Selection, part: Part) -> pa.Table:
-    """Return the candles of a part.
-
-    Numbers are sent as text: that is faster than numerics, which the driver would have to spell out, and as
-    fast as scaled integers, which could not hold every volume. The instrument is not sent with each row.
-    """
-    schema = selection.schema
-    columns = [
-        f"{field.name}::text" if pa.types.is_decimal(field.type) else f'"{field.name}"'
-        for field in schema
-        if field.name != "instrument"
-    ]
-    cursor.execute(f"select {', '.join(columns)} from {selection.table} {part.where()}")  # noqa: S608  # literals
-    found = cursor.fetch_arrow_table()
-    names = pa.repeat(pa.scalar(part.instrument), len(found))
-    found = found.add_column(1, "instrument", names).rename_columns(schema.names)
-    return found.cast(schema)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn an error of the database into one line.
-
-    Raises:
-        PerpsError: reading failed.
-    """
-    try:
-        yield
-    except (psycopg2.Error, adbc.Error) as error:
-        got = one_line(str(error))
-        raise PerpsError(f"could not read candles from the database: {got}; {advice(error)}") from None
 
 
 def _expect_package(return_type: str) -> None:

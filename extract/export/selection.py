@@ -1,4 +1,4 @@
-"""Which candles of which table to read, cut by instrument and month into ranges with literal bounds."""
+"""Which rows of which table to read, cut by instrument and month into ranges with literal bounds."""
 
 from __future__ import annotations
 
@@ -6,102 +6,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import pyarrow as pa
 from psycopg2.extensions import QuotedString
 
 from extract.core.ranges import TimeRange
-from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS
+from extract.core.resolution import MINUTE_MS, parse_resolution
 from extract.database.database import Database
 from extract.errors import UsageError
-from extract.transform.models import pick, read_resolution
-from extract.transform.runner import expecting_models
-
-ROLLUPS = {
-    "5m": 5 * MINUTE_MS,
-    "15m": 15 * MINUTE_MS,
-    "1h": HOUR_MS,
-    "4h": 4 * HOUR_MS,
-    "1d": DAY_MS,
-    "1d_settlement": DAY_MS,
-}
-"""Length of a bucket in ms, by the ending of the table's name."""
-
-PRICES = ("open", "high", "low", "close")
-
-BUILT = """
-select relname from pg_class
-where relnamespace = 'public'::regnamespace and relkind = 'r' and relname like 'perpetuals\\_ohlcv%'
-"""
-
-# from the table itself, by its index: after a failed build, quality.ohlcv_days may be behind it
-HISTORIES = """
-select
-    known.instrument,
-    (extract(epoch from first.at) * 1000)::bigint,
-    (extract(epoch from last.at) * 1000)::bigint
-from quality.ohlcv_coverage as known
-cross join lateral (
-    select "timestamp" as at from public.{table} as candles
-    where candles.instrument = known.instrument order by "timestamp" limit 1
-) as first
-cross join lateral (
-    select "timestamp" as at from public.{table} as candles
-    where candles.instrument = known.instrument order by "timestamp" desc limit 1
-) as last
-"""
+from extract.export.tables import OTHERS, Table, find_candles
+from extract.transform.models import pick, read_histories
 
 
 @dataclass(frozen=True)
 class Part:
-    """The candles of an instrument that open in [start, end), UTC ms."""
+    """The rows of an instrument with a time in [start, end), UTC ms."""
 
     instrument: str
     start_ms: int
     end_ms: int
 
-    def where(self) -> str:
-        """Return the condition and order of a query; with literals it opens only the chunks it needs."""
-        return (
-            f"where instrument = {_literal(self.instrument)}"
-            f" and \"timestamp\" >= '{_utc(self.start_ms)}' and \"timestamp\" < '{_utc(self.end_ms)}'"
-            ' order by "timestamp"'
-        )
-
 
 @dataclass(frozen=True)
 class Selection:
-    """Candles of one resolution: for each instrument, those that the table has in [start, end).
+    """Rows of a table: for each instrument, those that the table has in [start, end).
 
     Attributes:
-        resolution: of the candles.
-        step_ms: length of their buckets.
-        is_rollup: whether they are aggregated from shorter candles.
+        table: to read.
         start_ms: inclusive, UTC ms.
         end_ms: exclusive.
-        histories: by instrument, the open of its first candle and the end of its last one, UTC ms.
+        histories: by instrument, a range with all its rows: from its first bucket to the end of its last.
     """
 
-    resolution: str
-    step_ms: int
-    is_rollup: bool
+    table: Table
     start_ms: int
     end_ms: int
     histories: Mapping[str, TimeRange]
-
-    @property
-    def table(self) -> str:
-        """Return the name of the table, with its schema."""
-        return f"public.{_table(self.resolution, self.is_rollup)}"
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Return the columns of the table in order, each with a type that holds the same values."""
-        columns = {"timestamp": pa.timestamp("us", "UTC"), "instrument": pa.string()}
-        columns |= dict.fromkeys(PRICES, pa.decimal128(18, 8))
-        columns["volume"] = pa.decimal128(38 if self.is_rollup else 18, 8)
-        if self.is_rollup:
-            columns |= {"candles": pa.int32(), "complete": pa.bool_()}
-        return pa.schema(columns.items(), metadata={"resolution": self.resolution})
 
     def parts(self, months: int = 0) -> Iterator[Part]:
         """Yield the parts to read, sorted by instrument and time.
@@ -112,20 +50,44 @@ class Selection:
         for name in sorted(self.histories):
             first, last = self.histories[name]
             wanted = max(self.start_ms, first), min(self.end_ms, last)
-            for start, end in _by_months(*wanted, months or self.step_ms // MINUTE_MS):
+            for start, end in _by_months(*wanted, months or self.table.step_ms // MINUTE_MS):
                 yield Part(name, start, end)
+
+    def query(self, part: Part, columns: Sequence[str]) -> str:
+        """Return the query of a part, sorted by time; with literals it opens only the chunks it needs.
+
+        Args:
+            part: to read.
+            columns: expressions.
+        """
+        table, start, end = self.table, _utc(part.start_ms), _utc(part.end_ms)
+        conditions = [
+            f"instrument = {_literal(part.instrument)}",
+            f"\"{table.time}\" >= '{start}' and \"{table.time}\" < '{end}'",
+        ]
+        if table.day:  # before 08:00 UTC it is the day before
+            conditions.append(f"{table.day} between date '{start[:10]}' - 1 and date '{end[:10]}'")
+        return (
+            f"select {', '.join(columns)} from {table.name}"  # noqa: S608  # literals
+            f' where {" and ".join(conditions)} order by "{table.time}"'
+        )
 
 
 def select(
-    database: Database, instruments: Sequence[str], time_range: TimeRange, resolution: str
+    database: Database,
+    instruments: Sequence[str],
+    time_range: TimeRange,
+    kind: str = "candles",
+    resolution: str = "1",
 ) -> Selection:
-    """Return the candles to read.
+    """Return the rows to read.
 
     Args:
         database: with the models built.
         instruments: names, or `all`.
         time_range: [start, end), UTC ms.
-        resolution: that of the table, or one of `ROLLUPS`.
+        kind: one of `ENDPOINTS`.
+        resolution: of candles: that of the table, or one of `ROLLUPS`. Others have one.
 
     Raises:
         PerpsError: the models are not built yet.
@@ -133,19 +95,12 @@ def select(
     """
     if not instruments:
         raise UsageError("expected names of instruments, or all, got none")
-    base = read_resolution(database)
-    with expecting_models(), database.reading() as cursor:
-        cursor.execute(BUILT)
-        built = {name for (name,) in cursor.fetchall()}
-        known = {base.name: base.step_ms} | {
-            name: step for name, step in ROLLUPS.items() if _table(name, is_rollup=True) in built
-        }
-        if resolution not in known:
-            raise UsageError(f"expected a resolution of {', '.join(known)}, got {resolution!r}")
-        is_rollup, step_ms = resolution != base.name, known[resolution]
-        cursor.execute(HISTORIES.format(table=_table(resolution, is_rollup)))
-        histories = {name: (first, last + step_ms) for name, first, last in cursor.fetchall()}
-    return Selection(resolution, step_ms, is_rollup, *time_range, pick(histories, instruments))
+    if kind == "candles":
+        table, histories = find_candles(database, resolution)
+    else:
+        table = OTHERS[kind]
+        histories = read_histories(database, parse_resolution(table.resolution), kind)
+    return Selection(table, *time_range, pick(histories, instruments, kind))
 
 
 def month_of(at_ms: int) -> str:
@@ -162,10 +117,6 @@ def _by_months(start_ms: int, end_ms: int, months: int) -> Iterator[TimeRange]:
         until_ms = min(end_ms, int(until.timestamp()) * 1000)
         yield start_ms, until_ms
         start_ms = until_ms
-
-
-def _table(resolution: str, is_rollup: bool) -> str:
-    return f"perpetuals_ohlcv_{resolution}" if is_rollup else "perpetuals_ohlcv"
 
 
 def _utc(at_ms: int) -> str:

@@ -1,4 +1,4 @@
-"""From the table to files, part by part: a Parquet file, a CSV file, or a folder of Parquet files."""
+"""From a table to files, part by part: a Parquet file, a CSV file, or a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extract.core.names import ENDPOINTS
 from extract.core.times import format_time
 from extract.database.database import Database
 from extract.errors import PerpsError, UsageError
-from extract.export.reading import ahead, one_line_errors, read_part, snapshot
+from extract.export.parts import ahead, one_line_errors, read_part, snapshot
 from extract.export.selection import Part, Selection, month_of
-
-FILE = "candles.parquet"
-"""Name of the one file of a partition."""
 
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
@@ -31,11 +29,11 @@ PARQUET: dict[str, Any] = {
 }
 
 
-def write_candles(database: Database, selection: Selection, out: str) -> int:
-    """Write candles, sorted by instrument and time; return how many.
+def write_rows(database: Database, selection: Selection, out: str) -> int:
+    """Write rows, sorted by instrument and time; return how many.
 
-    A file is replaced whole, at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`; each
-    file that is written is replaced whole, the others stay.
+    A file is replaced whole, at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`, or
+    `funding.parquet` or `settlements.parquet`; each file that is written is replaced whole, the others stay.
 
     Args:
         database: to read from.
@@ -44,7 +42,7 @@ def write_candles(database: Database, selection: Selection, out: str) -> int:
 
     Raises:
         UsageError: `out` is none of them.
-        PerpsError: there are no candles, or something cannot be read or written.
+        PerpsError: there are no rows, or something cannot be read or written.
     """
     path = Path(out)
     write: Callable[[Database, Selection, Path], int]
@@ -57,22 +55,23 @@ def write_candles(database: Database, selection: Selection, out: str) -> int:
             f"expected FILE.parquet, FILE.csv or a folder in --out, got {out}; end a folder's name with /"
         )
     try:
-        with one_line_errors():
+        with one_line_errors(selection.table.kind):
             return write(database, selection, path)
     except OSError as error:
         raise PerpsError(
-            f"could not write candles to {out}: {error.strerror or error}; choose another --out"
+            f"could not write {selection.table.kind} to {out}: {error.strerror or error}; "
+            "choose another --out"
         ) from None
 
 
 def _write_parquet(database: Database, selection: Selection, path: Path) -> int:
     rows = 0
     with _tables(database, selection, selection.parts()) as tables, _replacing(path, path.parent) as written:
-        with written.open("wb") as file, pq.ParquetWriter(file, selection.schema, **PARQUET) as writer:
+        with written.open("wb") as file, pq.ParquetWriter(file, selection.table.schema, **PARQUET) as writer:
             for table in tables:
                 writer.write_table(table)
                 rows += len(table)
-        _expect_candles(rows)
+        _expect_rows(rows, selection)
     return rows
 
 
@@ -80,11 +79,11 @@ def _write_csv(database: Database, selection: Selection, path: Path) -> int:
     rows = 0
     with _lines(database, selection) as lines, _replacing(path, path.parent) as written:
         with written.open("wb") as file:
-            file.write(f"{','.join(selection.schema.names)}\n".encode())
+            file.write(f"{','.join(selection.table.schema.names)}\n".encode())
             for text, count in lines:
                 file.write(text)
                 rows += count
-        _expect_candles(rows)
+        _expect_rows(rows, selection)
     return rows
 
 
@@ -94,7 +93,8 @@ def _write_folder(database: Database, selection: Selection, folder: Path) -> int
     With both, pandas finds two columns of different types.
     """
     parts = list(selection.parts(months=1))
-    paths = [_partition(folder, part) for part in parts]
+    paths = [_partition(folder, selection, part) for part in parts]
+    _expect_alone(folder, selection)
     for path in paths:
         _expect_replaceable(path, selection)
     rows = 0
@@ -105,7 +105,7 @@ def _write_folder(database: Database, selection: Selection, folder: Path) -> int
                 with _replacing(path, folder) as written, written.open("wb") as file:
                     pq.write_table(table.drop_columns(["instrument"]), file, **PARQUET)
                 rows += len(table)
-    _expect_candles(rows)
+    _expect_rows(rows, selection)
     return rows
 
 
@@ -121,25 +121,30 @@ def _lines(database: Database, selection: Selection) -> Iterator[Iterator[tuple[
 
     Through Arrow they would take twice as long.
     """
-    at = """to_char("timestamp" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
-    columns = ", ".join([at, *selection.schema.names[1:]])
+    table = selection.table
+    at = f"""to_char("{table.time}" at time zone 'UTC', '{table.clock}')"""
+    columns = [at, *table.schema.names[1:]]
 
     def read(part: Part) -> tuple[bytes, int]:
-        text, query = BytesIO(), f"select {columns} from {selection.table} {part.where()}"  # noqa: S608  # literals
+        text, query = BytesIO(), selection.query(part, columns)
         cursor.copy_expert(f"copy ({query}) to stdout with (format csv)", text)
         return text.getvalue(), cursor.rowcount
 
     opened = database.connect(autocommit=False)
     try:
         opened.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        with opened.cursor() as cursor, ahead(read, selection.parts()) as lines:
-            yield lines
+        with opened.cursor() as cursor:
+            # the server's or the role's own settings could round doubles and turn dates around
+            cursor.execute("set local extra_float_digits = 1; set local datestyle = iso")
+            with ahead(read, selection.parts()) as lines:
+                yield lines
     finally:
         opened.close()
 
 
-def _partition(folder: Path, part: Part) -> Path:
-    return folder / f"instrument={quote(part.instrument)}" / f"month={month_of(part.start_ms)}" / FILE
+def _partition(folder: Path, selection: Selection, part: Part) -> Path:
+    month = folder / f"instrument={quote(part.instrument)}" / f"month={month_of(part.start_ms)}"
+    return month / f"{selection.table.kind}.parquet"
 
 
 @contextmanager
@@ -160,30 +165,45 @@ def _replacing(path: Path, folder: Path) -> Iterator[Path]:
         written.unlink(missing_ok=True)
 
 
-def _expect_replaceable(path: Path, selection: Selection) -> None:
-    """Make sure that a partition loses no candle, and that a folder has candles of one resolution.
+def _expect_alone(folder: Path, selection: Selection) -> None:
+    """Make sure that a folder has rows of one form, because it is read as one table.
 
     Raises:
-        PerpsError: it has candles outside of the selection, or of another resolution.
+        PerpsError: it has others.
+    """
+    kind = selection.table.kind
+    for other in ENDPOINTS:
+        if other != kind and (found := next(folder.glob(f"instrument=*/month=*/{other}.parquet"), None)):
+            raise PerpsError(
+                f"expected {kind} alone in {folder}, found {found}; choose another folder in --out"
+            )
+
+
+def _expect_replaceable(path: Path, selection: Selection) -> None:
+    """Make sure that a partition loses no row, and that a folder has candles of one resolution.
+
+    Raises:
+        PerpsError: it has rows outside of the selection, or of another resolution.
     """
     if not path.is_file():
         return
-    found = _metadata(path)
+    found, table = _metadata(path), selection.table
     resolution = (found.metadata or {}).get(b"resolution", b"unknown").decode()
-    if resolution != selection.resolution:
+    if resolution != table.resolution:
         raise PerpsError(
-            f"expected candles of resolution {selection.resolution} in {path}, found {resolution}; "
+            f"expected {table.kind} of resolution {table.resolution} in {path}, found {resolution}; "
             "choose another folder in --out"
         )
     times = [found.row_group(number).column(0).statistics for number in range(found.num_row_groups)]
     first, last = (
-        round(moment.timestamp() * 1000)
+        round(moment.timestamp() * 1_000_000) // 1000
         for moment in (min(each.min for each in times), max(each.max for each in times))
     )
     if first < selection.start_ms or last >= selection.end_ms:
         raise PerpsError(
-            f"expected --start and --end around what {path} has, which is replaced as a whole, found candles "
-            f"from {format_time(first)} to {format_time(last)}; name whole months, or choose another --out"
+            f"expected --start and --end around what {path} has, which is replaced as a whole, found "
+            f"{table.kind} from {format_time(first)} to {format_time(last)}; name whole months, or choose "
+            "another --out"
         )
 
 
@@ -194,13 +214,14 @@ def _metadata(path: Path) -> Any:
         raise PerpsError(f"expected Parquet in {path}, got something else; choose another --out") from None
 
 
-def _expect_candles(rows: int) -> None:
-    """Make sure that candles were written.
+def _expect_rows(rows: int, selection: Selection) -> None:
+    """Make sure that rows were written.
 
     Raises:
         PerpsError: there were none.
     """
+    table = selection.table
     if not rows:
         raise PerpsError(
-            "the table has no candles between --start and --end; see its bounds in quality.ohlcv_coverage"
+            f"the table has no {table.kind} between --start and --end; see its bounds in {table.bounds}"
         )

@@ -29,11 +29,12 @@ def funding_stamps(life: Lifetime) -> Ints:
     listing = life.listing
     first = (listing.created_ms // HOUR_MS + 1) * HOUR_MS
     first = max(first, FIRST_INVERSE_MS) if listing.reversed else first
-    stamps = np.arange(first, life.now_ms + 1, HOUR_MS, dtype=np.int64)
-    kept = ~np.isin(stamps, HOLE_MS)
+    stamps: Ints = np.arange(first, life.now_ms + 1, HOUR_MS, dtype=np.int64)
+    kept = (stamps != HOLE_MS[0]) & (stamps != HOLE_MS[1])
     for start, end in life.gone:
         kept &= (stamps <= start) | (stamps > end)
-    return stamps[kept]
+    found: Ints = stamps[kept]
+    return found
 
 
 def interest(life: Lifetime, stamps: Ints) -> Floats:

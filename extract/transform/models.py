@@ -102,15 +102,16 @@ def pick(
     Raises:
         UsageError: the table has no such instrument, or none at all.
     """
+    backfill = "perps backfill" if what == "candles" else f"perps backfill --only {what}"
     if not histories:
-        raise UsageError(f"the table has no {what}; run: perps backfill, then: perps dbt -- build")
+        raise UsageError(f"the table has no {what}; run: {backfill}, then: perps dbt -- build")
     if not names or is_all(names):
         return histories
     unknown = [name for name in names if name not in histories]
     if unknown:
         raise UsageError(
             f"the table has no {what} of {with_suggestions(unknown, histories)}; "
-            "correct the name, or load it with perps backfill, then run: perps dbt -- build"
+            f"correct the name, or load it with {backfill}, then run: perps dbt -- build"
         )
     return {name: histories[name] for name in names}
 

@@ -14,9 +14,11 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from extract import UsageError, deribit_perpetuals
+from extract.core.times import parse_time
 from extract.database.database import Database
+from extract.load.endpoint import FUNDING, SETTLEMENTS
 from extract.simulator import RunningSimulator, SimulatorConfig, running
-from tests.support.truth import control, look, truth
+from tests.support.truth import control, look, truth, truth_rows
 
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
 START, NOW, LATER = "2024-01-20", "2024-01-31T00:00:30Z", "2024-01-31T01:00:30Z"
@@ -72,7 +74,7 @@ def true(exchange: RunningSimulator, start: str, end: str, instrument: str = BTC
 
 
 def charts(exchange: RunningSimulator) -> int:
-    return sum(one["instrument"] is not None for one in look(exchange.base_url, "requests"))
+    return sum(one["method"] == "get_tradingview_chart_data" for one in look(exchange.base_url, "requests"))
 
 
 @pytest.mark.parametrize("loader_format", [None, "parquet"])
@@ -92,6 +94,36 @@ def test_a_second_run_lands_what_is_new_and_what_was_revised_and_no_candle_twice
     assert len(landed(pipeline, ETH)) == FIRST_DAYS + 60
     assert charts(exchange) == asked + 2
     assert pipeline.last_trace.last_normalize_info.row_counts["candles"] == 2 * (60 + 11)
+
+
+@pytest.mark.parametrize("pipeline", PLACES, indirect=True)
+def test_funding_and_settlements_land_beside_the_candles_once(pipeline, exchange):
+    for now in (NOW, NOW, LATER):
+        control(exchange.base_url, "clock", {"now": now})
+        pipeline.run(deribit_perpetuals([BTC, ETH], start=START))
+    start_ms = parse_time(START, "start")
+    for endpoint in (FUNDING, SETTLEMENTS):
+        told = [
+            (row["timestamp"], *(row[name] for name in endpoint.values))
+            for row in truth_rows(exchange.base_url, endpoint.table, BTC, start_ms)
+        ]
+        with pipeline.sql_client() as client:
+            found = client.execute_sql(
+                f"select cast(extract(epoch from timestamp) * 1000 as bigint), {', '.join(endpoint.values)}"
+                f" from {endpoint.table} where instrument = %s order by 1",
+                BTC,
+            )
+        assert found == told
+        assert len(found) > 10
+
+
+def test_only_what_is_named_is_a_resource():
+    source = deribit_perpetuals([BTC, ETH], only="funding,settlements")
+    assert set(source.resources) == {
+        *(f"funding {name} 60" for name in (BTC, ETH)),
+        *(f"settlements {name} 1D" for name in (BTC, ETH)),
+        "instruments",
+    }
 
 
 @pytest.mark.parametrize("pipeline", PLACES, indirect=True)
@@ -132,6 +164,7 @@ def test_a_window_without_an_answer_ends_its_stream_alone_and_the_next_run_goes_
     pipeline, exchange, caplog
 ):
     bad = {"kind": "http", "status": 400, "start": "2024-01-27", "end": "2024-01-28", "instrument": BTC}
+    bad["method"] = "get_tradingview_chart_data"
     control(exchange.base_url, "faults", [bad])
     pipeline.run(deribit_perpetuals([BTC, ETH], start=START))
     before = landed(pipeline)
@@ -193,7 +226,7 @@ def test_all_is_every_listed_perpetual_in_one_thread_of_dlt_or_in_several(pipeli
     pipeline.run(source.parallelize() if parallel else source)
     with pipeline.sql_client() as client:
         counted = client.execute_sql("select instrument, count(*) from candles group by 1 order by 1")
-    assert len(counted) == len(source.resources) - 1 > 2
+    assert len(counted) == (len(source.resources) - 1) / 3 > 2
     assert {count for _, count in counted} == {60}
 
 
@@ -239,6 +272,7 @@ def test_no_thread_outlives_a_run_that_was_cut_short(pipeline, exchange):
         ({"instruments": "GONE-PERPETUAL"}, "list GONE-PERPETUAL"),
         ({"instruments": BTC, "start": "yesterday"}, "expected a date"),
         ({"instruments": BTC, "resolution": "7"}, "expected a resolution"),
+        ({"instruments": BTC, "only": "trades"}, "expected only to name candles, funding, settlements"),
         ({"instruments": BTC, "lookback": -1}, "expected a lookback"),
         ({"instruments": BTC, "api_url": "ftp://x"}, "expected"),
     ],

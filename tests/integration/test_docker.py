@@ -1,4 +1,4 @@
-"""What docker/ makes of a server, without an engine: roles, Grafana's queries, the ten queries, the command.
+"""What docker/ makes of a server, without an engine: roles, queries of Grafana and of people, the command.
 
 The server is one of its own, prepared as the container's is: by its superuser, with the files that
 the compose file mounts.

@@ -55,11 +55,12 @@ def forget(database: Database, start: str, end: str) -> None:
             'delete from deribit_raw.candles where "timestamp" >= %(start)s and "timestamp" < %(end)s', bounds
         )
         cursor.execute(
-            "with cut as (delete from deribit_raw.fetches where endpoint = 'candles' and window_start < %(end)s"
-            " and window_end > %(start)s returning *)"
+            "with cut as (delete from deribit_raw.fetches where endpoint = 'candles'"
+            " and window_start < %(end)s and window_end > %(start)s returning *)"
             " insert into deribit_raw.fetches (instrument, endpoint, resolution, window_start, window_end,"
             " rows, new_rows, changed_rows, fetched_at, origin, _dlt_load_id)"
-            " select instrument, endpoint, resolution, part.a, part.b, 1, new_rows, 0, fetched_at, origin, _dlt_load_id"
+            " select instrument, endpoint, resolution, part.a, part.b, 1, new_rows, 0, fetched_at, origin,"
+            " _dlt_load_id"
             " from cut cross join lateral (values (window_start, least(window_end, %(start)s)),"
             " (greatest(window_start, %(end)s), window_end)) as part (a, b) where part.a < part.b",
             bounds,
