@@ -24,7 +24,7 @@ from tests.support.exchange import BTC, ETH, set_clock
 from tests.support.grafana import Shown, dashboards, filled, queries
 from tests.support.perps import PROJECT, Perps, expect, perps_command, perps_environment
 from tests.support.query_truth import ANSWERS, Minutes, bars, minutes_of
-from tests.support.truth import execute, rows
+from tests.support.truth import execute, rows, truth_rows
 from tests.support.waiting import wait_until
 from tests.unit.docker.test_docker_files import DEFAULT, SERVICES
 
@@ -162,6 +162,30 @@ def test_the_bars_of_the_market_are_the_truth_and_the_first_is_whole(resolution,
     assert [row[0] for row in answer] == [bar[0] for bar in whole]
     for row, bar in zip(answer, whole, strict=True):
         assert row[1:] == pytest.approx([float(value) for value in bar[1:6]])
+
+
+def test_the_funding_of_a_day_is_the_mean_of_the_true_hours_that_end_in_it(built, exchange):
+    days: dict[datetime, list[float]] = {}
+    for row in truth_rows(exchange.base_url, "funding", BTC):
+        ends_at = datetime.fromtimestamp(row["timestamp"] / 1000, UTC)
+        if START < ends_at <= END:
+            day = (ends_at - timedelta(hours=1)).replace(hour=0)
+            days.setdefault(day, []).append(row["interest_1h"])
+    sql = queries(BOARDS["market"])["Funding of each day, as a rate a year"]
+    _, answer = asked(built.reader, filled(sql, Shown(START, END, "2m", {"instrument": BTC})))
+    assert [len(rates) for rates in days.values()] == [24, 24, 24, 8]
+    assert [time for time, _ in answer] == list(days)
+    assert [rate for _, rate in answer] == pytest.approx(
+        [8760 * sum(rates) / len(rates) for rates in days.values()]
+    )
+
+
+def test_the_coverage_of_funding_and_settlements_is_whole(built):
+    sql = queries(BOARDS["health"])["Coverage of funding and settlements"]
+    _, answer = asked(built.reader, filled(sql, shown("health")))
+    assert [(row[0], row[1], row[5], row[6]) for row in answer] == [
+        (instrument, covers, 0, 100.0) for instrument in (BTC, ETH) for covers in ("funding", "settlements")
+    ]
 
 
 def test_the_calendar_shows_the_day_with_the_outage(built):
