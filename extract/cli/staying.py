@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 SHORTEST_MS = 1_000
 RETRY_MS = 10 * MINUTE_MS
 CANDLES, OTHERS = ENDPOINTS[:1], ENDPOINTS[1:]
-UPDATE_OF_OTHERS = "update of funding and settlements"
+UPDATE, BUILD = ("update", "update of funding and settlements"), ("build of a minute", "build of an hour")
+"""The names of the steps, of candles and of the others."""
 DEFAULT_DELAY = "200ms"
 
 Sleep = Callable[[float], None]
@@ -109,8 +110,8 @@ class StayingRun:
             if first:
                 self.metrics.landed(steps.update())
             else:
-                if self._load_and_build(CANDLES, "update") and self._may_have_come():
-                    self._load_and_build(OTHERS, UPDATE_OF_OTHERS)
+                if self._load_and_build(CANDLES, UPDATE[0], BUILD[0]) and self._may_have_come():
+                    self._load_and_build(OTHERS, UPDATE[1], BUILD[1])
             self._do_what_is_due()
         except PerpsError as error:
             if first and isinstance(error, UsageError):
@@ -118,14 +119,14 @@ class StayingRun:
             self.ended("update", 0.0, error)
         steps.quiet = True
 
-    def _load_and_build(self, endpoints: Sequence[str], step: str) -> bool:
+    def _load_and_build(self, endpoints: Sequence[str], update: str, build: str) -> bool:
         """Load what is new and build it; return whether anything could be loaded at all."""
-        result = self.steps.update(endpoints, step)
+        result = self.steps.update(endpoints, update)
         self.metrics.landed(result)
-        failed = "build of a minute" in self.steps.failures
+        failed = build in self.steps.failures
         landed = [one for one in endpoints if failed or (result and sum(result.of(one).values()))]
         if landed:
-            self.steps.build_minute(landed)
+            self.steps.build_minute(landed, build)
         return result is not None
 
     def _may_have_come(self) -> bool:
@@ -135,7 +136,7 @@ class StayingRun:
         requested every ten minutes.
         """
         now_ms = self.steps.loader.client.now_ms()
-        failing = UPDATE_OF_OTHERS in self.steps.failures
+        failing = UPDATE[1] in self.steps.failures
         due = now_ms - self.asked_ms >= RETRY_MS if failing else now_ms % HOUR_MS < LATE_MS
         if due or not self.asked_ms:
             self.asked_ms = now_ms

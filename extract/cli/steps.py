@@ -74,15 +74,16 @@ class Steps:
         failure = self.failures.get(step)
         return failure.result if isinstance(failure, IncompleteError) else next(iter(results), None)
 
-    def build_minute(self, landed: Sequence[str]) -> None:
+    def build_minute(self, landed: Sequence[str], step: str) -> None:
         """Build and test what a closed minute changes.
 
         Args:
             landed: the endpoints that have brought rows.
+            step: the name of the step.
         """
         tables = [f"{TABLES[endpoint]}+,config.materialized:hypertable" for endpoint in landed]
         tests = ["tag:minute"] if "candles" in landed else []
-        self.attempt("build of a minute", lambda: self.builder.run(["--quiet", *MINUTE, *tables, *tests]))
+        self.attempt(step, lambda: self.builder.run(["--quiet", *MINUTE, *tables, *tests]))
 
     def build(self) -> None:
         """Build and test everything."""
