@@ -11,9 +11,6 @@ from extract.check.differences import CHANGED, GONE, MISSING, UNUSABLE, Differen
 from extract.deribit.rows import times_ms
 from extract.load.endpoint import FUNDING, Endpoint
 
-NEEDED = {"funding": ("interest_1h", "index_price"), "settlements": ("position", "mark_price")}
-"""What a row must have to be in the table."""
-
 Row = dict[str, float | None]
 
 
@@ -51,7 +48,7 @@ def compare(
 
 def _unusable(row: Row, endpoint: Endpoint, at_ms: int) -> list[str]:
     """Return the columns because of which the table cannot have a row; its models say the same."""
-    wrong = [name for name in NEEDED[endpoint.table] if row[name] is None]
+    wrong = [name for name in endpoint.needed if row[name] is None]
     wrong += [name for name, value in row.items() if value is not None and not math.isfinite(value)]
     wrong += [
         name for name, value in row.items() if name.endswith("price") and value is not None and value <= 0

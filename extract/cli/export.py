@@ -6,16 +6,13 @@ import argparse
 import time
 
 from extract.cli import flags
-from extract.core.names import ENDPOINTS, parse_endpoints, split_names
+from extract.core.names import ENDPOINTS, counted, parse_endpoints, split_names
 from extract.core.times import parse_range
 from extract.database.watchdog import watched
 from extract.errors import UsageError
 from extract.export.selection import select
 from extract.export.writing import write_rows
 from extract.settings import Settings
-
-COUNTED = {"candles": "candles", "funding": "funding rates", "settlements": "settlements"}
-"""What is counted, by what is written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with watched(database):
         rows = write_rows(database, select(database, names, time_range, kind, resolution), args.out)
     seconds = time.monotonic() - began
-    print(f"{rows:,} {COUNTED[kind]} in {seconds:.1f} s, {rows / seconds:,.0f} a second")
+    print(f"{counted({kind: rows})} in {seconds:.1f} s, {rows / seconds:,.0f} a second")
     print(args.out)
     return 0
 

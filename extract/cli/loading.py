@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from extract.cli.shared import candles_within, client, waiting
-from extract.core.names import ENDPOINTS, parse_endpoints
+from extract.core.names import ENDPOINTS, counted, parse_endpoints
 from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
 from extract.database.watchdog import watched
@@ -98,7 +98,7 @@ def print_result(result: LoadResult) -> None:
     """Print how many rows were loaded, and which instruments had none."""
     asked = [endpoint for endpoint in ENDPOINTS if result.of(endpoint)]
     for name in dict.fromkeys(name for endpoint in asked for name in result.of(endpoint)):
-        print(f"{name}: {_counted({one: result.of(one).get(name, 0) for one in asked})} loaded")
+        print(f"{name}: {counted({one: result.of(one).get(name, 0) for one in asked})} loaded")
     for name, why in result.nothing.items():
         print(f"{name}: nothing in this time range, {why}", file=sys.stderr)
     for name, ended_ms in result.delisted.items():
@@ -107,10 +107,4 @@ def print_result(result: LoadResult) -> None:
     for name in result.unlisted:
         print(f"{name}: no longer listed by deribit, skipped; its candles are kept", file=sys.stderr)
     totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in asked}
-    print(f"{_counted(totals) or 'nothing new'} in {result.requests} requests; next: perps dbt -- build")
-
-
-def _counted(rows: Mapping[str, int]) -> str:
-    """Return numbers of rows by endpoint as text."""
-    names = {"candles": "candles", "funding": "funding rates", "settlements": "settlements"}
-    return ", ".join(f"{count:,} {names[endpoint]}" for endpoint, count in rows.items())
+    print(f"{counted(totals) or 'nothing new'} in {result.requests} requests; next: perps dbt -- build")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from extract.errors import UsageError
 
@@ -15,6 +15,8 @@ TABLES = dict(
     zip(ENDPOINTS, ("perpetuals_ohlcv", "perpetuals_funding", "perpetuals_settlements"), strict=True)
 )
 """The table that dbt builds of each."""
+NOUNS = dict(zip(ENDPOINTS, ("candle", "funding rate", "settlement"), strict=True))
+"""What a row of each is called."""
 _KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
 
 
@@ -58,6 +60,11 @@ def split_names(given: str | Iterable[str]) -> list[str]:
     """
     texts = [given] if isinstance(given, str) else given
     return list(dict.fromkeys(name for text in texts for name in text.replace(",", " ").split()))
+
+
+def counted(rows: Mapping[str, int]) -> str:
+    """Return numbers of rows by endpoint as text: `5 candles, 1 funding rate`."""
+    return ", ".join(f"{count:,} {NOUNS[one]}{'s' if count != 1 else ''}" for one, count in rows.items())
 
 
 def is_all(names: Sequence[str]) -> bool:

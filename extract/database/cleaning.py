@@ -39,25 +39,17 @@ where relname = 'watermarks'
     and has_table_privilege(pg_class.oid, 'select')
 """
 
+NAMED = "select _dlt_load_id as id from deribit_raw.{}"
 LIST_LOADS = (
-    "insert into deribit_raw._dlt_loads (load_id, status, inserted_at) select id, 1, now() from"
-    " (select _dlt_load_id as id from deribit_raw.candles"
-    " union select _dlt_load_id from deribit_raw.funding"
-    " union select _dlt_load_id from deribit_raw.settlements"
-    " union select _dlt_load_id from deribit_raw.fetches) as loads where id::numeric > {newest};"
+    "insert into deribit_raw._dlt_loads (load_id, status, inserted_at)"
+    " select id, 1, now() from ({named}) as loads where id::numeric > {newest};"
     " update deribit_raw._dlt_loads set status = 0 where load_id::numeric <= {complete}"
 )
 
 PRUNE_FETCHES = """
 delete from deribit_raw.fetches
 where _dlt_load_id::numeric < (select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0) - %s
-    and rows
-        * case
-            when endpoint = 'funding' then interval '1 hour'
-            when endpoint = 'settlements' or resolution = '1D' then interval '1 day'
-            else resolution::int * interval '1 minute'
-        end
-        = window_end - window_start
+    and rows * case endpoint {buckets} end = window_end - window_start
 """
 PRUNE_STATES = """
 delete from deribit_raw._dlt_pipeline_state
@@ -115,7 +107,8 @@ def _expect_listed(cursor: PgCursor) -> None:
     known = f"{table} has read up to {read_to}" if read_to > newest else f"deribit_raw.fetches has {answered}"
     # whether the very last load was complete is unknown: as unfinished, its windows are fetched again
     complete = max(read_to, _newest(cursor, "fetches", "_dlt_load_id", below=answered))
-    listing = LIST_LOADS.format(complete=complete, newest=newest)
+    named = " union ".join(NAMED.format(table) for table in (*SERIES, "fetches"))
+    listing = LIST_LOADS.format(complete=complete, newest=newest, named=named)
     raise PerpsError(
         f"deribit_raw._dlt_loads lacks loads: its newest is {newest or 'none'}, but {known}; "
         f"nothing was deleted; restore that table from a backup, or run: {listing}; "
@@ -173,10 +166,11 @@ def prune(opened: PgConnection) -> None:
     A fetch without missing candles says no more than its candles do, and only the newest of dlt's states
     counts. No candle depends on these rows, so a failure is only logged.
     """
+    buckets = " ".join(f"when '{name}' then {raw.bucket}" for name, raw in SERIES.items())
     try:
         with opened.cursor() as cursor:
             for table, statement, kept in (
-                ("fetches", PRUNE_FETCHES, FETCHES_KEPT),
+                ("fetches", PRUNE_FETCHES.format(buckets=buckets), FETCHES_KEPT),
                 ("_dlt_pipeline_state", PRUNE_STATES, STATES_KEPT),
             ):
                 if exists(cursor, table):

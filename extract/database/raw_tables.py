@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2 import sql
@@ -22,15 +23,36 @@ READER = "perps_reader"
 REFUSED = "PERP1"
 """SQLSTATE of a load that must no longer become complete."""
 
-SERIES = {
-    "candles": ("resolution", "open", "high", "low", "close", "volume", "cost"),
-    "funding": ("interest_1h", "interest_8h", "index_price", "prev_index_price"),
-    "settlements": ("position", "mark_price", "index_price", "profit_loss", "session_profit_loss"),
-}
-"""The raw tables of series, and their columns beside instrument, timestamp and load; all but
-resolution are doubles."""
 
-CHUNKS = {"candles": "30 days", "funding": "84 days", "settlements": "5 years"}
+class RawTable(NamedTuple):
+    """A raw table of series.
+
+    Attributes:
+        columns: beside instrument, timestamp and load; all but resolution are doubles.
+        chunk: length of its chunks.
+        bucket: how long a row stands for, as SQL on `deribit_raw.fetches`.
+    """
+
+    columns: tuple[str, ...]
+    chunk: str
+    bucket: str
+
+
+SERIES = {
+    "candles": RawTable(
+        ("resolution", "open", "high", "low", "close", "volume", "cost"),
+        "30 days",
+        "case resolution when '1D' then interval '1 day' else resolution::int * interval '1 minute' end",
+    ),
+    "funding": RawTable(
+        ("interest_1h", "interest_8h", "index_price", "prev_index_price"), "84 days", "interval '1 hour'"
+    ),
+    "settlements": RawTable(
+        ("position", "mark_price", "index_price", "profit_loss", "session_profit_loss"),
+        "5 years",
+        "interval '1 day'",
+    ),
+}
 
 PREPARED = """
 select
@@ -106,14 +128,15 @@ def prepare(opened: PgConnection) -> bool:
 
 def _table(name: str) -> str:
     """Return what creates a raw table of series, or makes one that dlt has created a hypertable."""
-    texts = ["instrument", *(["resolution"] if "resolution" in SERIES[name] else []), "_dlt_load_id"]
+    raw = SERIES[name]
+    texts = ["instrument", *(["resolution"] if "resolution" in raw.columns else []), "_dlt_load_id"]
     columns = [f"{column} text not null" for column in texts] + ['"timestamp" timestamptz not null']
-    columns += [f"{column} double precision" for column in SERIES[name] if column not in texts]
+    columns += [f"{column} double precision" for column in raw.columns if column not in texts]
     return TABLE.format(
         table=name,
         columns=", ".join(columns),
         texts=", ".join(f"alter column {column} type text" for column in texts),
-        chunk=CHUNKS[name],
+        chunk=raw.chunk,
     )
 
 

@@ -27,6 +27,7 @@ class Endpoint:
             time, and one of settlements in the day from 08:00 in which it is.
         values: the columns beside instrument and time, all doubles.
         rows_per_window: rows that are requested at once.
+        needed: of the values, those without which dbt rejects a row.
         at_open: whether a bucket's row is there from its open on. False: only once the bucket is closed.
     """
 
@@ -34,6 +35,7 @@ class Endpoint:
     resolution: Resolution
     values: tuple[str, ...]
     rows_per_window: int
+    needed: tuple[str, ...]
     at_open: bool = False
 
     @property
@@ -67,15 +69,19 @@ class Endpoint:
 
 
 CANDLES = ENDPOINTS[0]
-FUNDING = Endpoint("funding", RESOLUTIONS["60"], funding.VALUES, 720, at_open=True)
+FUNDING = Endpoint(
+    "funding", RESOLUTIONS["60"], funding.VALUES, 720, ("interest_1h", "index_price"), at_open=True
+)
 """Each hour's rate, at the end of the hour. A reply has at most 744 (FACTS: seen)."""
-SETTLEMENTS = Endpoint("settlements", RESOLUTIONS["1D"], settlements.VALUES, 5_000, at_open=True)
+SETTLEMENTS = Endpoint(
+    "settlements", RESOLUTIONS["1D"], settlements.VALUES, 5_000, ("position", "mark_price"), at_open=True
+)
 """Each day's settlement, shortly after 08:00. A window is longer than any history: its pages are followed."""
 
 
 def candles(resolution: Resolution) -> Endpoint:
     """Return the endpoint of the candles of a resolution."""
-    return Endpoint(CANDLES, resolution, charts.VALUES, CANDLES_PER_WINDOW)
+    return Endpoint(CANDLES, resolution, charts.VALUES, CANDLES_PER_WINDOW, charts.VALUES[:5])
 
 
 def endpoints(names: Sequence[str], resolution: Resolution) -> list[Endpoint]:

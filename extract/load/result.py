@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from extract.core.names import ENDPOINTS
 from extract.deribit.errors import PermanentError
 from extract.errors import PerpsError
 from extract.load.fetch import WindowResult
@@ -54,11 +55,12 @@ class LoadResult:
     @property
     def rows(self) -> int:
         """Number of rows landed."""
-        return sum(sum(landed.values()) for landed in (self.candles, self.funding, self.settlements))
+        return sum(sum(self.of(endpoint).values()) for endpoint in ENDPOINTS)
 
     def of(self, endpoint: str) -> dict[str, int]:
         """Return the number of raw rows landed per instrument, by the name of an endpoint."""
-        return {"candles": self.candles, "funding": self.funding, "settlements": self.settlements}[endpoint]
+        landed: dict[str, int] = getattr(self, endpoint)
+        return landed
 
     def add(self, results: Sequence[WindowResult]) -> None:
         """Count a landed package."""

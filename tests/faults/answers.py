@@ -165,7 +165,7 @@ def impatient() -> Iterator[None]:
     """Wait two seconds where a person waits for minutes."""
     with (
         patch("extract.cli.loading.client", lambda settings: client(settings.api_url)),
-        patch("extract.deribit.client.READ_TIMEOUT_S", SLOW_S),
+        patch("extract.deribit.transport.READ_TIMEOUT_S", SLOW_S),
         patch("extract.deribit.body.LONGEST_REPLY_S", SLOW_S),
     ):
         yield

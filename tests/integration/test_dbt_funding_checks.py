@@ -179,16 +179,6 @@ def test_an_entry_of_known_gaps_explains_a_gap_of_its_endpoint_alone(project: Db
     assert project.query("select endpoint from quality.known_gaps") == [("oi",)]
 
 
-def test_a_list_of_known_gaps_from_before_endpoints_gets_the_column(project: DbtProject) -> None:
-    project.query(
-        "create schema quality; create table quality.known_gaps (instrument text, gap_start timestamptz,"
-        " gap_end timestamptz, reason text, evidence text)"
-    )
-    listed(project)
-    land(project, "10.5", true_funding(0, 20))
-    assert build(project).success
-
-
 def test_rows_that_cannot_be_true_fail_unless_another_row_replaced_them(sound: DbtProject) -> None:
     land(sound, "11.5", [Funding(hour(9), interest_1h=None)])
     land(sound, "11.5", [Settlement(settled(3), position=-1.0)])

@@ -110,7 +110,7 @@ print(loaded.candles, loaded.requests, again.candles, built)
 """
         )
     )
-    assert told == "{'BTC-PERPETUAL': 1440} 1 {'BTC-PERPETUAL': 0} BuildResult(success=True, failed=())\n"
+    assert told == "{'BTC-PERPETUAL': 1440} 3 {'BTC-PERPETUAL': 0} BuildResult(success=True, failed=())\n"
     assert table(database) == truth(exchange.base_url, BTC, "2024-01-30", NOW)
 
 

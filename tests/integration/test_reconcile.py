@@ -48,8 +48,8 @@ def test_bars_do_not_make_what_stands_on_minutes_look_behind(typed):
 def test_an_update_of_the_minutes_goes_on_as_before(loaded, exchange, typed):
     set_clock(exchange, "2024-01-06T01:00:30Z")
     said = expect(typed("update", "--lookback", "10"))
-    assert f"{BTC}: 60 candles loaded" in said
-    assert f"{ETH}: 60 candles loaded" in said
+    assert f"{BTC}: 60 candles, 1 funding rate loaded" in said
+    assert f"{ETH}: 60 candles, 1 funding rate loaded" in said
     expect(typed(*BUILD))
     assert rows(loaded, "select count(*) from perpetuals_ohlcv") == [(2 * (5 * 1440 + 60),)]
 

@@ -110,8 +110,6 @@
         evidence text,
         endpoint text
     );
-    -- version 0.1.0 created it without
-    alter table {{ bookkeeping('known_gaps') }} add column if not exists endpoint text;
     {%- do adapter.cache_added(
         api.Relation.create(database=target.database, schema=bookkeeping_schema(), identifier='known_gaps', type='table')
     ) -%}
