@@ -68,9 +68,8 @@ def test_reconcile_names_the_month_that_lacks_an_hour_only_by_what_it_is_worth(t
 
 def test_a_row_that_cannot_be_used_is_found_and_no_more(short, exchange, typed):
     odd = {"kind": "row_revision", "instrument": BTC, "since": 0}
-    [day] = [
-        row for row in truth_rows(exchange.base_url, "settlements", BTC) if row["timestamp"] // DAY_MS == LOST
-    ]
+    settled = truth_rows(exchange.base_url, "settlements", BTC)
+    [lost_ms] = [row["timestamp"] for row in settled if row["timestamp"] // DAY_MS == LOST]
     set_faults(
         exchange,
         odd | {"method": METHODS["funding"], "at": f"{HOUR}Z", "values": {"interest_1h": 5.0}},
