@@ -115,7 +115,7 @@ def prepare(opened: PgConnection) -> bool:
     with opened.cursor() as cursor:
         hypertables, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED, [list(SERIES)])
         wanted = (
-            (hypertables < len(SERIES), "".join(map(_table, SERIES))),
+            (hypertables < len(SERIES), "".join(map(series_table, SERIES))),
             (fetches and not is_indexed, FETCHES),
             (not is_ordered, LOADS),
         )
@@ -126,12 +126,14 @@ def prepare(opened: PgConnection) -> bool:
     return bool(fetches)
 
 
-def _table(name: str) -> str:
+def series_table(name: str) -> str:
     """Return what creates a raw table of series, or makes one that dlt has created a hypertable."""
     raw = SERIES[name]
     texts = ["instrument", *(["resolution"] if "resolution" in raw.columns else []), "_dlt_load_id"]
-    columns = [f"{column} text not null" for column in texts] + ['"timestamp" timestamptz not null']
-    columns += [f"{column} double precision" for column in raw.columns if column not in texts]
+    columns = ["instrument text not null", '"timestamp" timestamptz not null', "_dlt_load_id text not null"]
+    columns += [
+        f"{column} {'text not null' if column in texts else 'double precision'}" for column in raw.columns
+    ]
     return TABLE.format(
         table=name,
         columns=", ".join(columns),

@@ -22,6 +22,7 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from extract.database.database import Database
+from extract.database.raw_tables import SERIES, series_table
 from tests.support.perps import PROJECT
 from tests.support.private import spare_the_stack
 from tests.support.truth import Row, checksum, execute
@@ -36,15 +37,6 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 RAW_TABLES = """
 create extension if not exists timescaledb;
 create schema deribit_raw;
-create table deribit_raw.candles (
-    instrument varchar not null, resolution varchar not null, "timestamp" timestamptz not null,
-    open double precision, high double precision, low double precision, close double precision,
-    volume double precision, cost double precision, _dlt_load_id varchar not null
-);
-select create_hypertable(
-    'deribit_raw.candles', by_range('timestamp', interval '30 days'), create_default_indexes => false
-);
-create index on deribit_raw.candles using brin (_dlt_load_id, "timestamp") with (pages_per_range = 16);
 create table deribit_raw.fetches (
     instrument varchar, resolution varchar, window_start timestamptz, window_end timestamptz, rows bigint,
     new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar,
@@ -62,23 +54,8 @@ create table deribit_raw._dlt_loads (
 );
 create index loads_number on deribit_raw._dlt_loads ((load_id::numeric));
 create index loads_unfinished on deribit_raw._dlt_loads (load_id) where status <> 0;
-create table deribit_raw.funding (
-    instrument varchar not null, "timestamp" timestamptz not null, interest_1h double precision,
-    interest_8h double precision, index_price double precision, prev_index_price double precision,
-    _dlt_load_id varchar not null
-);
-select create_hypertable(
-    'deribit_raw.funding', by_range('timestamp', interval '84 days'), create_default_indexes => false
-);
-create table deribit_raw.settlements (
-    instrument varchar not null, "timestamp" timestamptz not null, position double precision,
-    mark_price double precision, index_price double precision, profit_loss double precision,
-    session_profit_loss double precision, _dlt_load_id varchar not null
-);
-select create_hypertable(
-    'deribit_raw.settlements', by_range('timestamp', interval '3650 days'), create_default_indexes => false
-);
 """
+RAW_TABLES += "".join(map(series_table, SERIES))
 
 SCHEMAS = """
 select nspname from pg_namespace
