@@ -6,47 +6,43 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from extract.core.names import ENDPOINTS
 from extract.core.ranges import TimeRange
 from extract.core.resolution import DAY_MS, Resolution
 from extract.core.times import format_time
 from extract.database.database import Database, one_row
 from extract.load.endpoint import Endpoint, endpoints
+from extract.transform.models import GAPS, read_built
 from extract.transform.runner import expecting_models
 
 ASK_AGAIN_AFTER_MS = DAY_MS
 
 
 class Place(NamedTuple):
-    """Where dbt keeps the gaps of an endpoint.
+    """What tells of the gaps of an endpoint.
 
     Attributes:
-        gaps: the model that lists them.
         read_by: the table whose watermark says up to which load the gaps are known.
         usable: what has the rows that the next build adds to the table.
     """
 
-    gaps: str
     read_by: str
     usable: str
 
 
 PLACES = {
-    "candles": Place("ohlcv_gaps", "quality.ohlcv_candle_days", "staging.stg_candles"),
+    "candles": Place("quality.ohlcv_candle_days", "staging.stg_candles"),
     "funding": Place(
-        "funding_gaps",
         "public.perpetuals_funding",
         "(select * from staging.stg_funding where abs(interest_1h) < 1 and index_price > 0) as usable",
     ),
     "settlements": Place(
-        "settlement_gaps",
         "public.perpetuals_settlements",
         '(select settled_at as "timestamp", * from staging.stg_settlements'
         " where open_interest >= 0 and mark_price > 0) as usable",
     ),
 }
 
-GAPS = """
+QUERY = """
 select
     gaps.instrument,
     (extract(epoch from gaps.gap_start) * 1000)::bigint,
@@ -174,7 +170,7 @@ def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
     """
     found = []
     with expecting_models(), database.reading() as cursor:
-        for endpoint in endpoints(ENDPOINTS, resolution):
+        for endpoint in endpoints(read_built(database), resolution):
             place = PLACES[endpoint.table]
             values = {
                 "endpoint": endpoint.table,
@@ -182,7 +178,7 @@ def read_gaps(database: Database, resolution: Resolution) -> list[Gap]:
                 "step": endpoint.resolution.step_ms,
                 "read_by": place.read_by,
             }
-            cursor.execute(GAPS.format(gaps=place.gaps), values)
+            cursor.execute(QUERY.format(gaps=GAPS[endpoint.table]), values)
             found += [Gap(endpoint, *row) for row in cursor.fetchall()]
     return found
 

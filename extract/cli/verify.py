@@ -19,7 +19,7 @@ from extract.errors import PerpsError, UsageError
 from extract.load.endpoint import Endpoint, endpoints
 from extract.load.selection import check_origin
 from extract.settings import Settings
-from extract.transform.models import pick, read_histories, read_origin, read_resolution
+from extract.transform.models import pick, read_built, read_histories, read_origin, read_resolution
 
 DEFAULT_SAMPLE = 10
 SEEDS = 2**32
@@ -75,7 +75,7 @@ def _read_histories(args: argparse.Namespace, database: Database) -> dict[Endpoi
     resolution, names = read_resolution(database), split_names(args.instruments)
     histories = {
         one: read_histories(database, one.resolution, one.table)
-        for one in endpoints(parse_endpoints(args.only), resolution)
+        for one in endpoints(parse_endpoints(args.only or read_built(database)), resolution)
     }
     if not args.only:  # a table may be empty, or lack an instrument, because that was never loaded
         known = {name: history for found in histories.values() for name, history in found.items()}

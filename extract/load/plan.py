@@ -80,6 +80,7 @@ class Series:
         cursor: how far the series is loaded.
         ended_ms: the end of a delisted instrument, UTC ms.
         landed: the times [start, end) that were landed before, ascending, UTC ms.
+        begins_ms: where the candles of the instrument begin, if they do not begin at the listing, UTC ms.
     """
 
     instrument: str
@@ -89,6 +90,7 @@ class Series:
     cursor: Cursor = Cursor()
     ended_ms: int | None = None
     landed: tuple[TimeRange, ...] = ()
+    begins_ms: int | None = None
 
     @property
     def end_ms(self) -> int:
@@ -104,7 +106,8 @@ class Series:
     def is_whole(self) -> bool:
         """Whether there is nothing left to fetch: all from the cursor on was landed, and nothing is owed."""
         resolution, last = self.endpoint.resolution, self.cursor.last_ms
-        start = resolution.floor(self.listed_ms) if last is None else last + resolution.step_ms
+        begins = max(self.listed_ms, self.begins_ms or 0)
+        start = resolution.floor(begins) if last is None else last + resolution.step_ms
         return not self.cursor.owed and not subtract([(start, self.end_ms)], self.landed)
 
     @property
@@ -128,7 +131,7 @@ def plan_update(series: Series, lookback: int) -> list[Window]:
     """Plan from the cursor to the last bucket that has its row, and the owed windows.
 
     Without a cursor the plan begins with the owed windows, or where the first landed range without any row
-    ends, or at the listing. Nothing is planned if nothing can have come.
+    ends, or where the candles begin, or at the listing. Nothing is planned if nothing can have come.
 
     Args:
         series: the series to plan for.
@@ -137,7 +140,11 @@ def plan_update(series: Series, lookback: int) -> list[Window]:
     if not series.is_due:
         return []
     resolution, cursor, end = series.endpoint.resolution, series.cursor, series.end_ms
-    first = series.landed[0][0] if series.landed else earliest_start(series)
+    first = earliest_start(series)
+    if series.landed:
+        first = series.landed[0][0]
+    elif series.begins_ms is not None:
+        first = max(first, resolution.ceil(series.begins_ms))
     back = lookback * resolution.step_ms
     if cursor.last_ms is not None:
         # round down to the grid, so that a cursor off the grid does not shift the windows

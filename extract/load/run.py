@@ -12,7 +12,7 @@ from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution
 from extract.deribit.instruments import Instrument, Listed
 from extract.load.compare import mark
-from extract.load.endpoint import Endpoint
+from extract.load.endpoint import Endpoint, candles
 from extract.load.fetch import WindowResult, fetch_window
 from extract.load.lifetimes import find_delisted, find_first_days, is_settled
 from extract.load.package import Packages, one_line_errors
@@ -40,6 +40,7 @@ class Run:
         now_ms: Deribit's clock when it began, UTC ms.
         result: its result so far.
         instruments: the instruments that it has found.
+        expected_from: per series, from when on a bucket without a row is fetched again, UTC ms.
     """
 
     loader: Loader
@@ -50,12 +51,32 @@ class Run:
     now_ms: int
     result: LoadResult = field(default_factory=LoadResult)
     instruments: dict[str, Instrument] = field(default_factory=dict)
+    expected_from: dict[str, int] = field(default_factory=dict)
 
     def series(self, instrument: Instrument, endpoint: Endpoint) -> Series:
         """Return a series, with its cursor and until when it has rows."""
         name, state = instrument.name, self.packages.pipeline.state
         cursor, landed = read_cursor(state, name, endpoint), landed_ranges(state, name, endpoint)
-        return Series(name, endpoint, instrument.created_ms, self.now_ms, cursor, instrument.ended_ms, landed)
+        # one that was listed again has rows from before, and between them a hole that is one
+        created_ms = instrument.created_ms
+        self.expected_from[endpoint.series(name)] = min(created_ms, cursor.last_ms or created_ms)
+        begins_ms = self._candles_begin(name) if endpoint.at_open else None
+        return Series(
+            name,
+            endpoint,
+            created_ms,
+            self.now_ms,
+            cursor,
+            instrument.ended_ms,
+            landed,
+            begins_ms,
+        )
+
+    def _candles_begin(self, name: str) -> int | None:
+        """Return from when on the candles of an instrument were landed, UTC ms."""
+        of_minutes = candles(self.resolution)
+        landed = landed_ranges(self.packages.pipeline.state, name, of_minutes)
+        return landed[0][0] if landed else None
 
     def find(
         self,
@@ -151,7 +172,7 @@ class Run:
             return mark(results, partial(landed_ranges, state), self.packages.locked)
 
     def _fetch(self, window: Window) -> WindowResult:
-        result = fetch_window(self.loader.client, window, self.instruments[window.instrument].created_ms)
+        result = fetch_window(self.loader.client, window, self.expected_from[window.series])
         self.loader.progress.fetched(result.rows.num_rows)
         return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from extract.core.names import is_all, with_suggestions
+from extract.core.names import TABLES, is_all, with_suggestions
 from extract.core.ranges import TimeRange
 from extract.core.resolution import Resolution, parse_resolution
 from extract.database.database import Database, one_row
@@ -31,6 +31,9 @@ HISTORIES = {
     """,
 }
 """By endpoint: per instrument, the buckets of the first and of the last row of its table."""
+
+GAPS = {"candles": "ohlcv_gaps", "funding": "funding_gaps", "settlements": "settlement_gaps"}
+"""By endpoint, the model that lists its gaps."""
 
 IN_MS = """
 select instrument, (extract(epoch from first) * 1000)::bigint, (extract(epoch from last) * 1000)::bigint
@@ -87,6 +90,18 @@ def read_histories(
     with expecting_models(), database.reading() as cursor:
         cursor.execute(IN_MS.format(bounds=HISTORIES[endpoint]))
         return {name: (first, last + resolution.step_ms) for name, first, last in cursor.fetchall()}
+
+
+def read_built(database: Database) -> list[str]:
+    """Return the endpoints whose tables and gaps are built: always candles, because nothing works without."""
+    with database.reading() as cursor:
+        exists = "select to_regclass(%s) is not null and to_regclass(%s) is not null"
+        return [
+            endpoint
+            for endpoint, table in TABLES.items()
+            if endpoint == "candles"
+            or one_row(cursor, exists, [f"public.{table}", f"quality.{GAPS[endpoint]}"])[0]
+        ]
 
 
 def pick(

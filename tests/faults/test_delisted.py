@@ -86,7 +86,7 @@ def test_a_perpetual_that_was_delisted_before_anything_was_loaded_can_be_named(f
 
     beyond = flow.expect("backfill", "--instruments", ETH, "--start", "2024-01-03")
     assert (
-        "ETH-PERPETUAL: no candles in this time range, its last candle with volume ends at 2024-01-02"
+        "ETH-PERPETUAL: nothing in this time range, its last candle with volume ends at 2024-01-02"
         in beyond.stderr
     )
 
@@ -137,7 +137,7 @@ def test_an_explicit_range_far_before_a_second_listing_is_asked(flow: Flow):
 def test_a_range_with_nothing_in_it_says_why(flow: Flow):
     before = flow.expect(*ask(BTC, "2017-01-01", "2017-02-01"))
     assert (
-        "BTC-PERPETUAL: no candles in this time range, deribit has no candle before 2018-08-14 10:24:47Z"
+        "BTC-PERPETUAL: nothing in this time range, deribit has no candle before 2018-08-14 10:24:47Z"
         in before.stderr
     )
     for start in ("2024-01-03T00:00:00Z", "2024-02-01"):  # not closed yet, in the future

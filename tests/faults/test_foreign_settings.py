@@ -85,7 +85,7 @@ def test_settings_of_others_change_nothing(
     set_clock(exchange, "2024-01-01T06:00:30Z")
     perps("backfill", "--instruments", BTC, "--start", START)
     set_clock(exchange, "2024-01-01T07:00:30Z")
-    assert f"{BTC}: 60 candles loaded" in perps("update")
+    assert f"{BTC}: 60 candles, 1 funding rate" in perps("update")
     perps("dbt", "--", *build)
     assert table(database) == truth(exchange.base_url, BTC, START, "2024-01-01T07:00:00Z")
     assert rows(database, "select count(*) from deribit_raw.candles") == [(7 * 60,)]

@@ -189,3 +189,27 @@ def test_only_what_was_loaded_is_updated_without_names(load, database, exchange)
     with pytest.raises(UsageError, match="nothing is loaded yet"):
         load().update([], [MINUTES])
     assert load().update([], [FUNDING]).of("funding") == {BTC: 1}
+
+
+def test_a_short_range_of_everything_is_continued_and_nothing_before_it_is_loaded(load, database, exchange):
+    start, end = JAN + 29 * DAY_MS + 9 * HOUR_MS, JAN + 29 * DAY_MS + 12 * HOUR_MS  # without a settlement
+    load().backfill([BTC], ALL, (start, end))
+    assert raw(database, SETTLEMENTS) == []
+    load().update([], ALL)
+    for endpoint in OTHERS:
+        assert raw(database, endpoint) == told(exchange, endpoint, start)
+
+
+def test_what_lies_between_two_listings_is_known_to_be_missing_at_the_source(load, database, exchange):
+    load().backfill([BTC], ALL, days(28, 60))
+    gone = {"kind": "delisted", "instrument": BTC, "at": "2024-01-31T05:00:00Z"}
+    set_faults(exchange, gone, {"kind": "relisted", "instrument": BTC, "at": "2024-02-03T12:00:00Z"})
+    set_clock(exchange, "2024-02-04T00:00:30Z")
+    load().update([], ALL)
+    for endpoint in OTHERS:
+        assert raw(database, endpoint) == told(exchange, endpoint, days(28, 60)[0])
+        covered = (
+            "select count(distinct (window_start, window_end)) from deribit_raw.fetches where endpoint = %s"
+            " and window_start <= '2024-02-02 08:00+00' and window_end > '2024-02-02 08:00+00'"
+        )
+        assert rows(database, covered, endpoint.table) == [(2,)]

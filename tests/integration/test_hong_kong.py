@@ -23,5 +23,8 @@ def test_candles_report_and_clock_stay_utc(alone, database, exchange, server, tm
     counts = (tmp_path / "row-counts.txt").read_text().splitlines()
     line = next(line for line in counts if line.startswith("BTC"))
     assert line.split()[2:4] == ["2024-01-01T00:00:00Z", "2024-01-02T23:59:00Z"]
-    asked = rows(database, "select min(window_start)::timestamptz, max(window_end) from deribit_raw.fetches")
+    asked = rows(
+        database,
+        "select min(window_start), max(window_end) from deribit_raw.fetches where endpoint = 'candles'",
+    )
     assert [time.timestamp() for time in asked[0]] == [1_704_067_200, 1_704_240_000]

@@ -79,6 +79,14 @@ def test_a_series_without_rows_is_not_asked_from_its_start_again(endpoint):
     assert spans(plan_update(silent, lookback=2)) == [(AT - step, AT + 2 * step)]
 
 
+@BOTH
+def test_a_first_update_begins_where_the_candles_do(endpoint):
+    step = endpoint.resolution.step_ms
+    begun = Series("X", endpoint, AT - 900 * step, AT + step, begins_ms=AT - 7 * step - 1)
+    assert spans(plan_update(begun, lookback=2)) == [(AT - 7 * step, AT + 2 * step)]
+    assert begun.end_ms == AT + 2 * step
+
+
 def test_candles_are_always_due():
     minutes = candles(RESOLUTIONS["1"])
     whole = Series("X", minutes, AT - DAY_MS, AT, Cursor(AT - MINUTE_MS), landed=((AT - DAY_MS, AT),))
