@@ -39,7 +39,10 @@ GAPS = "select instrument, sum(gap_minutes)::int from quality.ohlcv_gaps group b
 
 OTHER = """
 select
-    (select sum(rows)::int from deribit_raw.fetches where instrument = %s and _dlt_load_id::numeric > %s),
+    (
+        select sum(rows)::int from deribit_raw.fetches
+        where instrument = %s and _dlt_load_id::numeric > %s and endpoint = 'candles'
+    ),
     (select count(*) from deribit_raw.candles where instrument = %s)
 """
 
