@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from extract.deribit.errors import BadReplyError
-from extract.deribit.rows import Rows, read_rows, schema_of
+from extract.deribit.rows import Rows, read_rows
 
 VALUES = ("interest_1h", "interest_8h", "index_price", "prev_index_price")
 """The rates realised over the hour, and over the trailing eight, as shares of the position's value; the index
 in the quote coin, now and in the row before. The time of a row is the end of its hour (FACTS: inferred)."""
-SCHEMA = schema_of(VALUES)
 
 
 def parse_funding(result: Any, start_ms: int, end_ms: int) -> Rows:

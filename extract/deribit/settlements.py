@@ -7,12 +7,11 @@ from typing import Any
 
 from extract.core.times import NEWEST_MS, OLDEST_MS
 from extract.deribit.errors import BadReplyError
-from extract.deribit.rows import Rows, read_rows, schema_of
+from extract.deribit.rows import Rows, read_rows
 
 VALUES = ("position", "mark_price", "index_price", "profit_loss", "session_profit_loss")
 """position is the open interest (FACTS: inferred), in USD for inverse perpetuals; the prices are in the quote
 coin. The documented field `funding` was absent in 2026 (FACTS: seen)."""
-SCHEMA = schema_of(VALUES)
 
 ENDS = (None, "", "none")
 """What the token of the last page may be (FACTS: an empty page is an end as well)."""
