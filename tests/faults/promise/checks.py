@@ -113,17 +113,16 @@ def unexcused_others(held: Others, true: Others, started: Mapping[str, int], dec
     Args:
         held: the tables.
         true: what the exchange says.
-        started: per instrument from where it was ever asked for; None: from anywhere.
-        deceived: the exchange has denied rows, or sent odd ones; otherwise none may be missing.
+        started: per instrument from where it was ever asked for; none: from anywhere.
+        deceived: the exchange has denied rows, or sent odd ones, of which a value that may be null is kept.
+            Otherwise none may be missing or differ.
     """
     missing = [key for key in sorted(true.keys() - held.keys()) if key[2] >= started.get(key[1], 0)]
+    differing = [key for key in sorted(true.keys() & held.keys()) if held[key] != true[key]]
     return [
         *(f"{key} is in its table and not in the truth" for key in sorted(held.keys() - true.keys())[:SHOWN]),
         *(f"{key} is missing" for key in missing[:SHOWN] if not deceived),
-        *(
-            f"{key} has other values than the truth"
-            for key in [key for key in sorted(true.keys() & held.keys()) if held[key] != true[key]][:SHOWN]
-        ),
+        *(f"{key} has other values than the truth" for key in differing[:SHOWN] if not deceived),
     ]
 
 
