@@ -46,11 +46,14 @@ LIST_LOADS = (
     " update deribit_raw._dlt_loads set status = 0 where load_id::numeric <= {complete}"
 )
 
-PRUNE_FETCHES = """
+OF_FETCHES = """
 delete from deribit_raw.fetches
 where _dlt_load_id::numeric < (select max(load_id::numeric) from deribit_raw._dlt_loads where status = 0) - %s
     and rows * case endpoint {buckets} end = window_end - window_start
 """
+PRUNE_FETCHES = OF_FETCHES.format(
+    buckets=" ".join(f"when '{name}' then {raw.bucket}" for name, raw in SERIES.items())
+)
 PRUNE_STATES = """
 delete from deribit_raw._dlt_pipeline_state
 where _dlt_load_id::numeric < (
@@ -166,11 +169,10 @@ def prune(opened: PgConnection) -> None:
     A fetch without missing candles says no more than its candles do, and only the newest of dlt's states
     counts. No candle depends on these rows, so a failure is only logged.
     """
-    buckets = " ".join(f"when '{name}' then {raw.bucket}" for name, raw in SERIES.items())
     try:
         with opened.cursor() as cursor:
             for table, statement, kept in (
-                ("fetches", PRUNE_FETCHES.format(buckets=buckets), FETCHES_KEPT),
+                ("fetches", PRUNE_FETCHES, FETCHES_KEPT),
                 ("_dlt_pipeline_state", PRUNE_STATES, STATES_KEPT),
             ):
                 if exists(cursor, table):

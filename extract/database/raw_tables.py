@@ -130,10 +130,9 @@ def series_table(name: str) -> str:
     """Return what creates a raw table of series, or makes one that dlt has created a hypertable."""
     raw = SERIES[name]
     texts = ["instrument", *(["resolution"] if "resolution" in raw.columns else []), "_dlt_load_id"]
-    columns = ["instrument text not null", '"timestamp" timestamptz not null', "_dlt_load_id text not null"]
-    columns += [
-        f"{column} {'text not null' if column in texts else 'double precision'}" for column in raw.columns
-    ]
+    columns = [f"{column} text not null" for column in texts[:-1]] + ['"timestamp" timestamptz not null']
+    columns += [f"{column} double precision" for column in raw.columns if column not in texts]
+    columns += ["_dlt_load_id text not null"]
     return TABLE.format(
         table=name,
         columns=", ".join(columns),

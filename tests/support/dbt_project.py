@@ -40,7 +40,7 @@ create schema deribit_raw;
 create table deribit_raw.fetches (
     instrument varchar, resolution varchar, window_start timestamptz, window_end timestamptz, rows bigint,
     new_rows bigint, changed_rows bigint, fetched_at timestamptz, origin varchar, _dlt_load_id varchar,
-    endpoint varchar
+    endpoint varchar not null default 'candles'
 );
 create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));
 create table deribit_raw.instruments (

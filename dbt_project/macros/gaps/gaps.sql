@@ -199,7 +199,7 @@ rejected as (
 {%- endmacro %}
 
 
-{#- What an entry of known_gaps is about; entries of version 0.1.0 have no endpoint. -#}
+{#- What an entry of known_gaps is about; one without an endpoint is about candles. -#}
 {% macro endpoint_of(relation) -%}
     coalesce(nullif(trim({{ relation }}.endpoint), ''), 'candles')
 {%- endmacro %}

@@ -8,8 +8,7 @@ final as (
 
     select
         instrument::text as instrument,
-        -- rows of version 0.1.0, which knew candles only, have no endpoint
-        coalesce(endpoint, 'candles')::text as endpoint,
+        endpoint::text as endpoint,
         resolution::text as resolution,
         window_start,
         window_end,
