@@ -57,7 +57,12 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
         pipeline = dlt.pipeline(
             SOURCE,
             pipelines_dir=str(folder),
-            destination=postgres(replace(database, password=password).url(PATIENCE), create_indexes=False),
+            # without its look for the ADBC driver, which is there, and of which each look leaks 15 kB
+            destination=postgres(
+                replace(database, password=password).url(PATIENCE),
+                create_indexes=False,
+                loader_file_format_selector=None,
+            ),
             dataset_name=raw_tables.DATASET,
         )
         with one_line_errors("read the state of earlier loads"):
