@@ -109,9 +109,8 @@ class StayingRun:
             steps.loader = replace(steps.loader, database=self.settings.database())
             if first:
                 self.metrics.landed(steps.update())
-            else:
-                if self._load_and_build(CANDLES, UPDATE[0], BUILD[0]) and self._may_have_come():
-                    self._load_and_build(OTHERS, UPDATE[1], BUILD[1])
+            elif self._load_and_build(CANDLES, UPDATE[0], BUILD[0]) and self._may_have_come():
+                self._load_and_build(OTHERS, UPDATE[1], BUILD[1])
             self._do_what_is_due()
         except PerpsError as error:
             if first and isinstance(error, UsageError):

@@ -178,11 +178,11 @@ class Loader:
             raw_tables.check_clock(locked, time.time())
             clock, exchange = self._clock_and_listing()
             with open_pipeline(self.workdir, self.database, locked) as pipeline:
-                check_origin(loaded_origin(pipeline.state), clock.origin)
-                loaded = loaded_instruments(pipeline.state, loaded_at or endpoints[0])
-                run = Run(
-                    self, Packages(pipeline, locked), exchange, endpoints, _ending(endpoints), clock.result
-                )
+                state = pipeline.state
+                check_origin(loaded_origin(state), clock.origin)
+                loaded = loaded_instruments(state, loaded_at or endpoints[0])
+                packages = Packages(pipeline, locked)
+                run = Run(self, packages, exchange, endpoints, _ending(endpoints), clock.result, state)
                 windows = [
                     window
                     for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)

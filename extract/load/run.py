@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extract.core.names import is_all
 from extract.core.ranges import TimeRange
@@ -38,6 +38,7 @@ class Run:
         endpoints: what it loads.
         resolution: of the candles that tell when a delisted perpetual ended.
         now_ms: Deribit's clock when it began, UTC ms.
+        state: the pipeline's state when it began; dlt reads and decodes a file each time it is asked.
         result: its result so far.
         instruments: the instruments that it has found.
         expected_from: per series, from when on a bucket without a row is fetched again, UTC ms.
@@ -49,34 +50,32 @@ class Run:
     endpoints: Sequence[Endpoint]
     resolution: Resolution
     now_ms: int
+    state: Mapping[str, Any]
     result: LoadResult = field(default_factory=LoadResult)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     expected_from: dict[str, int] = field(default_factory=dict)
 
     def series(self, instrument: Instrument, endpoint: Endpoint) -> Series:
         """Return a series, with its cursor and until when it has rows."""
-        name, state = instrument.name, self.packages.pipeline.state
-        cursor, landed = read_cursor(state, name, endpoint), landed_ranges(state, name, endpoint)
+        series = self._series(self.state, instrument, endpoint)
         # one that was listed again has rows from before, and between them a hole that is one
-        created_ms = instrument.created_ms
-        self.expected_from[endpoint.series(name)] = min(created_ms, cursor.last_ms or created_ms)
-        begins_ms = self._candles_begin(name) if endpoint.at_open else None
+        created_ms, last_ms = instrument.created_ms, series.cursor.last_ms
+        self.expected_from[endpoint.series(instrument.name)] = min(created_ms, last_ms or created_ms)
+        return series
+
+    def _series(self, state: Mapping[str, Any], instrument: Instrument, endpoint: Endpoint) -> Series:
+        name = instrument.name
+        landed_candles = landed_ranges(state, name, candles(self.resolution)) if endpoint.at_open else ()
         return Series(
             name,
             endpoint,
-            created_ms,
+            instrument.created_ms,
             self.now_ms,
-            cursor,
+            read_cursor(state, name, endpoint),
             instrument.ended_ms,
-            landed,
-            begins_ms,
+            landed_ranges(state, name, endpoint),
+            begins_ms=landed_candles[0][0] if landed_candles else None,
         )
-
-    def _candles_begin(self, name: str) -> int | None:
-        """Return from when on the candles of an instrument were landed, UTC ms."""
-        of_minutes = candles(self.resolution)
-        landed = landed_ranges(self.packages.pipeline.state, name, of_minutes)
-        return landed[0][0] if landed else None
 
     def find(
         self,
@@ -118,17 +117,16 @@ class Run:
         return found
 
     def _has_ended(self, name: str) -> bool:
-        ended_ms = ended_instruments(self.packages.pipeline.state).get(name)
-        return ended_ms is not None and self._is_whole(name, ended_ms)
+        ended_ms = ended_instruments(self.state).get(name)
+        return ended_ms is not None and self._is_whole(self.state, name, ended_ms)
 
-    def _is_whole(self, name: str, ended_ms: int) -> bool:
+    def _is_whole(self, state: Mapping[str, Any], name: str, ended_ms: int) -> bool:
         """Return whether a delisted instrument is loaded up to its end, UTC ms."""
         ended = Instrument(name, ended_ms, is_active=False, ended_ms=ended_ms)
-        return all(self.series(ended, endpoint).is_whole for endpoint in self.endpoints)
+        return all(self._series(state, ended, endpoint).is_whole for endpoint in self.endpoints)
 
     def _cursors(self, name: str) -> list[Cursor]:
-        state = self.packages.pipeline.state
-        return [read_cursor(state, name, endpoint) for endpoint in self.endpoints]
+        return [read_cursor(self.state, name, endpoint) for endpoint in self.endpoints]
 
     def land(self, windows: Sequence[Window]) -> None:
         """Fetch and land windows, package by package."""
@@ -152,14 +150,15 @@ class Run:
 
     def land_ends(self) -> None:
         """Land when delisted perpetuals ended, once all of them is there, so that updates leave them."""
-        known = ended_instruments(self.packages.pipeline.state)
+        state = self.packages.pipeline.state
+        known = ended_instruments(state)
         ended = [
             one
             for one in self.instruments.values()
             if one.ended_ms is not None
             and one.ended_ms != known.get(one.name)
             and is_settled(one.ended_ms, self.now_ms)
-            and self._is_whole(one.name, one.ended_ms)
+            and self._is_whole(state, one.name, one.ended_ms)
         ]
         if ended:
             listed = [*self.exchange.perpetuals, *ended]
