@@ -26,8 +26,15 @@ from extract.transform.runner import BUILD
 
 log = logging.getLogger(__name__)
 
-MINUTE = ("--no-write-json", "build", "--indirect-selection", "empty", "--select")
-"""Builds what a closed minute changes, and runs the tests that it can break, which have the tag `minute`."""
+MINUTE = (
+    *("--no-write-json", "--no-populate-cache", "build"),
+    *("--indirect-selection", "empty", "--select"),
+)
+"""Builds what a closed minute changes, and runs the tests that it can break, which have the tag `minute`.
+
+The first model that asks for a relation lists its schema; filling dbt's cache before would list all schemas
+and every view's dependencies.
+"""
 
 
 @dataclass
