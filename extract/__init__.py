@@ -4,8 +4,8 @@ For Python users, see docs/python.md: `backfill`, `update` and `build` do what t
 results; `read_candles`, `read_funding` and `read_settlements` read the tables; `deribit_perpetuals` is a dlt
 source for any pipeline. They are imported when they are first used.
 
-Rooms, each importing only from those after it: cli, and beside it api; check, report, doctor and export;
-load, transform and embedded; database and deribit; core. The simulator stands beside them.
+The packages, in layers that import only from the layers after them: cli and api; check, report, doctor and
+export; load, transform and embedded; database and deribit; core. The simulator is used by cli and by tests.
 """
 
 from importlib import import_module

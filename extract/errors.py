@@ -19,7 +19,7 @@ class UsageError(PerpsError):
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
     """Return the interrupt that caused an error, None if there was none.
 
-    A signal may arrive anywhere, and the clean-up of a library may then fail with an error of its own.
+    When a signal interrupts a library, the library's clean-up may raise another error.
     """
     found: BaseException | None = error
     while found is not None:

@@ -35,7 +35,7 @@ class Settings:
     Attributes:
         api_url: base URL of the Deribit API (`DERIBIT_API_URL`).
         requests_per_second: rate limit of all requests together (`DERIBIT_REQUESTS_PER_SECOND`).
-        home: folder of everything that is kept: server data, pipeline folders, logs (`PERPS_HOME`).
+        home: folder of the server's data, pipeline folders and logs (`PERPS_HOME`).
         cache: folder of the unpacked TimescaleDB packages (`PERPS_CACHE`).
         server: the database that the libpq variables name, None for the embedded server.
         project: folder of dbt_project.yml.
@@ -64,7 +64,7 @@ class Settings:
         return self.server is None or self.cluster.is_reached_by(self.server)
 
     def database(self) -> Database:
-        """Return the database to use; starts the embedded server where that is meant."""
+        """Return the database to use; starts the embedded server if that is the one."""
         if self.server and not self.embeds:
             return self.server
         started = self.cluster.start()
@@ -109,7 +109,7 @@ def read_settings(
 def read_api(
     api_url: str | None, requests_per_second: float | None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, float]:
-    """Return the base address of the API and the budget of all requests; what is not given, as variables say.
+    """Return the base URL of the API and the rate limit in requests a second; None takes them from variables.
 
     Raises:
         UsageError: one of them cannot be used.
@@ -153,11 +153,11 @@ def _server(environment: Mapping[str, str]) -> Database | None:
 
 
 def environment_for(database: str | None, home: str | Path | None) -> dict[str, str]:
-    """Return the environment in which a database and a home that a Python program names are used.
+    """Return the environment variables for a database and a home that a Python program names.
 
     Args:
-        database: `postgresql://user:password@host:port/name`; None leaves what the libpq variables say.
-        home: stands for PERPS_HOME; None leaves that.
+        database: `postgresql://user:password@host:port/name`; None keeps the libpq variables.
+        home: value of PERPS_HOME; None keeps it.
 
     Raises:
         UsageError: the URL cannot be used.
@@ -166,7 +166,7 @@ def environment_for(database: str | None, home: str | Path | None) -> dict[str, 
     if home is not None:
         environment["PERPS_HOME"] = str(home)
     if database is not None:
-        # what the URL does not name is not to come from variables that are about another server
+        # variables that are about another server must not complete the URL
         for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER"):
             environment.pop(name, None)
         environment |= _libpq(database)
@@ -177,7 +177,7 @@ def _libpq(url: str) -> dict[str, str]:
     """Return the libpq variables of a database's URL.
 
     Raises:
-        UsageError: it is none, or has something that no variable can say.
+        UsageError: it is not such a URL, or has a parameter without a variable.
     """
     try:
         named = parse_dsn(url) if url.startswith(("postgresql://", "postgres://")) else {}

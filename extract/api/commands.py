@@ -1,7 +1,7 @@
-"""`backfill`, `update` and `build` for a Python program: each works in a process of its own.
+"""`backfill`, `update` and `build` for a Python program: each runs in a new process.
 
-Commands set up the process that they run in: its memory, signals, environment, dlt and dbt. So none of them
-runs in the caller's process, which may be a notebook with pipelines of its own.
+A command changes its process: memory, signals, environment, dlt and dbt. So it does not run in the caller's
+process, which may be a notebook with pipelines of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from extract.load.result import LoadResult
 from extract.settings import environment_for
 from extract.transform.failures import BuildResult
 
-LONGEST_GOODBYE_S = 10.0
-"""Seconds that an interrupted command has before it is killed: a little more than it gives itself."""
+STOP_TIMEOUT_S = 10.0
+"""Seconds before an interrupted command is killed: a little more than `ending.GRACE_S`, after which it ends
+by itself."""
 
 
 def backfill(
@@ -50,26 +51,29 @@ def backfill(
 
     Args:
         instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual.
-        start: oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the listing.
-        end: exclusive. Default: the last closed candle.
-        resolution: length of a candle in minutes, or 1D.
-        only: of candles, funding and settlements, those to load. Default: all three.
-        lookback: rows before each cursor that are fetched again, to catch late revisions.
-        load_candles: most rows in one load; bounds the memory, and what is fetched again after a kill.
+        start: inclusive, of bucket opens; a date, an ISO time, a datetime or UTC ms. Without a time zone it
+            is UTC. Default: the listing.
+        end: exclusive, in the same forms. Default: the end of the last closed bucket.
+        resolution: of candles, in minutes, or `1D`: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
+        only: what to load: `candles`, `funding`, `settlements`, or several of them. Default: all three.
+        lookback: number of rows before each cursor to fetch again, to catch late revisions.
+        load_candles: most rows in one load; limits memory, and what must be fetched again after a kill.
         wait_s: how long to wait for another load to end, in seconds.
-        database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
-            without PGHOST the embedded server, which is started if need be.
-        api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
-        requests_per_second: budget of all requests. Default: DERIBIT_REQUESTS_PER_SECOND, else 20.
+        database: `postgresql://user:password@host:port/name`. Default: the database of the libpq variables;
+            without PGHOST, the embedded server, which is started if it is not running.
+        api_url: base URL of the API. Default: DERIBIT_API_URL, else the live service.
+        requests_per_second: rate limit of all requests together. Default: DERIBIT_REQUESTS_PER_SECOND, else
+            20.
         home: folder for logs, working files and the embedded server. Default: PERPS_HOME.
 
     Returns:
-        What was landed, by instrument.
+        The number of raw rows landed, new or changed, by endpoint and instrument, and what was skipped.
 
     Raises:
-        IncompleteError: some windows had no usable reply; the others are saved, and `result` names them.
+        IncompleteError: some windows had no usable reply; the others are saved. Its `result` names the failed
+            ones.
         UsageError: an argument cannot be used.
-        PerpsError: nothing could be loaded.
+        PerpsError: the load failed otherwise; complete loads are saved.
     """
     found: LoadResult = _carry_out(
         "backfill:load",
@@ -106,17 +110,16 @@ def update(
 
     Args:
         instruments: names, or "all". Default: every instrument that is already loaded.
-        resolution: see `backfill`, as all the others.
-        only: see `backfill`.
-        lookback: rows before each cursor that are fetched again, to catch late revisions.
+        resolution: see `backfill`, as for all other arguments.
 
     Returns:
-        What was landed, by instrument.
+        As `backfill`.
 
     Raises:
-        IncompleteError: some windows had no usable reply; the others are saved, and `result` names them.
+        IncompleteError: some windows had no usable reply; the others are saved. Its `result` names the failed
+            ones.
         UsageError: an argument cannot be used.
-        PerpsError: nothing could be loaded.
+        PerpsError: the load failed otherwise; complete loads are saved.
     """
     found: LoadResult = _carry_out(
         "update:load",
@@ -142,11 +145,11 @@ def build(
     database: str | None = None,
     home: str | Path | None = None,
 ) -> BuildResult:
-    """Build and test the models from what is loaded: `perps dbt -- build`, without dbt's unit tests.
+    """Build and test the models from the loaded data: `perps dbt -- build`, without dbt's unit tests.
 
     Args:
-        select: dbt's selection, such as ["perpetuals_ohlcv+"]. Default: everything.
-        resolution: of the candles that the models are built from.
+        select: selectors as for dbt's `--select`, such as ["perpetuals_ohlcv+"]. Default: everything.
+        resolution: of the candles to build from, as in `backfill`.
         wait_s: how long to wait for another build to end, in seconds.
         database: see `backfill`.
         home: see `backfill`.
@@ -168,19 +171,19 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
     """Run a function of the command line in a process of its own, and return its result.
 
     Raises:
-        PerpsError: raised by that function, or its process ended without a result.
+        PerpsError: that function raised it, or its process ended without a result.
     """
     ours, theirs = connection.Pipe()
-    # by path, as multiprocessing does, but without the caller's main module, which may have no guard
+    # multiprocessing would import the caller's main module, which may lack `if __name__ == "__main__"`
     code = f"import sys; sys.path = {sys.path!r}; from extract.cli.child import main; main({theirs.fileno()})"
-    with ours, tempfile.TemporaryFile() as said:
+    with ours, tempfile.TemporaryFile() as stderr:
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 env=environment_for(database, home),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=stderr,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a terminal's interrupt is for this process, which passes it on
             )
@@ -189,8 +192,8 @@ def _carry_out(run: str, database: str | None, home: str | Path | None, **argume
             result = ours.recv()
             process.wait()
         except (EOFError, ConnectionError):
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().rpartition("\n")[2][:300]
+            stderr.seek(0)
+            last = stderr.read().decode(errors="replace").strip().rpartition("\n")[2][:300]
             raise PerpsError(
                 f"the command's process ended with exit code {process.wait()}: {last}; "
                 "what was loaded is safe, run it again"
@@ -208,7 +211,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
     try:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(LONGEST_GOODBYE_S)
+            process.wait(STOP_TIMEOUT_S)
     finally:
         process.kill()
         process.wait()

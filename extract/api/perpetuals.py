@@ -27,7 +27,7 @@ from extract.load.state import EPOCH
 from extract.settings import DEFAULT_BURST, read_api
 
 
-# the empty spec: dlt would otherwise take a START or API_URL that is somebody else's from the environment
+# an empty spec: otherwise dlt would read arguments from variables such as START or API_URL, meant for others
 @dlt.source(name="deribit_perpetuals", max_table_nesting=0, schema_contract=CONTRACT, spec=BaseConfiguration)
 def deribit_perpetuals(
     instruments: str | Sequence[str],
@@ -45,32 +45,33 @@ def deribit_perpetuals(
     The table `candles` has instrument, resolution, timestamp (bucket open, UTC), open, high, low and close
     (quote coin), volume (base coin) and cost (quote coin), as doubles. It is merged on the first three, so
     that a revised candle replaces the older one; `apply_hints` changes that as for any resource. The table
-    `funding` has instrument, timestamp (end of the hour, UTC), interest_1h and interest_8h (shares of the
+    `funding` has instrument, timestamp (end of the hour, UTC), interest_1h and interest_8h (fractions of the
     position), index_price and prev_index_price (quote coin). The table `settlements` has instrument,
-    timestamp (shortly after 08:00 UTC), position (open interest; USD of an inverse perpetual), mark_price and
-    index_price (quote coin), profit_loss and session_profit_loss. The table `instruments` has one row a
-    perpetual. Each series is a resource, such as `candles <name> <resolution>`, `funding <name> 60` and
-    `settlements <name> 1D`, with an incremental cursor of its own: a run loads what is new since the last
-    one, and never a candle that is not closed by the server's clock.
+    timestamp (shortly after 08:00 UTC), position (open interest; in USD for inverse perpetuals), mark_price
+    and index_price (quote coin), profit_loss and session_profit_loss (settlement coin). The table
+    `instruments` has one row per perpetual. Each series is a resource with its own incremental cursor, named
+    `candles <name> <resolution>`, `funding <name> 60` or `settlements <name> 1D`. A run loads the rows since
+    the last run, and only candles that are closed by Deribit's clock.
 
-    If a window has no usable reply, its instrument's stream ends there: the candles before it land, the
-    cursor stays, and the next run fetches the window again. `pipeline.run` still succeeds; the window is
-    logged as an error, and named in `pipeline.state["sources"]["deribit_perpetuals"]["failed"]`, which is
-    empty or absent when no window failed. An extract that raises lands nothing, as always with dlt: the next
-    run fetches everything again.
+    If a window has no usable reply, its series ends there for this run: the rows before it land, the cursor
+    stays before it, and the next run fetches it again. `pipeline.run` still succeeds; the window is logged as
+    an error, and named in `pipeline.state["sources"]["deribit_perpetuals"]["failed"]`, which is empty or
+    absent when no window failed. If the extract raises, nothing lands, as always with dlt, and the next run
+    fetches everything again.
 
     Args:
-        instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual. A delisted one
-            that is named ends with its last candle with volume.
-        start: the oldest bucket open, UTC; a date, an ISO time, a datetime or milliseconds. Default: the
-            listing. Ignored once there is a cursor.
-        end: where a range ends, exclusive. A range with an end is loaded whole in every run, and neither
-            uses nor moves a cursor, as `end_value` of dlt's `incremental`. Default: the last closed candle.
-        resolution: length of a candle in minutes, or 1D: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
-        only: of candles, funding and settlements, those to load. Default: all three.
-        lookback: rows before each cursor that are fetched again, to catch late revisions.
-        api_url: base address of the API. Default: DERIBIT_API_URL, else the live service.
-        requests_per_second: budget of all requests of the source together. Default:
+        instruments: names, such as ["BTC-PERPETUAL"], or "all" for every listed perpetual. A delisted
+            perpetual, if named, is loaded up to its last candle with volume.
+        start: inclusive, of bucket opens; a date, an ISO time, a datetime or UTC ms. Without a time zone it
+            is UTC. Default: the listing. Ignored once there is a cursor.
+        end: exclusive, in the same forms. A range with an end is loaded as a whole in every run, and neither
+            uses nor moves a cursor, as `end_value` of dlt's `incremental`. Default: the end of the last
+            closed bucket.
+        resolution: of candles, in minutes, or `1D`: 1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1D.
+        only: what to load: `candles`, `funding`, `settlements`, or several of them. Default: all three.
+        lookback: number of rows before each cursor to fetch again, to catch late revisions.
+        api_url: base URL of the API. Default: DERIBIT_API_URL, else the live service.
+        requests_per_second: rate limit of all requests of the source together. Default:
             DERIBIT_REQUESTS_PER_SECOND, else 20.
 
     Raises:
@@ -98,7 +99,7 @@ def deribit_perpetuals(
 def _find(
     client: DeribitClient, names: Sequence[str], resolution: Resolution
 ) -> tuple[list[Instrument], int]:
-    """Return the named perpetuals, delisted ones with their end, and the server's clock, UTC ms."""
+    """Return the named perpetuals, delisted ones with their end, and Deribit's clock, UTC ms."""
     if not names:
         raise UsageError("expected instruments, got none; name some, or 'all'")
     now_ms, listed = client.server_time().result, client.instruments()

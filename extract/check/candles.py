@@ -1,4 +1,4 @@
-"""Compares candles of the table with Deribit's: to eight decimals, and the raw tables in any digit."""
+"""Compares candles with Deribit's: those of the table to eight decimals, those of raw in every digit."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def compare(
     replied: Mapping[int, Replied],
     raw: Mapping[int, Replied],
 ) -> list[Difference]:
-    """Return where Deribit differs from the table, to eight decimals, or from the raw tables, in any digit.
+    """Return where Deribit differs from the table, to eight decimals, or from raw, in any digit.
 
     Args:
         instrument: the instrument.
         resolution: of the candles.
         stored: the table's candles by bucket open, UTC ms.
         replied: Deribit's candles of the same time range.
-        raw: the same candles in the raw tables; those that were dropped there are absent.
+        raw: the same candles in the raw table, without those that were dropped from it.
     """
     found: list[Difference] = []
     for at in sorted(stored.keys() | replied.keys()):

@@ -52,7 +52,7 @@ class Checked:
         window: what was compared.
         rows: how many rows were compared, on either side.
         differences: by time.
-        landed: bucket opens, UTC ms, where the raw tables match Deribit, so that only the table is wrong.
+        landed: bucket opens, UTC ms, where raw equals Deribit, so that only the built table is wrong.
     """
 
     window: Window

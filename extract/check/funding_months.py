@@ -1,4 +1,4 @@
-"""Compares the funding of each month with the rate that Deribit itself tells of it."""
+"""Compares the funding of each month with Deribit's own rate for the month."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from extract.deribit.client import DeribitClient
 from extract.transform.runner import expecting_models
 
 TOLERANCE, SMALLEST = 1e-3, 1e-8
-"""How far a month may be off, as a share of it, and as a rate. One hour is 1.4e-3 of a month on average."""
+"""How much a month may differ: as a fraction of its rate (an hour is about 1.4e-3 of it), and as a rate."""
 
 MONTHS = """
 with hours as (
@@ -50,9 +50,9 @@ class Month:
         first_ms, last_ms: the ends of its first and last hour, UTC ms.
         hours: rows of the table.
         total: sum of their interest_1h.
-        weighted: the same, each hour's rate weighted by the index before the first hour over that before it,
-            as in interest_8h of an inverse perpetual (FACTS: inferred).
-        deribit: the rate that Deribit tells of it.
+        weighted: the same, each rate times the index before the first hour, divided by the index before its
+            own hour, as in interest_8h of an inverse perpetual (FACTS: inferred).
+        deribit: Deribit's own rate for these hours.
     """
 
     instrument: str
@@ -66,7 +66,7 @@ class Month:
 
     @property
     def is_equal(self) -> bool:
-        """Whether Deribit's rate is one of the two sums: which of them it is, is not documented."""
+        """Whether Deribit's rate equals one of the two sums; which of them it should be is not documented."""
         most = max(SMALLEST, TOLERANCE * abs(self.deribit))
         return min(abs(self.deribit - self.total), abs(self.deribit - self.weighted)) <= most
 

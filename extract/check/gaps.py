@@ -1,4 +1,4 @@
-"""The work list of `perps repair`: the gaps that dbt found, when each was fetched, and what was found."""
+"""The work list of `perps repair`: the gaps that dbt found, and when and how well each was last fetched."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from extract.load.endpoint import Endpoint, endpoints
 from extract.transform.models import GAPS, read_built
 from extract.transform.runner import expecting_models
 
-ASK_AGAIN_AFTER_MS = DAY_MS
+FETCH_AGAIN_AFTER_MS = DAY_MS
 
 
 class Place(NamedTuple):
-    """What tells of the gaps of an endpoint.
+    """The relations that show the state of an endpoint's gaps.
 
     Attributes:
-        read_by: the table whose watermark says up to which load the gaps are known.
-        usable: what has the rows that the next build adds to the table.
+        read_by: the table whose watermark is the newest load that the gaps account for.
+        usable: SQL of the raw rows that the next build adds to the table.
     """
 
     read_by: str
@@ -106,13 +106,13 @@ class Gap:
     """A run of missing rows in a table.
 
     Attributes:
-        endpoint: where they are from.
+        endpoint: the endpoint whose rows are missing.
         instrument: the instrument whose rows are missing.
         last_ms: open of the last bucket with a row before the gap, UTC ms.
         next_ms: open of the first bucket with a row after the gap, UTC ms.
         reason: unfetched, rejected or source, as in quality.ohlcv_gaps.
-        asked_ms: when a repair last fetched exactly this gap, by Deribit's clock, UTC ms; None: never.
-        waiting: whether loads that the next dbt build will read cover all of the gap.
+        fetched_ms: when a repair last fetched exactly this gap, by Deribit's clock, UTC ms; None: never.
+        waiting: whether loads that the next dbt build reads cover the whole gap.
     """
 
     endpoint: Endpoint
@@ -120,15 +120,15 @@ class Gap:
     last_ms: int
     next_ms: int
     reason: str = "unfetched"
-    asked_ms: int | None = None
+    fetched_ms: int | None = None
     waiting: bool = False
 
     @property
     def resting_until_ms(self) -> int:
-        """When the gap is due for another fetch, UTC ms: at once, unless Deribit had nothing usable."""
-        if self.reason == "unfetched" or self.asked_ms is None:
+        """When to fetch the gap again, UTC ms: 0 (at once), or a day after Deribit had no usable row."""
+        if self.reason == "unfetched" or self.fetched_ms is None:
             return 0
-        return self.asked_ms + ASK_AGAIN_AFTER_MS
+        return self.fetched_ms + FETCH_AGAIN_AFTER_MS
 
     @property
     def time_range(self) -> TimeRange:
@@ -187,7 +187,7 @@ def split_due(gaps: Iterable[Gap], now_ms: int) -> tuple[list[Gap], list[Gap]]:
     """Return the gaps to fetch, and those that were fetched less than a day ago or since the last build.
 
     Args:
-        gaps: the work list.
+        gaps: as `read_gaps` returns them.
         now_ms: Deribit's clock, UTC ms.
     """
     due: list[Gap] = []

@@ -1,4 +1,4 @@
-"""Reconciliation of aggregated candles with Deribit's own longer candles: what to fetch, and the result."""
+"""Reconciles aggregated candles with Deribit's own longer candles: what to fetch, and the result."""
 
 from __future__ import annotations
 
@@ -83,15 +83,17 @@ def parse_coarser(text: str, base: Resolution) -> Resolution:
     return found
 
 
-def bars_to_ask(
+def to_fetch(
     histories: Mapping[str, TimeRange], time_range: TimeRange, resolution: Resolution
 ) -> dict[str, TimeRange]:
     """Return per instrument the bucket opens to fetch: the part of the time range that the table covers.
 
+    The bucket that contains the table's first candle is part of it.
+
     Args:
         histories: per instrument, the table's bucket opens [start, end), UTC ms.
         time_range: start inclusive, end exclusive, UTC ms.
-        resolution: of Deribit's candles; includes the bucket that holds the table's first candle.
+        resolution: of Deribit's candles.
 
     Raises:
         UsageError: the table has no candles in the time range.
@@ -100,16 +102,16 @@ def bars_to_ask(
         name: (max(time_range[0], resolution.floor(first)), min(time_range[1], end))
         for name, (first, end) in histories.items()
     }
-    asked = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
-    if not asked:
+    ranges = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
+    if not ranges:
         raise UsageError(
             "the table has no candles in this time range; see its bounds in quality.ohlcv_coverage"
         )
-    return asked
+    return ranges
 
 
 def count_buckets(buckets: Sequence[Bucket]) -> str:
-    """Return the number of buckets by status; buckets that differ because candles are missing count apart."""
+    """Return the number of buckets by status; those that differ and lack candles count as "not whole"."""
     kinds = Counter(
         "not whole" if bucket.status == "different" and not bucket.whole else bucket.status
         for bucket in buckets
@@ -119,7 +121,7 @@ def count_buckets(buckets: Sequence[Bucket]) -> str:
 
 
 def read_buckets(
-    database: Database, asked: Mapping[str, TimeRange], resolution: Resolution
+    database: Database, ranges: Mapping[str, TimeRange], resolution: Resolution
 ) -> dict[str, list[Bucket]]:
     """Return per instrument the buckets that dbt compared in a time range, by time.
 
@@ -128,7 +130,7 @@ def read_buckets(
     """
     found = {}
     with expecting_models(), database.reading() as cursor:
-        for name, (start, end) in asked.items():
+        for name, (start, end) in ranges.items():
             cursor.execute(BUCKETS, [name, resolution.name, start, end])
             found[name] = [Bucket(name, *row) for row in cursor.fetchall()]
     return found

@@ -15,7 +15,7 @@ Row = dict[str, float | None]
 
 
 def read_rows(table: pa.Table, endpoint: Endpoint) -> dict[int, Row]:
-    """Return a table's rows by bucket open, UTC ms; of two in a bucket the later one."""
+    """Return a table's rows by bucket open, UTC ms; if a bucket has two rows, the later one."""
     opens = [endpoint.resolution.floor(at) for at in times_ms(table).tolist()]
     rows = table.set_column(0, "timestamp", pa.array(times_ms(table).astype(float))).to_pylist()
     return dict(zip(opens, rows, strict=True))
@@ -28,7 +28,7 @@ def compare(
 
     Args:
         instrument: the instrument.
-        endpoint: whose rows.
+        endpoint: funding or settlements.
         stored: the table's rows by bucket open, UTC ms, each with its own time.
         replied: Deribit's rows of the same time range.
     """
@@ -47,7 +47,7 @@ def compare(
 
 
 def _unusable(row: Row, endpoint: Endpoint, at_ms: int) -> list[str]:
-    """Return the columns because of which the table cannot have a row; its models say the same."""
+    """Return the columns for which the table refuses a row, by the same rules as its dbt models."""
     wrong = [name for name in endpoint.needed if row[name] is None]
     wrong += [name for name, value in row.items() if value is not None and not math.isfinite(value)]
     wrong += [

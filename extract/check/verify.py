@@ -1,4 +1,4 @@
-"""Check that the tables still match Deribit: fetch past windows again and compare; nothing is loaded."""
+"""Checks that the tables still match Deribit: fetches past windows again and compares them; loads nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ STORED = {
             and (settlement_day + time '08:00') at time zone 'utc' < to_timestamp(%s / 1000.0)
     """,
 }
-"""By endpoint, the rows of its table: the open of the bucket, and the columns as Deribit calls them."""
+"""By endpoint, the query of its table: the open of the bucket, then the columns with Deribit's names."""
 
 KNOWN = """
 select
@@ -94,7 +94,7 @@ def draw_windows(histories: Histories, now_ms: int, count: int, seed: int) -> li
 
 
 def cut_histories(histories: Histories, now_ms: int) -> list[Window]:
-    """Return windows, of at most 5,000 candles, that cover each closed bucket of the histories once."""
+    """Return windows that cover each closed bucket of the histories once."""
     return [
         window
         for endpoint, ranges in histories.items()

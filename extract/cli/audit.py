@@ -1,4 +1,4 @@
-"""`perps audit`: recompute all checked models from every candle and compare."""
+"""`perps audit`: recompute all checked models from all candles and compare."""
 
 from __future__ import annotations
 

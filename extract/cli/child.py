@@ -1,4 +1,7 @@
-"""A command in a process of its own, for a Python program that it is not to change. See `extract.api`."""
+"""Runs a command for a Python program in a new process, so that the program's own stays unchanged.
+
+See `extract.api`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def main(descriptor: int) -> None:
-    """Take one command from a pipe, carry it out, and send back what it returned, or its error.
+    """Receive one command from a pipe, carry it out, and send back its result or its error.
 
     Args:
-        descriptor: of the pipe. When its other end closes, because that process ended, this command ends.
+        descriptor: of the pipe. The command ends when the other end closes, because that process has ended.
     """
     os.set_inheritable(descriptor, False)
     pipe = connection.Connection(descriptor)

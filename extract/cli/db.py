@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action(start, "start the server; installs it first if necessary").add_argument(
         "--port", type=int, metavar="N", help="TCP port (default: the last one used, or any free port)"
     )
-    action(stop, "stop the server; data is kept")
-    action(status, "show server status; exits with 1 if it is not running")
+    action(stop, "stop the server, keeping its data")
+    action(status, "show whether the server runs, its version and folders; exits with 1 if it does not run")
     shell = action(psql, "open psql; arguments after -- are passed to it")
     for added in (
         action(env, 'print the connection as libpq variables for a shell: eval "$(perps db env)"'),
@@ -158,7 +158,7 @@ def destroy(args: argparse.Namespace, settings: Settings) -> int:
 def embedded(
     settings: Settings, action: str, otherwise: str = "to use the embedded server, unset PGHOST"
 ) -> Cluster:
-    """Return the embedded server, for actions on nothing else.
+    """Return the embedded server, for actions that work on no other server.
 
     Raises:
         PerpsError: PGHOST names another server; the message says what to do `otherwise`.

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def build(args: argparse.Namespace, settings: Settings) -> BuildResult:
-    """Build and test the models; return what came of it."""
+    """Build and test the models; return whether that succeeded, and what failed."""
     arguments = [*BUILD, *base_variables(args.resolution)]
     arguments += ["--select", *args.select] if args.select else []
     wait_s, database = waiting(args), settings.database()

@@ -46,16 +46,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
+def run_demo(settings: Settings, folder: Path, write: Callable[[str], None]) -> None:
     """Load, build, test and report 30 days of two synthetic perpetuals.
 
     The demo always uses the embedded server and recreates its own database each time, so that synthetic
     candles cannot mix with market data.
 
     Args:
-        settings: where the server is.
-        folder: where to write the report.
-        say: called with each line to print.
+        settings: has the embedded server and dbt's project.
+        folder: folder for the report.
+        write: called with each line to print.
 
     Raises:
         PerpsError: a step failed.
@@ -65,7 +65,7 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
     server.start()
     server.drop_database(DATABASE)
     database = server.create_database(DATABASE)
-    say(f"database {DATABASE} is ready; the candles are SYNTHETIC, from the local simulator")
+    write(f"database {DATABASE} is ready; the candles are SYNTHETIC, from the local simulator")
     with simulator.running() as simulated, shown_progress() as progress:
         client = DeribitClient(simulated.base_url, TokenBucket(RATE))
         now_ms = RESOLUTIONS["1"].floor(client.server_time().result)
@@ -73,26 +73,26 @@ def run_demo(settings: Settings, folder: Path, say: Callable[[str], None]) -> No
         result = loader.backfill(
             INSTRUMENTS, endpoints(ENDPOINTS, RESOLUTIONS["1"]), (now_ms - DAYS * DAY_MS, now_ms)
         )
-    say(
+    write(
         f"loaded {result.rows:,} synthetic candles, funding rates and settlements "
         f"in {result.requests} requests"
     )
     run_dbt(["build"], database, settings.dbt)
     write_report(database, folder)
-    _go_on(database, folder / "report.html", settings, say)
+    _go_on(database, folder / "report.html", settings, write)
 
 
-def _go_on(database: Database, page: Path, settings: Settings, say: Callable[[str], None]) -> None:
+def _go_on(database: Database, page: Path, settings: Settings, write: Callable[[str], None]) -> None:
     """Print a query with its result, the page's path, and commands to go on with."""
     perps = settings.project / ".venv/bin/perps"
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"
-    say(f'\n{shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
+    write(f'\n{shown} db psql --database {DATABASE} -- -c "{QUERY}"\n')
     with database.reading() as cursor:
         cursor.execute(QUERY)
-        say(" | ".join(column.name for column in cursor.description or ()))
+        write(" | ".join(column.name for column in cursor.description or ()))
         for row in cursor.fetchall():
-            say(" | ".join(str(value) for value in row))
-    say(f"\npage: {page.resolve()}\n\nGo on with:")
-    say(f"  {shown} db psql --database {DATABASE}  # queries of your own, on synthetic candles")
-    say(f"  {shown} run --instruments {','.join(INSTRUMENTS)}  # real candles, in another database")
-    say(f"  {shown} db stop  # stop the server")
+            write(" | ".join(str(value) for value in row))
+    write(f"\npage: {page.resolve()}\n\nGo on with:")
+    write(f"  {shown} db psql --database {DATABASE}  # queries of your own, on synthetic candles")
+    write(f"  {shown} run --instruments {','.join(INSTRUMENTS)}  # real candles, in another database")
+    write(f"  {shown} db stop  # stop the server")

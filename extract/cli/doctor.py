@@ -1,4 +1,4 @@
-"""`perps doctor`."""
+"""`perps doctor`: check this installation, or the Deribit API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from extract.cli import flags
-from extract.doctor.api import Api, asking
+from extract.doctor.api import Api, make_client
 from extract.doctor.contract import DIFFERS, UNKNOWN, examine
 from extract.doctor.database import DatabaseChecks
 from extract.doctor.facts import FACTS
@@ -51,7 +51,7 @@ def place(settings: Settings) -> int:
 def exchange(settings: Settings) -> int:
     """Print a line for each fact about the API that the code depends on, and the totals."""
     findings = []
-    for finding in examine(asking(settings), FACTS):
+    for finding in examine(make_client(settings), FACTS):
         print(finding, flush=True)
         findings.append(finding)
     counts = Counter(finding.status for finding in findings)

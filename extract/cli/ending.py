@@ -1,8 +1,8 @@
 """SIGINT and SIGTERM end a command cleanly, and within seconds, whatever it is waiting for.
 
-Python runs a signal handler only between two instructions of the main thread. A statement that waits inside
-libpq, for a lock or for the network, therefore blocks it. A second thread receives the signal as well, and
-ends the process if the main thread has not.
+Python runs a signal handler only between two instructions of the main thread. So the handler cannot run while
+the main thread waits inside libpq, for a lock or for the network. A second thread also receives the signal,
+and ends the process if the main thread does not.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from types import FrameType
 GRACE_S = 7.0
 """Seconds that a command has to end cleanly after a signal; Docker kills it after 10."""
 
-SAID = "interrupted: what was loaded is safe, run the same command again"
+INTERRUPTED = "interrupted: what was loaded is safe, run the same command again"
 
 
 class TerminatedError(KeyboardInterrupt):
     """The process received SIGTERM, which schedulers and containers send."""
 
 
-def exit_code(told: KeyboardInterrupt) -> int:
+def exit_code(interrupt: KeyboardInterrupt) -> int:
     """Return the exit code of an interrupted command: 130 for SIGINT, 143 for SIGTERM."""
-    return 128 + (signal.SIGTERM if isinstance(told, TerminatedError) else signal.SIGINT)
+    return 128 + (signal.SIGTERM if isinstance(interrupt, TerminatedError) else signal.SIGINT)
 
 
 @contextmanager
 def endable() -> Iterator[None]:
     """Let both signals raise an interrupt in the block; a second one, or `GRACE_S`, ends the process at once.
 
-    It has no effect outside the main thread, nor on a signal that the process was started to ignore, as
-    nohup does.
+    It has no effect outside the main thread, nor on signals that the process ignores from its start, as under
+    nohup.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -81,13 +81,13 @@ def _listen(heard: socket.socket, left: threading.Event) -> None:
             if _next(heard) is None:
                 time.sleep(max(0.0, give_up - time.monotonic()))
     if not left.is_set():
-        print(SAID, file=sys.stderr, flush=True)  # the main thread is blocked
+        print(INTERRUPTED, file=sys.stderr, flush=True)  # the main thread is blocked
     os._exit(128 + number)
 
 
 def _next(heard: socket.socket) -> int | None:
     """Return the next SIGINT or SIGTERM; None once the block has ended."""
-    while told := heard.recv(1):
-        if told[0] in (signal.SIGINT, signal.SIGTERM):
-            return told[0]
+    while received := heard.recv(1):
+        if received[0] in (signal.SIGINT, signal.SIGTERM):
+            return received[0]
     return None

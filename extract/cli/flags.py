@@ -22,7 +22,7 @@ def api(parser: argparse.ArgumentParser) -> None:
 
 
 def instruments(parser: argparse.ArgumentParser, all_of: str, nothing: str) -> None:
-    """Add --instruments; `all_of` says what 'all' stands for, `nothing` what happens without the flag."""
+    """Add --instruments; the help says that 'all' is every `all_of`, and ends with `nothing`, the default."""
     parser.add_argument(
         "--instruments",
         nargs="+",
@@ -44,7 +44,7 @@ def selection(parser: argparse.ArgumentParser, nothing: str) -> None:
 
 
 def only(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add --only; `what` says what is limited to it."""
+    """Add --only; `what` is the verb of its help, such as "load"."""
     parser.add_argument(
         "--only",
         nargs="+",
@@ -56,7 +56,7 @@ def only(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def times(parser: argparse.ArgumentParser, start: str, end: str) -> None:
-    """Add --start and --end; `start` and `end` say their defaults."""
+    """Add --start and --end; `start` and `end` are their defaults, for the help."""
     parser.add_argument(
         "--start",
         metavar="TIME",
@@ -72,8 +72,8 @@ def lookback(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_LOOKBACK,
         metavar="N",
-        help="recent candles, and as many hours of funding and days of settlements, to fetch again, "
-        "to catch late revisions (default: %(default)s)",
+        help="number of recent candles, hours of funding and settlements to fetch again, to catch late "
+        "revisions (default: %(default)s)",
     )
 
 
@@ -84,7 +84,7 @@ def load(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_LOAD_CANDLES,
         metavar="N",
-        help="maximum number of rows per load; limits memory use (default: %(default)s)",
+        help="most rows in one load; limits memory (default: %(default)s)",
     )
     wait(parser)
     api(parser)

@@ -1,4 +1,4 @@
-"""`perps health`: whether the table is fresh, as an exit code and one line."""
+"""`perps health`: show whether the table is fresh, as an exit code and one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-age",
         default="10m",
         metavar="TIME",
-        help="how long ago the table may have been built last, and the newest candle may have closed "
+        help="longest time since the last build with new candles, and since the newest candle closed "
         "(default: %(default)s)",
     )
 

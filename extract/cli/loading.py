@@ -1,4 +1,4 @@
-"""What commands that load share: the loader and the printed result."""
+"""What the loading commands share: the loader and the printed result."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from extract.load.result import LoadResult
 from extract.settings import Settings
 
 M_ARENA_MAX, ARENAS = -8, 2
-"""glibc's option, see mallopt(3), and how many arenas the threads share."""
+"""glibc's option for the number of malloc arenas (see mallopt(3)), and that number."""
 
 
 def share_memory() -> None:
-    """Have all threads use the same memory, so that what one has freed another takes.
+    """Let all threads share memory pools, so that one thread can use what another has freed.
 
-    Arrow's own allocator kept 500 MB after 7 million candles, and glibc's with eight arenas a processor
-    396 MB after 4 million; with two it is 313.
+    Measured peaks: with Arrow's own allocator 500 MB after 7 million candles; with glibc's 396 MB after
+    4 million with eight arenas per processor, 313 MB with two arenas.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(AttributeError):  # another C library
@@ -46,13 +46,13 @@ def make_loader(
     deribit: DeribitClient | None = None,
     pool: ThreadPoolExecutor | None = None,
 ) -> Loader:
-    """Return the loader that the flags describe, which shows nothing.
+    """Return the loader that the flags describe, without progress.
 
     Args:
-        args: flags of `flags.load`, and perhaps of `flags.lookback`.
-        settings: where to ask and where to land.
-        deribit: a client that stays; None: one of its own.
-        pool: threads that stay. See `Loader`.
+        args: the flags of `flags.load`, and of `flags.lookback` if the command has it.
+        settings: has the API and the database.
+        deribit: a client to use; None: a new one.
+        pool: see `Loader`.
 
     Raises:
         UsageError: a flag has an invalid value.
@@ -60,9 +60,9 @@ def make_loader(
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
     lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
     package = candles_within(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
-    wait_s, asked = waiting(args), deribit or client(settings)
+    wait_s, used = waiting(args), deribit or client(settings)
     return Loader(
-        asked,
+        used,
         settings.database(),
         settings.pipelines,
         lookback,
@@ -96,9 +96,9 @@ def loading(args: argparse.Namespace, settings: Settings) -> Iterator[Loader]:
 
 def print_result(result: LoadResult) -> None:
     """Print how many rows were loaded, and which instruments had none."""
-    asked = [endpoint for endpoint in ENDPOINTS if result.of(endpoint)]
-    for name in dict.fromkeys(name for endpoint in asked for name in result.of(endpoint)):
-        print(f"{name}: {counted({one: result.of(one).get(name, 0) for one in asked})} loaded")
+    loaded = [endpoint for endpoint in ENDPOINTS if result.of(endpoint)]
+    for name in dict.fromkeys(name for endpoint in loaded for name in result.of(endpoint)):
+        print(f"{name}: {counted({one: result.of(one).get(name, 0) for one in loaded})} loaded")
     for name, why in result.nothing.items():
         print(f"{name}: nothing in this time range, {why}", file=sys.stderr)
     for name, ended_ms in result.delisted.items():
@@ -106,5 +106,5 @@ def print_result(result: LoadResult) -> None:
         print(f"{name}: no longer listed by deribit, {last}", file=sys.stderr)
     for name in result.unlisted:
         print(f"{name}: no longer listed by deribit, skipped; its candles are kept", file=sys.stderr)
-    totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in asked}
+    totals = {endpoint: sum(result.of(endpoint).values()) for endpoint in loaded}
     print(f"{counted(totals) or 'nothing new'} in {result.requests} requests; next: perps dbt -- build")

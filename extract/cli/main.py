@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from typing import Any
 
-from extract.cli.ending import SAID, endable, exit_code
+from extract.cli.ending import INTERRUPTED, endable, exit_code
 from extract.cli.parser import build_parser
 from extract.core.messages import LineFormatter, one_line
 from extract.embedded.files import make_folder
@@ -57,14 +57,14 @@ def carry_out(args: argparse.Namespace) -> Any:
 
 
 class NoDataFrames(MetaPathFinder):
-    """Hides pandas and polars, which no command uses, but pyarrow and ADBC import where they are installed.
+    """Hides pandas and polars. No command uses them, but pyarrow and ADBC import them if they are installed.
 
-    pandas takes 0.2 s. polars installs its own SIGINT handler, which does not wake a waiting
-    main thread. None in `sys.modules` would hide them, too, but pyarrow takes it for pandas.
+    Importing pandas takes 0.2 s. polars installs its own SIGINT handler, which does not wake a waiting main
+    thread. Setting them to None in `sys.modules` does not work: pyarrow takes the None for pandas.
     """
 
     def find_spec(self, fullname: str, *_: object) -> None:
-        """Say that they are not installed."""
+        """Raise ModuleNotFoundError for the two."""
         if fullname in ("pandas", "polars"):
             raise ModuleNotFoundError(f"commands do without {fullname}", name=fullname)
 
@@ -77,9 +77,9 @@ def do_without_data_frames() -> None:
 
 def _fail(error: BaseException) -> int:
     """Print in one line why a command failed, and return its exit code."""
-    if told := interrupt_behind(error):
-        print(SAID, file=sys.stderr)
-        return exit_code(told)
+    if interrupt := interrupt_behind(error):
+        print(INTERRUPTED, file=sys.stderr)
+        return exit_code(interrupt)
     if isinstance(error, PerpsError):
         log.error("%s", error, extra={"shown": True})
         print(f"error: {one_line(str(error))}", file=sys.stderr)
@@ -90,12 +90,12 @@ def _fail(error: BaseException) -> int:
 
 
 def unexpected(error: BaseException) -> str:
-    """Return in one line an error that nobody foresaw."""
+    """Return the message for an unexpected error."""
     return f"unexpected {type(error).__name__}: {one_line(str(error))[:300]}; see the log for details"
 
 
 def start_logging(settings: Settings, *, verbose: bool = False) -> None:
-    """Log to a rotating file (10 MB, 5 files); send warnings and the server's long steps to stderr as well.
+    """Log to a rotating file (10 MB, 5 files); warnings and the embedded server's steps also go to stderr.
 
     Args:
         settings: has the folder for logs.
@@ -104,7 +104,7 @@ def start_logging(settings: Settings, *, verbose: bool = False) -> None:
     Raises:
         PerpsError: the folder for logs cannot be created or written.
     """
-    # with the caller's umask, the account that root's embedded server runs as could not enter it
+    # not by the caller's umask: the account that runs root's embedded server must be able to enter the folder
     make_folder(settings.home, 0o755, 0o755)
     try:
         settings.logs.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def start_logging(settings: Settings, *, verbose: bool = False) -> None:
     file.setFormatter(LineFormatter(stamped, "%Y-%m-%dT%H:%M:%S"))
     screen = logging.StreamHandler()
     screen.setFormatter(LineFormatter())
-    screen.addFilter(_not_said if verbose else _for_people)
+    screen.addFilter(_not_shown_yet if verbose else _for_people)
     own = logging.getLogger("extract")
     for handler in own.handlers[:]:
         own.removeHandler(handler)
@@ -144,7 +144,7 @@ class LogFile(logging.handlers.RotatingFileHandler):
             print(f"warning: could not write {self.baseFilename}: {sys.exc_info()[1]}", file=sys.stderr)
 
 
-def _not_said(record: logging.LogRecord) -> bool:
+def _not_shown_yet(record: logging.LogRecord) -> bool:
     return not getattr(record, "shown", False)
 
 

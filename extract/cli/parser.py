@@ -13,13 +13,13 @@ from extract import __version__
 
 COMMANDS = {
     "demo": "load, build and report 30 days of synthetic candles, with an embedded server and a simulator",
-    "backfill": "load the candles of a time range, even if they were loaded before",
-    "update": "load new candles, up to the last closed one",
+    "backfill": "load candles, funding and settlements of a time range, even if they were loaded before",
+    "update": "load new candles, funding and settlements, up to the last closed candle",
     "run": "update, build and report, once or every minute",
     "repair": "fetch the gaps that the last dbt build found",
-    "verify": "compare stored candles with what Deribit returns now; loads nothing",
+    "verify": "compare the tables with what Deribit returns now; loads nothing",
     "reconcile": "compare aggregated candles with Deribit's own longer candles",
-    "audit": "recompute all checked models from every candle and compare; slow",
+    "audit": "recompute all checked models from all candles and compare; slow",
     "doctor": "check this installation, or the Deribit API, for problems; changes nothing",
     "health": "check that the table is fresh, for probes; reads only the database",
     "report": "write the report: an HTML page, and its data as CSV and text files",

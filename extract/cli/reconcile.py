@@ -1,4 +1,4 @@
-"""`perps reconcile`: compare with Deribit's own longer candles, or with its rates of whole months."""
+"""`perps reconcile`: compare with Deribit's own longer candles, or with its funding rates of whole months."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from extract.check.funding_months import compare_months, read_months
-from extract.check.reconciliation import bars_to_ask, count_buckets, parse_coarser, read_buckets
+from extract.check.reconciliation import count_buckets, parse_coarser, read_buckets, to_fetch
 from extract.cli import flags
 from extract.cli.loading import loading
 from extract.cli.shared import client, print_some, waiting
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--funding",
         action="store_true",
-        help="compare the funding of each month with the rate that Deribit tells of it, and no candles",
+        help="compare the funding of each month with Deribit's own rate for the month, instead of candles",
     )
     flags.times(parser, "the first row of the table", "its last")
     flags.instruments(parser, "one in the table", "the default")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _reconcile_funding(args: argparse.Namespace, settings: Settings) -> int:
-    """Compare the funding of each month with what Deribit tells of it; nothing is loaded."""
+    """Compare the funding of each month with Deribit's own rate for the month; load nothing."""
     database, deribit = settings.database(), client(settings)
     start, end = parse_range(args.start, args.end)
     hours = read_histories(database, FUNDING.resolution, FUNDING.table)
@@ -80,12 +80,12 @@ def _reconcile_candles(args: argparse.Namespace, settings: Settings) -> int:
     base = read_resolution(database)
     coarse = parse_coarser(args.resolution or "1D", base)
     histories = pick(read_histories(database, base), split_names(args.instruments))
-    asked = bars_to_ask(histories, parse_range(args.start, args.end), coarse)
+    ranges = to_fetch(histories, parse_range(args.start, args.end), coarse)
     with loading(args, settings) as loader:
-        result = loader.history(asked, coarse, base)
-    for name in sorted(asked.keys() & set(result.unlisted)):
+        result = loader.history(ranges, coarse, base)
+    for name in sorted(ranges.keys() & set(result.unlisted)):
         print(f"{name}: no longer known to deribit, skipped", file=sys.stderr)
-    # both sides of the comparison must have read the same loads
+    # build both sides, so that the comparison has read the same loads of each
     models = ("perpetuals_ohlcv", "exchange_bars", "ohlcv_reconciliation")
     command = ["run", "--select", *models, *base_variables(base.name)]
     failed = None
@@ -93,7 +93,7 @@ def _reconcile_candles(args: argparse.Namespace, settings: Settings) -> int:
         run_dbt(command, database, settings.dbt, wait_s)
     except NodesFailedError as error:
         failed = error
-    compared = read_buckets(database, asked, coarse)
+    compared = read_buckets(database, ranges, coarse)
     for name, buckets in compared.items():
         print(f"{name} {coarse.name}: {count_buckets(buckets)}")
     odd = [bucket for buckets in compared.values() for bucket in buckets if bucket.status != "identical"]

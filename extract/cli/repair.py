@@ -1,4 +1,4 @@
-"""`perps repair`: fetch the gaps."""
+"""`perps repair`: fetch the gaps that the last dbt build found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="also fetch gaps that Deribit had no rows for less than a day ago",
+        help="also fetch gaps for which Deribit had no usable rows less than a day ago",
     )
     flags.load(parser)
 
@@ -70,7 +70,7 @@ def repair_gaps(loader: Loader, *, again: bool = False) -> bool:
         print("no gaps")
         return False
     due, resting = _split(gaps, loader.client.server_time().result, again=again)
-    landed = _ask(loader, due) if due else False
+    landed = _fetch(loader, due) if due else False
     _print_resting(resting)
     return landed
 
@@ -79,14 +79,14 @@ def _split(gaps: Iterable[Gap], now_ms: int, *, again: bool) -> tuple[list[Gap],
     return (list(gaps), []) if again else split_due(gaps, now_ms)
 
 
-def _ask(loader: Loader, gaps: list[Gap]) -> bool:
+def _fetch(loader: Loader, gaps: list[Gap]) -> bool:
     holes: dict[Endpoint, dict[str, list[TimeRange]]] = {}
     for gap in gaps:
         holes.setdefault(gap.endpoint, {}).setdefault(gap.instrument, []).append(gap.time_range)
     result = loader.repair(holes)
     for gap, found in zip(gaps, count_found(loader.database, gaps), strict=True):
         unlisted = gap.instrument in result.unlisted
-        print(_unasked(gap) if unlisted else _asked(gap, found))
+        print(_unlisted_line(gap) if unlisted else _fetched_line(gap, found))
     return result.landed
 
 
@@ -94,13 +94,13 @@ def _rows(gap: Gap) -> str:
     return "candles" if gap.endpoint.has_resolution else "rows"
 
 
-def _asked(gap: Gap, found: Found) -> str:
+def _fetched_line(gap: Gap, found: Found) -> str:
     absent = max(0, gap.missing - found.usable - found.unusable)
     unusable = f", {found.unusable} unusable" if found.unusable else ""
     return f"{gap}: {found.usable} of {gap.missing} {_rows(gap)} found, {absent} not at deribit{unusable}"
 
 
-def _unasked(gap: Gap) -> str:
+def _unlisted_line(gap: Gap) -> str:
     return f"{gap}: {gap.missing} {_rows(gap)} missing, no longer known to deribit"
 
 
@@ -113,6 +113,6 @@ def _why_resting(gap: Gap) -> str:
     if gap.waiting:
         return "fetched since the last build; next: perps dbt -- build"
     return (
-        f"deribit had no usable ones at {format_time(gap.asked_ms or 0)}; "
-        f"fetched again from {format_time(gap.resting_until_ms)}, or now with --again"
+        f"deribit had no usable ones at {format_time(gap.fetched_ms or 0)}; "
+        f"due again at {format_time(gap.resting_until_ms)}, or now with --again"
     )

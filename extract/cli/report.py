@@ -1,4 +1,4 @@
-"""`perps report`: write the report: the page and the files beside it."""
+"""`perps report`: write the page, and its data as CSV and text files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Write the report: the page and the files beside it."""
+    """Write the report; print what was found and written."""
     print_report(write_report(settings.database(), Path(args.out)))
     return 0
 
 
 def print_report(evidence: Evidence) -> None:
-    """Print the number of findings of each kind, and what was written."""
+    """Print the number of findings of each kind, and the paths of the files."""
     counts = ", ".join(f"{evidence.counts[kind.name]:,} {kind.label}" for kind in KINDS)
     print(f"{evidence.candles:,} candles, {counts}")
     for path in evidence.files:

@@ -22,13 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         metavar="TIME",
-        help="stay, and load and build what is new every 60s, or as often as given; "
-        "build and test everything once an hour",
+        help="keep running: load and build new rows at this interval, such as 60s or 5m, and build and test "
+        "everything once an hour",
     )
     parser.add_argument(
         "--at",
         metavar="TIME",
-        help="with --every: how long after the end of a minute by Deribit's clock to begin (default: 200ms)",
+        help="with --every: how long after each interval ends, by Deribit's clock, to begin (default: 200ms)",
     )
     parser.add_argument(
         "--repair",

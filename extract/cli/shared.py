@@ -1,4 +1,4 @@
-"""What several commands share: the client, and the parsing of names, numbers and waits."""
+"""What several commands share: the client, checks of numbers, and printing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def client(settings: Settings, burst: int = DEFAULT_BURST) -> DeribitClient:
 
 
 def candles_within(least: int, most: int, given: int, flag: str) -> int:
-    """Return a flag's number of candles, if it is within its bounds.
+    """Return a flag's number of candles, after checking its bounds.
 
     Raises:
         UsageError: the number is out of bounds.

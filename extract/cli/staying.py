@@ -1,4 +1,4 @@
-"""`perps run --every`: the run that stays. It wakes after each minute; dbt, threads and connections stay."""
+"""`perps run --every`: a run that stays, so that dbt, threads and connections are ready each minute."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ SHORTEST_MS = 1_000
 RETRY_MS = 10 * MINUTE_MS
 CANDLES, OTHERS = ENDPOINTS[:1], ENDPOINTS[1:]
 UPDATE, BUILD = ("update", "update of funding and settlements"), ("build of a minute", "build of an hour")
-"""The names of the steps, of candles and of the others."""
+"""The names of the update and build steps, each for candles and for the other endpoints."""
 DEFAULT_DELAY = "200ms"
 
 Sleep = Callable[[float], None]
 
 
 def stay(args: argparse.Namespace, settings: Settings, sleep: Sleep = time.sleep) -> int:
-    """Run again and again until a signal ends it; what fails is said once, and tried again.
+    """Run a turn at each interval until a signal ends it. A step that fails is tried again in the next turn.
 
     Args:
         args: the flags of `perps run`.
-        settings: where to ask and where to land.
+        settings: has the API, the database and the folders.
         sleep: waits that many seconds between two runs.
 
     Raises:
@@ -75,32 +75,32 @@ def stay(args: argparse.Namespace, settings: Settings, sleep: Sleep = time.sleep
 
 @dataclass
 class StayingRun:
-    """The run between two waits.
+    """The state of a run that stays, and its turns.
 
     Attributes:
-        steps: what a turn consists of.
-        settings: where the embedded server is, which is started again if it has stopped.
-        metrics: what is counted.
-        done_ms: when each step that is done once an hour or day was last done, Deribit's clock, UTC ms.
-        asked_ms: when funding and settlements were last requested, Deribit's clock, UTC ms.
-        said: by step, which failure was printed last and since when it fails, monotonic seconds.
+        steps: the steps of a turn.
+        settings: has the embedded server, which is started again if it has stopped.
+        metrics: counts what the run does.
+        done_ms: by step that is due once an hour or day, when it was last done, by Deribit's clock, UTC ms.
+        printed: by failing step, the failure printed last, and since when the step fails, monotonic seconds.
+        requested_ms: when funding and settlements were last requested, by Deribit's clock, UTC ms.
     """
 
     steps: Steps
     settings: Settings
     metrics: Metrics
     done_ms: dict[str, int] = field(default_factory=dict)
-    said: dict[str, tuple[str, float]] = field(default_factory=dict)
-    asked_ms: int = 0
+    printed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    requested_ms: int = 0
 
     def __post_init__(self) -> None:
         self.steps.ended = self.ended
 
     def turn(self) -> None:
-        """Load and build what is new, and do what is due.
+        """Load and build what is new, then run the steps that are due.
 
         Raises:
-            UsageError: in the first turn, the command cannot be carried out as typed.
+            UsageError: in the first turn: the command cannot be carried out as typed.
             KeyboardInterrupt: a signal ended it.
         """
         steps, first = self.steps, not self.steps.quiet
@@ -119,7 +119,7 @@ class StayingRun:
         steps.quiet = True
 
     def _load_and_build(self, endpoints: Sequence[str], update: str, build: str) -> bool:
-        """Load what is new and build it; return whether anything could be loaded at all."""
+        """Load and build what is new; return whether the load succeeded at least in part."""
         result = self.steps.update(endpoints, update)
         self.metrics.landed(result)
         failed = build in self.steps.failures
@@ -129,16 +129,16 @@ class StayingRun:
         return result is not None
 
     def _may_have_come(self) -> bool:
-        """Return whether there may be rows of funding or settlements: in the first minutes of an hour.
+        """Return whether to request funding and settlements: in the first minutes of an hour.
 
-        They are loaded after the candles, so that an outage of theirs delays none. While it lasts they are
-        requested every ten minutes.
+        They are loaded after the candles, so that a failure of theirs delays no candle. After a failure they
+        are requested every ten minutes.
         """
         now_ms = self.steps.loader.client.now_ms()
         failing = UPDATE[1] in self.steps.failures
-        due = now_ms - self.asked_ms >= RETRY_MS if failing else now_ms % HOUR_MS < LATE_MS
-        if due or not self.asked_ms:
-            self.asked_ms = now_ms
+        due = now_ms - self.requested_ms >= RETRY_MS if failing else now_ms % HOUR_MS < LATE_MS
+        if due or not self.requested_ms:
+            self.requested_ms = now_ms
             return True
         return False
 
@@ -153,7 +153,7 @@ class StayingRun:
             steps.report()
 
     def _is_due(self, step: str, period: str) -> bool:
-        """Return whether a step is due, and enter it as done; `ended` takes that back if it fails."""
+        """Return whether a step is due. If so, enter it as done; `ended` undoes that if the step fails."""
         now_ms = self.steps.loader.client.now_ms()
         due = is_due(period, self.done_ms.get(step), now_ms)
         if due:
@@ -161,20 +161,20 @@ class StayingRun:
         return due
 
     def ended(self, step: str, seconds: float, failure: PerpsError | None) -> None:
-        """Count a step, and print its failure unless the same was printed before, or that it works again."""
+        """Count a step. Print its failure if that is new, or that the step works again after a failure."""
         self.metrics.ended(step, seconds, failure)
         log.info("%s: %.2f s", step, seconds)
         if failure is None:
-            if before := self.said.pop(step, None):
+            if before := self.printed.pop(step, None):
                 print(f"{step} works again, after {time.monotonic() - before[1]:.0f} s")
             return
         log.error("%s: %s", step, failure, extra={"shown": True})
         nodes = failure.failed if isinstance(failure, NodesFailedError) else ()
         if not nodes or any(node.kind != "test" for node in nodes):
-            self.done_ms.pop(step, None)  # a failed test fails again until somebody mends what it found
+            self.done_ms.pop(step, None)  # but not for tests: they fail again until a person acts on them
         kind = f"{type(failure).__name__} {[node.name for node in nodes]}"
-        known, since = self.said.get(step, ("", time.monotonic()))
-        self.said[step] = (kind, since)
+        known, since = self.printed.get(step, ("", time.monotonic()))
+        self.printed[step] = (kind, since)
         if kind != known:
             at = format_time(self.steps.loader.client.now_ms())
             print(f"error: {at} {step}: {one_line(str(failure))}", file=sys.stderr)

@@ -30,10 +30,10 @@ MINUTE = (
     *("--no-write-json", "--no-populate-cache", "build"),
     *("--indirect-selection", "empty", "--select"),
 )
-"""Builds what a closed minute changes, and runs the tests that it can break, which have the tag `minute`.
+"""dbt's arguments to build what a closed minute changes, and to run the tests with the tag `minute`.
 
-The first model that asks for a relation lists its schema; filling dbt's cache before would list all schemas
-and every view's dependencies.
+A full cache would cost a look at every schema and at the dependencies of every view. Without it, dbt lists a
+schema when a model first asks for one of its relations.
 """
 
 
@@ -43,11 +43,11 @@ class Steps:
 
     Attributes:
         args: the flags of `perps run`.
-        loader: what to load with.
-        builder: what to build with.
+        loader: loads.
+        builder: builds.
         ended: called after each step with its name, its seconds and its failure.
         failures: by step, why its last try failed.
-        quiet: whether the steps print nothing but errors.
+        quiet: whether the steps print only errors.
     """
 
     args: Namespace
@@ -58,10 +58,10 @@ class Steps:
     quiet: bool = False
 
     def update(self, only: Sequence[str] = ENDPOINTS, step: str = "update") -> LoadResult | None:
-        """Load what is new; return what was loaded, None if nothing is known to be.
+        """Load what is new; return the result, also of a partial load; None if the load failed otherwise.
 
         Args:
-            only: of the chosen endpoints, those to load.
+            only: the endpoints to load, of those that the flags choose.
             step: the name of the step.
         """
         names = split_names(self.args.instruments)
@@ -127,7 +127,7 @@ class Steps:
         return nullcontext(Silent()) if self.quiet else shown_progress()
 
     def attempt(self, step: str, do: Callable[[], object]) -> None:
-        """Do a step, with a watchdog, and enter how it ended.
+        """Run a step with a watchdog, and record how it ended.
 
         Raises:
             UsageError: the command cannot be carried out as typed.
@@ -142,8 +142,8 @@ class Steps:
         except PerpsError as error:
             failure = error
         except Exception as error:
-            if told := interrupt_behind(error):
-                raise told from None
+            if interrupt := interrupt_behind(error):
+                raise interrupt from None
             log.exception("unexpected failure", extra={"shown": True})
             failure = PerpsError(unexpected(error))
         self.failures.pop(step, None)

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample",
         type=int,
         metavar="N",
-        help="number of random windows of up to 5,000 candles, 720 funding rates or all settlements of an "
-        "instrument to compare (default: 10)",
+        help="number of random windows to compare; each has up to 5,000 candles or 720 funding rates, or all "
+        "settlements of an instrument (default: 10)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="random seed; repeat a printed seed to check the same windows"
@@ -70,7 +70,7 @@ def _read_histories(args: argparse.Namespace, database: Database) -> dict[Endpoi
     """Return what the tables have of the named instruments.
 
     Raises:
-        UsageError: no table has any of an instrument, or a table that --only names has not.
+        UsageError: no table has rows of a named instrument; with --only, any named table has none.
     """
     resolution, names = read_resolution(database), split_names(args.instruments)
     histories = {
@@ -92,10 +92,10 @@ def _typed_ranges(
     listed: Mapping[str, int],
     resolution: Resolution,
 ) -> dict[str, TimeRange]:
-    """Return per instrument the time range of --start and --end, or else the table's own bounds.
+    """Return per instrument the time range of --start and --end; the table's bounds are the defaults.
 
-    For a delisted instrument the table's last candle is the end, because Deribit returns flat candles for
-    ever after.
+    A delisted instrument ends with the table's last candle, because Deribit returns flat candles for ever
+    after it.
     """
     start, end = parse_range(args.start, args.end)
     return {
@@ -141,7 +141,7 @@ def _repairable(checked: Checked) -> list[Difference]:
 
 
 def _backfill_line(checked: Checked) -> str | None:
-    """Return the command that loads a window's changed and missing rows, None if raw holds them all."""
+    """Return the command that loads a window's changed and missing rows; None if raw has all of them."""
     at = [found.at_ms for found in _repairable(checked) if found.at_ms not in checked.landed]
     if not at:
         return None

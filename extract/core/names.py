@@ -10,18 +10,18 @@ from extract.errors import UsageError
 
 KIND = "-PERPETUAL"
 ENDPOINTS = ("candles", "funding", "settlements")
-"""What is loaded of each instrument."""
+"""The names of the endpoints: what is loaded for each instrument."""
 TABLES = dict(
     zip(ENDPOINTS, ("perpetuals_ohlcv", "perpetuals_funding", "perpetuals_settlements"), strict=True)
 )
-"""The table that dbt builds of each."""
+"""By endpoint, the table that dbt builds."""
 NOUNS = dict(zip(ENDPOINTS, ("candle", "funding rate", "settlement"), strict=True))
-"""What a row of each is called."""
+"""By endpoint, the noun for one row."""
 _KINDS = frozenset({"PERPETUAL", "PERP", "SWAP"})
 
 
 def with_suggestions(unknown: Sequence[str], known: Iterable[str]) -> str:
-    """Return unknown names for a message, each with the known names that it may mean.
+    """Return unknown names as text for a message, each with the known names that it may mean.
 
     Args:
         unknown: as typed.
@@ -53,7 +53,7 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def split_names(given: str | Iterable[str]) -> list[str]:
-    """Return instrument names that were separated by commas or spaces, each once, in order.
+    """Return the names in a text that separates them by commas or spaces, each once, in order.
 
     Args:
         given: one text, or several.
@@ -77,7 +77,7 @@ def parse_endpoints(given: str | Iterable[str], flag: str = "--only") -> list[st
 
     Args:
         given: names, separated by commas or spaces.
-        flag: where they were typed, for the message.
+        flag: the flag that they were typed for, for the message.
 
     Raises:
         UsageError: there is no such endpoint.

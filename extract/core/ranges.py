@@ -8,10 +8,10 @@ TimeRange = tuple[int, int]
 """Half-open: start inclusive, end exclusive, UTC ms."""
 
 
-def subtract(ranges: Iterable[TimeRange], answered: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return the parts of `ranges` outside `answered`, ascending and merged."""
+def subtract(ranges: Iterable[TimeRange], others: Iterable[TimeRange]) -> list[TimeRange]:
+    """Return the parts of `ranges` outside `others`, ascending and merged."""
     left = merge(ranges)
-    for start, end in answered:
+    for start, end in others:
         left = [part for a, b in left for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]]
     return merge(left)
 

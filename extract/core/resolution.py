@@ -37,12 +37,12 @@ class Resolution:
         return self.step_ms / 1000
 
     def floor(self, at_ms: int) -> int:
-        """Return the open of the bucket that contains `at_ms`, by the first anchor."""
+        """Return the open of the bucket that contains `at_ms`, counted from the first anchor."""
         anchor = self.anchors_ms[0]
         return (at_ms - anchor) // self.step_ms * self.step_ms + anchor
 
     def ceil(self, at_ms: int) -> int:
-        """Return the first bucket open at or after `at_ms`, by whichever anchor comes first."""
+        """Return the first bucket open at or after `at_ms`, counted from any anchor."""
         return min(-(-(at_ms - anchor) // self.step_ms) * self.step_ms + anchor for anchor in self.anchors_ms)
 
     def count_off_grid(self, times_ms: npt.NDArray[np.int64]) -> int:
@@ -51,9 +51,9 @@ class Resolution:
         return len(times_ms) - int(sum((times_ms % self.step_ms == rest).sum() for rest in opens))
 
     def closed_end(self, now_ms: int) -> int:
-        """Return the exclusive end of closed buckets, UTC ms: one that opens before it ended by `now_ms`.
+        """Return the exclusive end of closed buckets, UTC ms: those that open before it are over at `now_ms`.
 
-        `now_ms` must be Deribit's clock: the local clock may run ahead and let in the forming candle.
+        `now_ms` must be Deribit's clock: a local clock that is ahead would admit the forming candle.
         """
         if len(self.anchors_ms) == 1:
             return self.floor(now_ms)

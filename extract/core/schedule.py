@@ -32,18 +32,18 @@ def parse_length(text: str, flag: str, least_ms: int) -> int:
 def next_wake(now_ms: int, every_ms: int, delay_ms: int) -> int:
     """Return the first time after now that is `delay_ms` after a multiple of `every_ms` since 1970, UTC.
 
-    What an overrun has missed is skipped: the next wake is always in the future.
+    Wake times that a long run has missed are skipped: the next one is always in the future.
     """
     return (now_ms - delay_ms) // every_ms * every_ms + every_ms + delay_ms
 
 
 def is_due(period: str, done_ms: int | None, now_ms: int) -> bool:
-    """Return whether a step that is done once an hour or day, UTC, is to be done now.
+    """Return whether a step that runs once in each UTC hour or day is due.
 
     Args:
         period: hourly, daily or never.
-        done_ms: when it was last done; None: not yet.
-        now_ms: the time.
+        done_ms: when it was last done, UTC ms; None: never.
+        now_ms: the time, UTC ms.
     """
     length = PERIODS[period]
     if length is None:

@@ -61,9 +61,9 @@ def parse_range(
     """Return `--start` (inclusive; default: listing) and `--end` (exclusive; default: now) as UTC ms.
 
     Args:
-        start: as `parse_time`.
-        end: likewise.
-        flags: where they were typed, for messages.
+        start: as typed, see `parse_time`; None: the default.
+        end: in the same way.
+        flags: the flags that they were typed for, for messages.
 
     Raises:
         UsageError: a text is not a time, or the end is not after the start.

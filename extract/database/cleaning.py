@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 TABLES = ("_dlt_pipeline_state", "fetches", "instruments", *SERIES)
 
 FETCHES_KEPT = 3 * 86_400
-"""How long rows of `fetches` without a missing candle are kept, in seconds, the unit of load ids. dbt has the
-same number: a model that is further behind takes the changed ranges from the candles themselves."""
+"""How long rows of `fetches` that lack no candle are kept, in seconds, the unit of load ids. dbt has the same
+number: a model that is further behind finds the changed ranges in the raw candles themselves."""
 
 STATES_KEPT = 10
 
@@ -100,7 +100,7 @@ def sweep(opened: PgConnection) -> int:
 def _expect_listed(cursor: PgCursor) -> None:
     """Make sure that no table names a load after the newest one in `_dlt_loads`, complete or not.
 
-    Without that list dlt would start again from nothing, on top of the existing rows.
+    Without that list, dlt would load everything again, on top of the existing rows.
     """
     newest = _newest(cursor, "_dlt_loads", "load_id")
     table, read_to = _furthest_watermark(cursor)
@@ -108,7 +108,7 @@ def _expect_listed(cursor: PgCursor) -> None:
     if max(read_to, answered) <= newest:
         return
     known = f"{table} has read up to {read_to}" if read_to > newest else f"deribit_raw.fetches has {answered}"
-    # whether the very last load was complete is unknown: as unfinished, its windows are fetched again
+    # it is unknown whether the very last load was complete: listed as unfinished, it is fetched again
     complete = max(read_to, _newest(cursor, "fetches", "_dlt_load_id", below=answered))
     named = " union ".join(NAMED.format(table) for table in (*SERIES, "fetches"))
     listing = LIST_LOADS.format(complete=complete, newest=newest, named=named)
@@ -143,8 +143,8 @@ def _furthest_watermark(cursor: PgCursor) -> tuple[str, Decimal]:
 def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
     """Delete the rows of loads.
 
-    The time range of a series' rows is read first: with literal times, the delete opens only their chunks. A
-    delete without them would decompress old chunks.
+    In a raw table of series, the time range of these rows is read first, so that the delete has literal times
+    and opens only their chunks. Without them it would decompress old chunks.
     """
     removed = 0
     for table in TABLES if load_ids else ():
@@ -166,8 +166,8 @@ def _delete(cursor: PgCursor, load_ids: Sequence[str]) -> int:
 def prune(opened: PgConnection) -> None:
     """Delete bookkeeping that is no longer needed, so that it does not grow with a run every minute.
 
-    A fetch without missing candles says no more than its candles do, and only the newest of dlt's states
-    counts. No candle depends on these rows, so a failure is only logged.
+    A fetch that lacks no candle is evidence only of candles that are in raw, and only the newest of dlt's
+    states is read. No candle depends on these rows, so a failure is only logged.
     """
     try:
         with opened.cursor() as cursor:

@@ -23,16 +23,16 @@ PATIENCE: Mapping[str, int] = {
     "keepalives_count": 6,
     "tcp_user_timeout": 120_000,
 }
-"""libpq parameters: a silent network ends a connection after two minutes, not after hours. The last one is in
-milliseconds, the others in seconds."""
+"""libpq parameters with which a silent network ends a connection after two minutes instead of hours. The last
+one is in milliseconds, those before it in seconds, `keepalives_count` in probes."""
 
 SESSION = (
     "-c timezone=UTC -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
     " -c timescaledb.max_tuples_decompressed_per_dml_transaction=0 -c jit=off -c work_mem=64MB"
 )
-"""Settings of the session. Keepalives: the server releases the locks of a client that is gone. No limit on
-decompressed rows: corrections are few, but TimescaleDB counts every row of the batches they are in. No JIT:
-compiling takes longer than it saves. work_mem: sorts stay in memory."""
+"""Settings of each session. The keepalives let the server release the locks of a client that is gone.
+Decompressed rows are not limited, because TimescaleDB counts every row of the batches that hold a correction.
+JIT is off, because compiling takes longer than it saves. work_mem keeps sorts in memory."""
 
 
 LIBPQ = {

@@ -40,8 +40,8 @@ where locktype = 'advisory' and granted
     and classid::bigint = %s and objid::bigint = %s
     and pg_locks.database = (select oid from pg_database where datname = current_database())
 """
-"""Whether this session holds a lock, and which session does, as text. The server is asked, because it also
-knows sessions of a machine that is gone."""
+"""Whether this session holds a lock, and which session holds it, as text. The server also lists sessions of a
+machine that is gone."""
 
 
 class BusyError(PerpsError):
@@ -59,7 +59,7 @@ def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0
 
     Raises:
         BusyError: another run held the lock for all that time.
-        DatabaseError: the database cannot be reached, a pooler shares its sessions, or it is lost.
+        DatabaseError: the connection fails or is lost, or a pooler shares the database's sessions.
     """
     opened = database.connect()
     try:
@@ -78,8 +78,8 @@ def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0
 
 
 def _take(opened: PgConnection, lock: tuple[int, int], wait_s: float) -> None:
-    """Take a lock, trying again and again: a call that waits in libpq would block signals."""
-    kind, give_up, told = "load" if lock == LOCK else "build", time.monotonic() + wait_s, False
+    """Take a lock by trying every `LOOK_EVERY_S`, because a call that waits in libpq would block signals."""
+    kind, give_up, warned = "load" if lock == LOCK else "build", time.monotonic() + wait_s, False
     with opened.cursor() as cursor:
         while not _is_free(cursor, lock):
             left, holder = give_up - time.monotonic(), _holder(cursor, lock)[1]
@@ -88,9 +88,9 @@ def _take(opened: PgConnection, lock: tuple[int, int], wait_s: float) -> None:
                     f"another {kind} is using database {opened.info.dbname}{holder}; wait for it with "
                     "--wait SECONDS, or stop it, then run the same command again"
                 )
-            if not told:
+            if not warned:
                 log.warning("waiting up to %.0f s for another %s%s", wait_s, kind, holder)
-                told = True
+                warned = True
             time.sleep(min(LOOK_EVERY_S, left))
 
 
@@ -115,7 +115,7 @@ def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
 
 
 def expect_lock(opened: PgConnection, lock: tuple[int, int] = LOCK) -> None:
-    """Make sure that a run still holds its lock, by asking the server.
+    """Make sure that a run still holds its lock, by a query.
 
     Raises:
         psycopg2.Error: the connection is lost.

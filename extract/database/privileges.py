@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as PgConnection
 from extract.database.database import DatabaseError, one_row
 
 SCHEMAS = ("deribit_raw", "staging", "quality", "test_failures")
-"""Schemas that dlt and dbt create. A role that may create tables in all of them need not create schemas."""
+"""Schemas that dlt and dbt create. If all exist, a role needs only the right to create tables in them."""
 
 _GIVEN = """
 select
@@ -48,7 +48,7 @@ select
 
 @dataclass(frozen=True)
 class Given:
-    """What the connected role has in its database.
+    """What the connected role has in its database: each flag is True if that is given.
 
     `hidden_in` is the extension's schema if `search_path` (as SQL) does not include it.
     """
@@ -99,13 +99,13 @@ def check_server(opened: PgConnection) -> None:
         DatabaseError: something is missing; the message has every statement that an administrator must run.
     """
     given = read_given(opened)
-    told = steps(given, missing(given, opened))
-    if told:
-        raise DatabaseError(f"{lack(given)}; as an administrator, {told}")
+    instructions = steps(given, missing(given, opened))
+    if instructions:
+        raise DatabaseError(f"{lack(given)}; as an administrator, {instructions}")
 
 
 def lack(given: Given) -> str:
-    """Return a statement of the first thing that is missing."""
+    """Return a sentence that names the first thing that is missing."""
     if not given.preloaded:
         return "the server does not load timescaledb"
     if not given.extension:

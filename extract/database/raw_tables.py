@@ -28,9 +28,9 @@ class RawTable(NamedTuple):
     """A raw table of series.
 
     Attributes:
-        columns: beside instrument, timestamp and load; all but resolution are doubles.
-        chunk: length of its chunks.
-        bucket: how long a row stands for, as SQL on `deribit_raw.fetches`.
+        columns: those beside instrument, timestamp and load id; all but resolution are doubles.
+        chunk: length of its chunks, as an interval.
+        bucket: length of the bucket of a row, as an SQL expression on `deribit_raw.fetches`.
     """
 
     columns: tuple[str, ...]
@@ -77,8 +77,8 @@ select create_hypertable(
 create index if not exists {table}_load on deribit_raw.{table} using brin (_dlt_load_id, "timestamp")
     with (pages_per_range = 16);
 """
-"""A BRIN index finds loads, and times nearly as well, at almost no cost, because the rows of a chunk arrive
-load by load."""
+"""The rows of a chunk arrive load by load, so a BRIN index finds loads, and times almost as well, at very
+little cost."""
 
 FETCHES = "create index fetches_load on deribit_raw.fetches ((_dlt_load_id::numeric));"
 LOADS = """
@@ -106,11 +106,11 @@ that commits late cannot complete a load that a later run has deleted."""
 
 
 def prepare(opened: PgConnection) -> bool:
-    """Add to the raw tables what they need beside dlt's columns; return whether all of it is there.
+    """Create what the raw tables need beside dlt's columns; return whether it is complete.
 
-    The tables of series become hypertables with their index before their first row. All of them, because
-    dbt's models read the tables of what was never loaded as well. `fetches` gets the index by which dbt reads
-    it, and `_dlt_loads` the trigger that keeps loads in order.
+    The raw tables of all endpoints become hypertables with their index before they have a row. They are
+    created even if only one endpoint is loaded, because dbt's models read all of them. `fetches` gets the
+    index by which dbt reads it, and `_dlt_loads` the trigger that keeps loads in order.
     """
     with opened.cursor() as cursor:
         hypertables, fetches, is_indexed, is_ordered = one_row(cursor, PREPARED, [list(SERIES)])
@@ -127,7 +127,7 @@ def prepare(opened: PgConnection) -> bool:
 
 
 def series_table(name: str) -> str:
-    """Return what creates a raw table of series, or makes one that dlt has created a hypertable."""
+    """Return the SQL that creates a raw table as a hypertable, or converts the table that dlt created."""
     raw = SERIES[name]
     texts = ["instrument", *(["resolution"] if "resolution" in raw.columns else []), "_dlt_load_id"]
     columns = [f"{column} text not null" for column in texts[:-1]] + ['"timestamp" timestamptz not null']
@@ -177,7 +177,7 @@ def rows_in_load(opened: PgConnection, load_id: str, spans: Mapping[str, TimeRan
     Args:
         opened: a connection to the database.
         load_id: the load.
-        spans: by table, the times [start, end) of all its windows, UTC ms: only their chunks are read.
+        spans: by table, the time range [start, end) of all its windows, UTC ms; only its chunks are read.
     """
     counted = 0
     with opened.cursor() as cursor:

@@ -30,7 +30,7 @@ PATIENCE_S = 300.0
 def watched(database: Database) -> Iterator[None]:
     """End this process with one line and exit code 1 if the database stops responding inside the block.
 
-    Only that ends a thread that waits inside libpq, and a run may safely be killed anywhere.
+    Nothing else ends a thread that waits inside libpq. It is safe, because a run may be killed at any moment.
     """
     over = threading.Event()
     watching = threading.Thread(target=_watch, args=(database, over), name="watch", daemon=True)
@@ -44,13 +44,13 @@ def watched(database: Database) -> Iterator[None]:
 def _watch(database: Database, over: threading.Event) -> None:
     answered = time.monotonic()
     while not over.wait(EVERY_S):
-        if answers(database):
+        if responds(database):
             answered = time.monotonic()
         elif time.monotonic() - answered > PATIENCE_S and not over.is_set():
             _give_up(database)
 
 
-def answers(database: Database) -> bool:
+def responds(database: Database) -> bool:
     """Return whether the database responds to a new connection, even if it refuses it."""
     try:
         database.connect().close()

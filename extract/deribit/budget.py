@@ -1,4 +1,4 @@
-"""The rate budget: one token bucket that every thread of a run draws from."""
+"""The request budget: one token bucket that all threads of a run share."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class TokenBucket:
         sleep: waits that many seconds.
 
     Attributes:
-        sent: requests that were admitted.
-        refused: requests that the server refused for their rate.
+        sent: number of requests admitted.
+        refused: number of requests that the server refused for their rate.
     """
 
     def __init__(

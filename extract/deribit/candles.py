@@ -35,7 +35,7 @@ def parse_chart(result: Any, resolution: Resolution, start_ms: int, end_ms: int)
     opens = read_times(columns.pop("ticks"), "ticks")
     if not np.all(opens[:-1] < opens[1:]):
         raise BadReplyError("expected ascending unique ticks, got unordered or repeated ones")
-    # An unaligned start also returns the bucket that contains it (FACTS: seen); the extra bucket is harmless.
+    # a start inside a bucket also returns that bucket (FACTS: seen), which is harmless
     if opens.size and (opens[0] < start_ms - resolution.step_ms or opens[-1] > end_ms + resolution.step_ms):
         raise BadReplyError(f"expected ticks from {start_ms} to {end_ms}, got {opens[0]} to {opens[-1]}")
     return Rows(table_of(opens, columns), resolution.count_off_grid(opens))

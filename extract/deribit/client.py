@@ -1,4 +1,4 @@
-"""The Deribit API: a method for each endpoint, whose reply is checked."""
+"""The client of the Deribit API: one method per endpoint, which checks the reply."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from extract.deribit.transport import Transport
 
 log = logging.getLogger(__name__)
 
-REASK_OFF_GRID = 2
+FETCHES_AGAIN_OFF_GRID = 2
 SETTLEMENTS_A_PAGE = 1_000  # the most that Deribit gives (FACTS: documentation)
 
 
@@ -62,16 +62,16 @@ class DeribitClient(Transport):
             "resolution": resolution.name,
         }
 
-        def ask() -> tuple[Rows, Reply]:
+        def send() -> tuple[Rows, Reply]:
             reply = self.once("get_tradingview_chart_data", params)
             return parse_chart(reply.result, resolution, start_ms, end_ms), reply
 
-        chart, reply = self.retrying(ask)
-        for _ in range(REASK_OFF_GRID):
+        chart, reply = self.retrying(send)
+        for _ in range(FETCHES_AGAIN_OFF_GRID):
             if not chart.off_grid:
                 break
             log.warning("%s: %d candles off the bucket grid, fetching again", instrument, chart.off_grid)
-            chart, reply = self.retrying(ask)
+            chart, reply = self.retrying(send)
         return chart, reply
 
     def funding(self, instrument: str, start_ms: int, end_ms: int) -> tuple[Rows, Reply]:
@@ -90,11 +90,11 @@ class DeribitClient(Transport):
             "end_timestamp": end_ms,
         }
 
-        def ask() -> tuple[Rows, Reply]:
+        def send() -> tuple[Rows, Reply]:
             reply = self.once("get_funding_rate_history", params)
             return parse_funding(reply.result, start_ms, end_ms), reply
 
-        return self.retrying(ask)
+        return self.retrying(send)
 
     def funding_value(self, instrument: str, start_ms: int, end_ms: int) -> float:
         """Return the rate realised from `start_ms`, exclusive, to `end_ms`, inclusive, UTC ms.
@@ -107,12 +107,12 @@ class DeribitClient(Transport):
         return self.retrying(lambda: parse_rate(self.once("get_funding_rate_value", params).result))
 
     def settlements(self, instrument: str, end_ms: int, after: Page | None = None) -> tuple[Page, Reply]:
-        """Return a page of the daily settlements up to `end_ms`, inclusive, UTC ms: the newest of them.
+        """Return a page of daily settlements, the newest up to `end_ms`, inclusive, UTC ms.
 
         Args:
             instrument: such as BTC-PERPETUAL.
             end_ms: the newest time, UTC ms.
-            after: the page before; None for the first one.
+            after: the page before this one; None for the first page.
 
         Raises:
             PermanentError: the API refuses the request.
@@ -127,7 +127,7 @@ class DeribitClient(Transport):
         if after is not None:
             params["continuation"] = after.token or ""
 
-        def ask() -> tuple[Page, Reply]:
+        def send() -> tuple[Page, Reply]:
             reply = self.once("get_last_settlements_by_instrument", params)
             page = parse_page(reply.result)
             before = None if after is None else after.rows.first_ms
@@ -135,4 +135,4 @@ class DeribitClient(Transport):
                 raise BadReplyError("expected older settlements on the next page, got the same ones again")
             return page, reply
 
-        return self.retrying(ask)
+        return self.retrying(send)

@@ -8,8 +8,9 @@ from extract.deribit.errors import BadReplyError
 from extract.deribit.rows import Rows, read_rows
 
 VALUES = ("interest_1h", "interest_8h", "index_price", "prev_index_price")
-"""The rates realised over the hour, and over the trailing eight, as shares of the position's value; the index
-in the quote coin, now and in the row before. The time of a row is the end of its hour (FACTS: inferred)."""
+"""The rates realised over the last hour and over the last eight hours, as fractions of the position's value;
+the index price, in the quote coin, of this row and of the row before. The time of a row is the end of its
+hour (FACTS: inferred)."""
 
 
 def parse_funding(result: Any, start_ms: int, end_ms: int) -> Rows:

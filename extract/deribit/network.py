@@ -1,4 +1,4 @@
-"""Proxies and certificates between this machine and the API, as the environment names them."""
+"""The proxy and the certificates for the API, which environment variables name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from extract.deribit.urls import is_loopback
 from extract.errors import UsageError
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""Variables that name the certificates to trust; the first one that is set counts. requests knows two of
-them."""
+"""Variables that name the certificates to trust; the first one that is set counts. requests itself reads only
+the first two."""
 
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 

@@ -1,4 +1,4 @@
-"""What the replies of all endpoints become: a checked Arrow table of times and doubles; pure functions."""
+"""Turns replies of any endpoint into checked Arrow tables of times and doubles; pure functions."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ VALUES = ("position", "mark_price", "index_price", "profit_loss", "session_profi
 coin. The documented field `funding` was absent in 2026 (FACTS: seen)."""
 
 ENDS = (None, "", "none")
-"""What the token of the last page may be (FACTS: an empty page is an end as well)."""
+"""Tokens that mark the last page (FACTS: unknown which of them). An empty page is the last one, too."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Page:
 
     Attributes:
         rows: its settlements, ascending.
-        token: of the page with the next older ones; None at the end.
+        token: continuation token of the next older page; None on the last page.
     """
 
     rows: Rows

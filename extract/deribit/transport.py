@@ -74,8 +74,8 @@ class Transport:
         """Wait for retries again, because another run begins."""
         self._stopping.clear()
 
-    def ask(self, method: str, params: dict[str, Any]) -> Reply:
-        """Return the reply of a public method, unchecked.
+    def request(self, method: str, params: dict[str, Any]) -> Reply:
+        """Return the reply of a public method without checking its result.
 
         Raises:
             PermanentError: the API refuses the request.
@@ -83,8 +83,12 @@ class Transport:
         """
         return self.retrying(lambda: self.once(method, params))
 
-    def retrying(self, ask: Callable[[], T]) -> T:
-        """Retry until there is an answer: for long if the API has answered before, else only briefly."""
+    def retrying(self, send: Callable[[], T]) -> T:
+        """Call `send`, again after a TransientError: up to `attempts` times, at most three before any reply.
+
+        Raises:
+            DeribitError: the error of the last attempt.
+        """
 
         def enough(state: tenacity.RetryCallState) -> bool:
             patient = self._reached.is_set()
@@ -95,8 +99,8 @@ class Transport:
 
         def wait(state: tenacity.RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
-            asked = failure.retry_after if isinstance(failure, TransientError) else None
-            return max(backoff(state), min(asked or 0.0, LONGEST_PAUSE_S))
+            server_s = failure.retry_after if isinstance(failure, TransientError) else None
+            return max(backoff(state), min(server_s or 0.0, LONGEST_PAUSE_S))
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
@@ -105,7 +109,7 @@ class Transport:
             sleep=self._sleep or tenacity.sleep_using_event(self._stopping),
             before_sleep=_log_retry,
             reraise=True,
-        )(ask)
+        )(send)
 
     def once(self, method: str, params: dict[str, Any]) -> Reply:
         """Send one request.

@@ -15,18 +15,18 @@ from extract.doctor.lines import LOOK, OK, Line
 from extract.settings import DEFAULT_BURST, Settings
 
 APART_S = 5.0
-"""Seconds between two clocks above which the check warns; NTP keeps clocks within a tenth."""
+"""Difference between two clocks, in seconds, above which the check warns; NTP keeps them within 0.1 s."""
 
 ATTEMPTS = 2
 
 
 @dataclass
 class Api:
-    """The checks, and what they find for later checks.
+    """The checks, and what later checks need of them.
 
     Attributes:
         settings: has the URL and the request budget.
-        origin: who answers, see `Reply`; None before the first reply.
+        origin: see `Reply`; None before the first reply.
         ahead_s: seconds by which the API's clock is ahead of this machine's.
     """
 
@@ -37,9 +37,9 @@ class Api:
     @property
     def checks(self) -> Mapping[str, Callable[[], Line]]:
         """The checks by subject, in order."""
-        return {"proxy, certificate": self.way, "api": self.answer, "clock": self.clock}
+        return {"proxy, certificate": self.route, "api": self.reply, "clock": self.clock}
 
-    def way(self) -> Line:
+    def route(self) -> Line:
         """Report which proxy and certificates the environment names for the API.
 
         Raises:
@@ -55,18 +55,18 @@ class Api:
         plain = " not needed for http" if urlsplit(url).scheme == "http" else ""
         return Line(OK, "proxy, certificate", f"{through}, {trusted}{plain}")
 
-    def answer(self) -> Line:
+    def reply(self) -> Line:
         """Request the time twice: the first request opens the connection, the second measures the latency.
 
         Raises:
             DeribitError: no usable reply.
         """
-        client = asking(self.settings)
+        client = make_client(self.settings)
         client.server_time()
-        asked, began = time.time(), time.monotonic()
+        sent, began = time.time(), time.monotonic()
         reply = client.server_time()
         took = time.monotonic() - began
-        self.origin, self.ahead_s = reply.origin, reply.result / 1000 - asked - took / 2
+        self.origin, self.ahead_s = reply.origin, reply.result / 1000 - sent - took / 2
         found = f"{self.settings.api_url} answers as {reply.origin} in {took * 1000:.0f} ms"
         if reply.origin == "testnet":
             return Line(LOOK, "api", found, "for candles of the real market, unset DERIBIT_API_URL")
@@ -81,6 +81,6 @@ class Api:
         return Line(LOOK, "clock", found, do)
 
 
-def asking(settings: Settings) -> DeribitClient:
+def make_client(settings: Settings) -> DeribitClient:
     """Return a client with few retries and the same budget as loads."""
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, DEFAULT_BURST), ATTEMPTS)

@@ -1,4 +1,4 @@
-"""Compares the facts about Deribit that the code depends on with what Deribit answers now."""
+"""Compares the facts about Deribit that the code depends on with what Deribit does now."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ YESTERDAY_MS = 24 * HOUR_MS
 
 
 class UnseenError(Exception):
-    """A fact cannot be observed now; the message says why."""
+    """A fact cannot be observed now; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Exchange:
             "end_timestamp": end_ms,
             "resolution": resolution,
         }
-        result: dict[str, Any] = self.client.ask(CHART, params).result
+        result: dict[str, Any] = self.client.request(CHART, params).result
         return result
 
     def instruments(self, *, expired: bool) -> list[dict[str, Any]]:
@@ -74,13 +74,13 @@ class Exchange:
             DeribitError: no usable reply.
         """
         params = {"currency": "any", "kind": "future", "expired": "true" if expired else "false"}
-        rows = self.client.ask("get_instruments", params).result
+        rows = self.client.request("get_instruments", params).result
         return [row for row in rows if row.get("settlement_period") == "perpetual"]
 
     def now_ms(self) -> int:
-        """Return the exchange's clock, UTC ms, at least 2 s away from a new minute; waits up to 5 s."""
+        """Return Deribit's clock, UTC ms, once it is at least 2 s away from a new minute; waits up to 5 s."""
         now_ms = int(self.client.server_time().result)
-        since_s = (now_ms / 1000 + 3) % 60  # from 3 s before a minute on
+        since_s = (now_ms / 1000 + 3) % 60  # counted from 3 s before a minute
         if since_s >= 5:
             return now_ms
         time.sleep(5 - since_s)
@@ -93,7 +93,7 @@ class Fact:
 
     Attributes:
         name: one or two words.
-        documented: the result of `look` as documented; several if the code works with any of them.
+        documented: the results of `look` with which the code works.
         needed_by: the code that depends on the fact.
         look: returns what the exchange does now; raises UnseenError if that cannot be observed.
     """
@@ -106,7 +106,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about a fact, or why nothing was."""
+    """What was found about a fact, or why it could not be observed."""
 
     fact: Fact
     status: str

@@ -42,7 +42,7 @@ NEWEST = 'select (extract(epoch from max("timestamp")) * 1000)::bigint from publ
 
 @dataclass
 class DatabaseChecks:
-    """The checks, and what they share.
+    """The checks, and the connection that they share.
 
     Attributes:
         settings: has the server.
@@ -98,8 +98,8 @@ class DatabaseChecks:
         """Report the server and its edition; without the extension, all that an administrator must do."""
         given = read_given(self.opened)
         if not _has_extension(given):
-            told = steps(given, missing(given, self.opened))
-            return Line(WRONG, "extension", lack(given), f"as an administrator, {told}")
+            instructions = steps(given, missing(given, self.opened))
+            return Line(WRONG, "extension", lack(given), f"as an administrator, {instructions}")
         with self.opened.cursor() as cursor:
             server, extension, edition = one_row(cursor, EDITION)
         return Line(OK, "extension", f"PostgreSQL {server}, TimescaleDB {extension}, edition {edition}")
@@ -109,8 +109,8 @@ class DatabaseChecks:
         given = read_given(self.opened)
         if not _has_extension(given):
             return Line(LOOK, "rights", "not checked: no extension")
-        if told := steps(given, missing(given, self.opened)):
-            return Line(WRONG, "rights", lack(given), f"as an administrator, {told}")
+        if instructions := steps(given, missing(given, self.opened)):
+            return Line(WRONG, "rights", lack(given), f"as an administrator, {instructions}")
         return Line(OK, "rights", f"{given.role} may create the schemas and tables")
 
     def pooler(self) -> Line:

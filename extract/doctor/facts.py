@@ -1,7 +1,7 @@
-"""The facts about Deribit, each checked with one or two small requests. Their source is the research's FACTS.
+"""The facts about Deribit on which the code depends, each checked with one or two small requests.
 
-`seen`: a recorded reply shows the fact; `doc`: Deribit's documentation says it; `inferred`: neither. None has
-been checked against the live service before; these checks do that.
+How a fact is known: `seen`, a recorded reply shows it; `doc`, Deribit's documentation states it; `inferred`,
+neither. See docs/deribit.md. No fact has been checked against the live service yet; these checks do that.
 """
 
 from __future__ import annotations
@@ -230,4 +230,4 @@ FACTS = (
     Fact("delisted names", ("60 minutes an hour, at one price, volume 0",), LIFETIMES, delisted),
     *ROW_FACTS,
 )
-"""For 180 and 360 it is not known which of two results holds: both are documented, the code allows both."""
+"""For 180 and 360 it is unknown which of two results is right; the code works with both."""

@@ -37,7 +37,7 @@ class Line:
         status: `OK`, `LOOK` (may be intended) or `WRONG` (loads or builds cannot work).
         subject: what was checked, in one or two words.
         found: what was found.
-        do: what to do about it; empty if `found` already says so.
+        do: what to do about it; empty if there is nothing to do, or `found` includes it.
         ends: whether to skip the checks after it.
     """
 
@@ -106,7 +106,7 @@ def attempt(subject: str, look: Callable[[], Line], silent: str = "") -> Line:
 
 
 def in_turn(checks: Mapping[str, Callable[[], Line]], need: str, silent: str) -> Iterator[Line]:
-    """Yield the lines of checks that all need one thing; if it is absent, one line for all remaining checks.
+    """Yield the lines of checks that all need the same thing; if it is absent, one line for the rest of them.
 
     Args:
         checks: the checks by subject.

@@ -17,8 +17,8 @@ from extract.settings import DEFAULT_BURST, DEFAULT_RATE, Settings
 PACKAGE = "deribit-perps"
 SHOWN = ("dlt", "dbt-core", "psycopg2-binary", "pyarrow")
 LITTLE, TOO_LITTLE = 2e9, 2e8
-"""Bytes. BTC and ETH since listing take 2.5 GB as rows and 0.35 GB compressed (docs/performance.md); a
-package of 500,000 candles, the default, takes less than 0.1 GB."""
+"""Free bytes below which the check warns, and below which it fails. BTC and ETH since listing take 2.5 GB as
+rows and 0.35 GB compressed (docs/performance.md); a package of 500,000 candles takes less than 0.1 GB."""
 
 
 def machine_checks(settings: Settings) -> Mapping[str, Callable[[], Line]]:

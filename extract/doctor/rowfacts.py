@@ -59,7 +59,7 @@ def funding_value(exchange: Exchange) -> str:
     rows = _funding(exchange, start_ms, end_ms)
     if not rows:
         raise UnseenError("no funding in two days")
-    value = exchange.client.ask("get_funding_rate_value", _window(start_ms, end_ms)).result
+    value = exchange.client.request("get_funding_rate_value", _window(start_ms, end_ms)).result
     plain = sum(row["interest_1h"] for row in rows)
     first = rows[0]["prev_index_price"]
     weighted = first * sum(row["interest_1h"] / row["prev_index_price"] for row in rows)
@@ -126,7 +126,7 @@ def _ending(how: str) -> str:
 
 
 def _funding(exchange: Exchange, start_ms: int, end_ms: int) -> list[Row]:
-    rows: list[Row] = exchange.client.ask("get_funding_rate_history", _window(start_ms, end_ms)).result
+    rows: list[Row] = exchange.client.request("get_funding_rate_history", _window(start_ms, end_ms)).result
     return rows
 
 
@@ -135,8 +135,8 @@ def _window(start_ms: int, end_ms: int) -> Row:
 
 
 def _page(exchange: Exchange, **params: Any) -> dict[str, Any]:
-    asked = {"instrument_name": INSTRUMENT, "type": "settlement", **params}
-    page: dict[str, Any] = exchange.client.ask("get_last_settlements_by_instrument", asked).result
+    query = {"instrument_name": INSTRUMENT, "type": "settlement", **params}
+    page: dict[str, Any] = exchange.client.request("get_last_settlements_by_instrument", query).result
     return page
 
 
@@ -168,4 +168,4 @@ ROW_FACTS = (
     Fact("settlements: count", (f"{PAGE:,} rows for a count of {PAGE:,}",), CLIENT, settlement_count),
     Fact("settlements: pages", ENDS, PAGES, settlement_pages),
 )
-"""How pages end, and which sum a value is, is not known: each result is documented, the code allows all."""
+"""It is unknown how pages end, and which sum `get_funding_rate_value` is; the code works with each result."""

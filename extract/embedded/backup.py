@@ -127,12 +127,12 @@ def expect_version(cluster: Cluster, file: Path) -> None:
     """
     catalogue = ("--data-only", "--schema=_timescaledb_catalog", "--table=metadata", "--file=-")
     try:
-        said = run([cluster.program("pg_restore"), *catalogue, file.absolute()])
+        listing = run([cluster.program("pg_restore"), *catalogue, file.absolute()])
     except ProgramFailed as failed:
         raise EmbedError(
             f"{file} is not a backup: {failed.reason}; name a file that perps db backup wrote"
         ) from None
-    dumped = re.search(r"^timescaledb_version\t(\S+)", said, re.M)
+    dumped = re.search(r"^timescaledb_version\t(\S+)", listing, re.M)
     if not dumped:
         raise EmbedError(
             f"{file} is a dump of a database without TimescaleDB; name a file that perps db backup wrote"

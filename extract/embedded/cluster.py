@@ -220,7 +220,7 @@ class Cluster:
         The server may be in crash recovery, shutting down, or have lost its postmaster.
         """
         begin = time.monotonic()
-        silent_since, told = begin, False
+        silent_since, warned = begin, False
         while self._server.alive():
             try:
                 state.database(roles.SUPERUSER, "postgres").connect().close()
@@ -229,9 +229,9 @@ class Cluster:
                 now = time.monotonic()
                 if any(word in str(error) for word in NOT_YET):
                     silent_since = now
-                    if not told:
+                    if not warned:
                         logger.info("waiting for the embedded server, which is starting up or shutting down")
-                        told = True
+                        warned = True
                 refused = "authentication failed" in str(error)
                 if refused or now - silent_since > ORPHAN_SECONDS or now - begin > RECOVERY_SECONDS:
                     raise EmbedError(

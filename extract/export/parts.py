@@ -1,4 +1,4 @@
-"""Reads a selection part by part, over ADBC: exact numbers, UTC, sorted, all of one moment."""
+"""Reads a selection part by part over ADBC, from one snapshot: exact numbers, UTC, sorted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def snapshot(database: Database) -> Iterator[adbc.Cursor]:
 def ahead(read: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Iterator[Found]]:
     """Yield what `read` returns for each part; the next part is read while the caller writes this one.
 
-    A thread reads: the main thread could not handle a signal while it waits for a database that is silent.
+    A second thread reads, because the main thread could not handle a signal while it waits for the database.
     """
     with ThreadPoolExecutor(1) as thread:
         yield _one_ahead(thread.submit(read, part) for part in parts)
@@ -50,8 +50,8 @@ def _one_ahead(reading: Iterator[Future[Found]]) -> Iterator[Found]:
 def read_part(cursor: adbc.Cursor, selection: Selection, part: Part) -> pa.Table:
     """Return the rows of a part.
 
-    Decimals are sent as text: that is faster than numerics, which the driver would have to spell out, and as
-    fast as scaled integers, which could not hold every volume. The instrument is not sent with each row.
+    The server sends decimals as text: faster than `numeric`, which the driver turns into text anyway, and as
+    fast as scaled integers, which cannot hold every volume. The instrument is added here, not sent.
     """
     schema = selection.table.schema
     columns = [
@@ -73,7 +73,7 @@ def one_line_errors(kind: str) -> Iterator[None]:
     """Turn an error of the database into one line.
 
     Args:
-        kind: what is read.
+        kind: the endpoint whose table is read.
 
     Raises:
         PerpsError: reading failed.

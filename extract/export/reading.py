@@ -1,4 +1,4 @@
-"""From the tables to Arrow, pandas or polars: exact numbers, UTC, sorted."""
+"""Reads the tables into Arrow, pandas or polars: exact numbers, UTC, sorted."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def read_candles(
         resolution: `1`, or a rollup: `5m`, `15m`, `1h`, `4h`, `1d` (from 00:00 UTC) or `1d_settlement`.
         return_type: `arrow` for a pyarrow.Table. `pandas`, whose decimals are of Arrow's type, and `polars`
             need their packages: deribit-perps[pandas], deribit-perps[polars].
-        database: `postgresql://user:password@host:port/name`. Default: as the libpq variables say, and
-            without PGHOST the embedded server, which is started if it is not running.
+        database: `postgresql://user:password@host:port/name`. Default: the database of the libpq variables;
+            without PGHOST, the embedded server, which is started if it is not running.
         home: folder of the embedded server. Default: PERPS_HOME.
 
     Raises:
@@ -142,17 +142,17 @@ def read_funding(
     database: str | None = None,
     home: str | Path | None = None,
 ) -> Any:
-    """Return funding, a row an hour, sorted by instrument and time; an empty table if the range has none.
+    """Return hourly funding, sorted by instrument and time; an empty table if the range has none.
 
     The columns are those of `perpetuals_funding`: `timestamp`, the end of the hour (UTC, microseconds);
     `instrument`; `interest_1h` and `interest_8h`, the rates of the hour and of the eight hours that end then
-    (fractions of the position); `index_price` at the end of the hour and `prev_index_price` at its start, in
-    the quote coin. Numbers are doubles; those that Deribit did not send are null, in pandas NaN.
+    (fractions of the position); `index_price` at the end of the hour, and `prev_index_price`, that of the row
+    before, in the quote coin. Numbers are doubles; those that Deribit did not send are null, in pandas NaN.
 
     Args:
         instruments: a name, several, or `all`.
-        start: inclusive, of the hours' ends; forms as in `read_candles`. None: the first hour.
-        end: exclusive. None: the last hour.
+        start: inclusive, compared with `timestamp`; forms as in `read_candles`. None: the first row.
+        end: exclusive. None: the last row.
         return_type: `arrow`, `pandas` or `polars`, as in `read_candles`.
         database: as in `read_candles`.
         home: as in `read_candles`.
@@ -211,15 +211,15 @@ def read_settlements(
 ) -> Any:
     """Return daily settlements, sorted by instrument and time; an empty table if the range has none.
 
-    The columns are those of `perpetuals_settlements`: `settled_at`, Deribit's stamp (UTC, microseconds);
-    `settlement_day`, the date of the last 08:00 UTC before it; `instrument`; `open_interest` in USD for
+    The columns are those of `perpetuals_settlements`: `settled_at`, Deribit's time (UTC, microseconds);
+    `settlement_day`, the date of the last 08:00 UTC before it; `instrument`; `open_interest`, in USD for
     inverse perpetuals; `mark_price` and `index_price` in the quote coin; `profit_loss` and
     `session_profit_loss` in the settlement coin. Numbers are doubles; those that Deribit did not send are
     null, in pandas NaN.
 
     Args:
         instruments: a name, several, or `all`.
-        start: inclusive, of `settled_at`; forms as in `read_candles`. None: the first settlement.
+        start: inclusive, compared with `settled_at`; forms as in `read_candles`. None: the first settlement.
         end: exclusive. None: the last settlement.
         return_type: `arrow`, `pandas` or `polars`, as in `read_candles`.
         database: as in `read_candles`.
@@ -241,7 +241,7 @@ def _read(
     home: str | Path | None,
     resolution: str = "1",
 ) -> Any:
-    """Return rows of one of `ENDPOINTS`."""
+    """Return rows of the kind, one of `ENDPOINTS`, in the return type."""
     _expect_package(return_type)
     names = [instruments] if isinstance(instruments, str) else list(instruments)
     start, end = times
@@ -261,7 +261,7 @@ def _read(
 
 
 def _expect_package(return_type: str) -> None:
-    """Make sure that this return type can be made.
+    """Make sure that a return type is known and its package installed.
 
     Raises:
         UsageError: there is no such return type.
@@ -279,7 +279,7 @@ def _expect_package(return_type: str) -> None:
 
 
 def _pandas_type(of: pa.DataType) -> Any:
-    """Return the pandas type for decimals, which would otherwise each be a Python object."""
+    """Return the pandas type for decimals; without it, each decimal would be a Python object."""
     import pandas as pd  # noqa: PLC0415  # an extra
 
     return pd.ArrowDtype(of) if pa.types.is_decimal(of) else None

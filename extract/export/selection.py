@@ -1,4 +1,4 @@
-"""Which rows of which table to read, cut by instrument and month into ranges with literal bounds."""
+"""The rows to read of a table, cut by instrument and month into time ranges with literal bounds."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of a table: for each instrument, those that the table has in [start, end).
+    """The rows of a table between two times, of some instruments.
 
     Attributes:
-        table: to read.
+        table: the table.
         start_ms: inclusive, UTC ms.
-        end_ms: exclusive.
-        histories: by instrument, a range with all its rows: from its first bucket to the end of its last.
+        end_ms: exclusive, UTC ms.
+        histories: by instrument, the time range from its first bucket to the end of its last, UTC ms.
     """
 
     table: Table
@@ -45,7 +45,7 @@ class Selection:
         """Yield the parts to read, sorted by instrument and time.
 
         Args:
-            months: the most months in a part; 0 for as many as have as many rows as a month of minutes.
+            months: most months in a part; 0: as many as have about the rows of one month of minutes.
         """
         for name in sorted(self.histories):
             first, last = self.histories[name]
@@ -54,18 +54,18 @@ class Selection:
                 yield Part(name, start, end)
 
     def query(self, part: Part, columns: Sequence[str]) -> str:
-        """Return the query of a part, sorted by time; with literals it opens only the chunks it needs.
+        """Return the query of a part, sorted by time. Its literal bounds limit the chunks that it opens.
 
         Args:
-            part: to read.
-            columns: expressions.
+            part: the part.
+            columns: SQL expressions to select.
         """
         table, start, end = self.table, _utc(part.start_ms), _utc(part.end_ms)
         conditions = [
             f"instrument = {_literal(part.instrument)}",
             f"\"{table.time}\" >= '{start}' and \"{table.time}\" < '{end}'",
         ]
-        if table.day:  # before 08:00 UTC it is the day before
+        if table.day:  # a settlement before 08:00 UTC belongs to the day before
             conditions.append(f"{table.day} between date '{start[:10]}' - 1 and date '{end[:10]}'")
         return (
             f"select {', '.join(columns)} from {table.name}"  # noqa: S608  # literals
@@ -83,11 +83,11 @@ def select(
     """Return the rows to read.
 
     Args:
-        database: with the models built.
+        database: the database to read.
         instruments: names, or `all`.
         time_range: [start, end), UTC ms.
         kind: one of `ENDPOINTS`.
-        resolution: of candles: that of the table, or one of `ROLLUPS`. Others have one.
+        resolution: of candles: that of perpetuals_ohlcv, or one of `ROLLUPS`. Without effect on other kinds.
 
     Raises:
         PerpsError: the models are not built yet.
@@ -109,7 +109,7 @@ def month_of(at_ms: int) -> str:
 
 
 def _by_months(start_ms: int, end_ms: int, months: int) -> Iterator[TimeRange]:
-    """Yield [start, end) in parts that end with a month."""
+    """Cut [start, end), UTC ms, into ranges of at most so many months, which end with a month."""
     while start_ms < end_ms:
         opens = datetime.fromtimestamp(start_ms / 1000, UTC)
         after = opens.year * 12 + opens.month - 1 + months

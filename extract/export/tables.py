@@ -1,4 +1,4 @@
-"""The tables that are read: candles of each resolution, funding and settlements, and how they differ."""
+"""The tables that can be exported: candles of each resolution, funding and settlements."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ select relname from pg_class
 where relnamespace = 'public'::regnamespace and relkind = 'r' and relname like 'perpetuals\\_ohlcv%'
 """
 
-# from the table itself, by its index: after a failed build, quality.ohlcv_days may be behind it
+# from the table's own index: after a failed build, quality.ohlcv_days may be behind the table
 HISTORIES = """
 select
     known.instrument,
@@ -58,15 +58,14 @@ class Table:
     """A table with one row for each instrument and bucket.
 
     Attributes:
-        kind: of its rows: one of `ENDPOINTS`.
-        name: with its schema.
+        kind: one of `ENDPOINTS`.
+        name: its name, with the schema.
         resolution: of its buckets, as people type it.
-        step_ms: length of its buckets.
-        columns: in the order of the table, each with a type that holds the same values. A range of time is
-            one of the first column.
-        day: the column of dates by which its chunks are cut; empty if they are cut by the first column.
-        clock: how a CSV file spells the first column: PostgreSQL's format, UTC.
-        bounds: the relation that shows from when to when it has rows.
+        step_ms: length of its buckets, ms.
+        columns: its columns in order, with Arrow types that hold the same values. The first is its time.
+        day: the date column by which it is cut into chunks; empty: it is cut by its time.
+        clock: format of its time in CSV files, UTC, as for PostgreSQL's `to_char`.
+        bounds: the relation to name in messages, which shows when its rows begin and end.
     """
 
     kind: str
@@ -80,7 +79,7 @@ class Table:
 
     @property
     def time(self) -> str:
-        """Return the name of the column that a range of time is one of."""
+        """Return the name of its time column, by which rows are selected."""
         return next(iter(self.columns))
 
     @property
@@ -109,11 +108,11 @@ SETTLEMENTS = Table(
     bounds=TABLES["settlements"],
 )
 OTHERS = {table.kind: table for table in (FUNDING, SETTLEMENTS)}
-"""The tables that are not of candles, by kind."""
+"""The tables other than those of candles, by kind."""
 
 
 def find_candles(database: Database, resolution: str) -> tuple[Table, dict[str, TimeRange]]:
-    """Return the table of candles of a resolution, and of each instrument the range that it covers, UTC ms.
+    """Return the table of candles of a resolution, and by instrument the time range of its rows, UTC ms.
 
     Raises:
         PerpsError: the models are not built yet.

@@ -1,4 +1,4 @@
-"""From a table to files, part by part: a Parquet file, a CSV file, or a folder of Parquet files."""
+"""Writes a selection part by part to a Parquet file, a CSV file, or a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from extract.export.selection import Part, Selection, month_of
 
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
-    "use_dictionary": ["instrument"],  # for prices it takes twice the time and a third more bytes
+    "use_dictionary": ["instrument"],  # a dictionary of prices takes twice the time and a third more bytes
     "store_decimal_as_integer": True,
 }
 
@@ -32,12 +32,13 @@ PARQUET: dict[str, Any] = {
 def write_rows(database: Database, selection: Selection, out: str) -> int:
     """Write rows, sorted by instrument and time; return how many.
 
-    A file is replaced whole, at the end. A folder has `instrument=NAME/month=YYYY-MM/candles.parquet`, or
-    `funding.parquet` or `settlements.parquet`; each file that is written is replaced whole, the others stay.
+    A file is replaced as a whole once the new one is complete. A folder has one file per instrument and
+    month, `instrument=NAME/month=YYYY-MM/candles.parquet` (or `funding.parquet`, `settlements.parquet`); each
+    file written is replaced in that way, and the others stay.
 
     Args:
-        database: to read from.
-        selection: what to write.
+        database: the database to read.
+        selection: the rows to write.
         out: FILE.parquet, FILE.csv, or a folder, which is created if it is missing.
 
     Raises:
@@ -88,9 +89,9 @@ def _write_csv(database: Database, selection: Selection, path: Path) -> int:
 
 
 def _write_folder(database: Database, selection: Selection, folder: Path) -> int:
-    """Write a file for each instrument and month. The instrument is in the path, not in a column.
+    """Write a file for each instrument and month, with the instrument in the path and not in a column.
 
-    With both, pandas finds two columns of different types.
+    If it were in both, pandas would find two columns of different types.
     """
     parts = list(selection.parts(months=1))
     paths = [_partition(folder, selection, part) for part in parts]
@@ -117,9 +118,9 @@ def _tables(database: Database, selection: Selection, parts: Iterable[Part]) -> 
 
 @contextmanager
 def _lines(database: Database, selection: Selection) -> Iterator[Iterator[tuple[bytes, int]]]:
-    """Yield the lines of each part as PostgreSQL writes them, and their number.
+    """Yield the CSV lines of each part as PostgreSQL's COPY writes them, and their number.
 
-    Through Arrow they would take twice as long.
+    Writing them through Arrow would take twice as long.
     """
     table = selection.table
     at = f"""to_char("{table.time}" at time zone 'UTC', '{table.clock}')"""
@@ -165,10 +166,10 @@ def _replacing(path: Path, folder: Path) -> Iterator[Path]:
 
 
 def _expect_alone(folder: Path, selection: Selection) -> None:
-    """Make sure that a folder has rows of one form, because it is read as one table.
+    """Make sure that a folder has rows of one kind only, because it is read as one table.
 
     Raises:
-        PerpsError: it has others.
+        PerpsError: it has rows of another kind.
     """
     kind = selection.table.kind
     for other in ENDPOINTS:
@@ -179,10 +180,10 @@ def _expect_alone(folder: Path, selection: Selection) -> None:
 
 
 def _expect_replaceable(path: Path, selection: Selection) -> None:
-    """Make sure that a partition loses no row, and that a folder has candles of one resolution.
+    """Make sure that replacing a file loses no row, and that it has the resolution of the selection.
 
     Raises:
-        PerpsError: it has rows outside of the selection, or of another resolution.
+        PerpsError: the file has rows outside of the selection, or of another resolution.
     """
     if not path.is_file():
         return
@@ -200,7 +201,7 @@ def _expect_replaceable(path: Path, selection: Selection) -> None:
     )
     if first < selection.start_ms or last >= selection.end_ms:
         raise PerpsError(
-            f"expected --start and --end around what {path} has, which is replaced as a whole, found "
+            f"expected --start and --end to contain all rows of {path}, which is replaced as a whole, found "
             f"{table.kind} from {format_time(first)} to {format_time(last)}; name whole months, or choose "
             "another --out"
         )

@@ -1,7 +1,7 @@
 """Finds the new and changed rows of a package: only those are landed, because raw is a log of changes.
 
-The source's state keeps which times were landed before. One query a package and endpoint reads the newest
-version of each row at those times; other times need no look-up.
+The source's state has the time ranges that were landed before. One query for each package and endpoint reads
+the newest version of each row in these ranges. Rows at other times are new.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from extract.load.fetch import WindowResult
 Mask = npt.NDArray[np.bool_]
 
 FAR_MS = 30 * DAY_MS
-"""Times further apart than this, about a chunk, are read separately, so that no chunk between is opened."""
+"""Ranges further apart than this, about a chunk, are read separately, so that no chunk between is opened."""
 
 NEWEST = """
 copy (
@@ -43,7 +43,7 @@ copy (
 ISLAND = """
 select rows.*
 from deribit_raw.{table} as rows
-join unnest(%(names)s, %(times)s::tstzmultirange[]) as asked (name, times) on name = instrument
+join unnest(%(names)s, %(times)s::tstzmultirange[]) as wanted (name, times) on name = instrument
 where instrument = any(%(names)s)
     and "timestamp" >= %(start)s
     and "timestamp" < %(end)s
@@ -57,12 +57,12 @@ def mark(
     landed: Callable[[str, Endpoint], Sequence[TimeRange]],
     opened: PgConnection,
 ) -> list[WindowResult]:
-    """Return a package's results with their new and changed rows marked: `WindowResult.lands` and `Fetch`.
+    """Return a package's results with `WindowResult.lands`, and the counts of each `Fetch`, filled in.
 
     Args:
         results: window results.
-        landed: returns the time ranges [start, end) of an instrument and endpoint that were landed before,
-            UTC ms.
+        landed: returns the time ranges [start, end), UTC ms, that were landed before, by instrument and
+            endpoint.
         opened: a connection to the database.
     """
     known: dict[str, pa.Table] = {}
@@ -75,34 +75,34 @@ def mark(
         newest = read_newest(opened, endpoint, spans) if spans else {}
         known |= {endpoint.series(name): rows for name, rows in newest.items()}
     marked = []
-    for result, once in zip(results, told_last(results), strict=True):
+    for result, once in zip(results, rows_to_take(results), strict=True):
         new, changed = differences(result.rows, known.get(result.window.series))
         marked.append(_with_marks(result, new & once, changed & once))
     return marked
 
 
-def differences(came: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
+def differences(fetched: pa.Table, known: pa.Table | None) -> tuple[Mask, Mask]:
     """Return which rows are new, and which differ in any value from the known ones.
 
     NaN equals NaN and null equals null.
 
     Args:
-        came: the fetched rows, in the columns of `Endpoint.schema`.
+        fetched: the fetched rows, in the columns of `Endpoint.schema`.
         known: the known rows, in the same columns, ascending; None: there are none.
     """
     if known is None or not known.num_rows:
-        return np.ones(came.num_rows, bool), np.zeros(came.num_rows, bool)
-    times, before = times_ms(came), times_ms(known)
+        return np.ones(fetched.num_rows, bool), np.zeros(fetched.num_rows, bool)
+    times, before = times_ms(fetched), times_ms(known)
     at = np.minimum(np.searchsorted(before, times), len(before) - 1)
     new = before[at] != times
-    differs = np.zeros(came.num_rows, bool)
-    for name in came.column_names[1:]:
-        differs |= ~_same(came[name], known[name].take(pa.array(at)))
+    differs = np.zeros(fetched.num_rows, bool)
+    for name in fetched.column_names[1:]:
+        differs |= ~_same(fetched[name], known[name].take(pa.array(at)))
     return new, differs & ~new
 
 
-def told_last(results: Sequence[WindowResult]) -> list[Mask]:
-    """Return which rows to take from each window result; where windows overlap, the last one counts."""
+def rows_to_take(results: Sequence[WindowResult]) -> list[Mask]:
+    """Return a mask of the rows to take from each window result: where windows overlap, the newest ones."""
     takes = [np.ones(result.rows.num_rows, bool) for result in results]
     places = sorted(range(len(results)), key=lambda at: (results[at].window.series, results[at].window))
     for _, group in groupby(places, lambda at: results[at].window.series):
@@ -112,7 +112,7 @@ def told_last(results: Sequence[WindowResult]) -> list[Mask]:
             continue
         together.sort(key=lambda at: max((fetch.fetched_ms for fetch in results[at].fetches), default=0))
         opens = np.concatenate([times_ms(results[at].rows) for at in together])
-        order = np.argsort(opens, kind="stable")  # of one bucket the last result comes last
+        order = np.argsort(opens, kind="stable")  # stable: the rows of a bucket stay in order of fetching
         last = np.ones(len(opens), bool)
         last[order[:-1]] = opens[order[:-1]] != opens[order[1:]]
         ends = np.cumsum([len(takes[at]) for at in together])
@@ -122,26 +122,26 @@ def told_last(results: Sequence[WindowResult]) -> list[Mask]:
 
 
 def islands(spans: Iterable[TimeRange]) -> list[TimeRange]:
-    """Return the fewest ranges that cover all the given ones without the long stretches between them."""
+    """Return the given ranges, joined where less than `FAR_MS` lies between them."""
     return [(start, end - FAR_MS) for start, end in merge((start, end + FAR_MS) for start, end in spans)]
 
 
 def read_newest(
     opened: PgConnection, endpoint: Endpoint, spans: Mapping[str, Sequence[TimeRange]]
 ) -> dict[str, pa.Table]:
-    """Return per instrument the newest version of each row in complete loads, as in `Endpoint.schema`.
+    """Return by instrument the newest version of each row in complete loads, as in `Endpoint.schema`.
 
-    The bounds are literals, so that only their chunks are opened.
+    The time bounds are literals, so that TimescaleDB opens only the chunks between them.
 
     Args:
         opened: a connection to the database.
-        endpoint: which rows to read.
-        spans: per instrument, which times [start, end) to read, ascending, UTC ms.
+        endpoint: the endpoint to read.
+        spans: by instrument, the time ranges [start, end) to read, ascending, UTC ms.
     """
     with opened.cursor() as cursor:
         if not exists(cursor, endpoint.table):
             return {}
-        asked = {
+        values = {
             "names": list(spans),
             "times": list(map(_multirange, spans.values())),
             "resolution": endpoint.resolution.name,
@@ -149,7 +149,7 @@ def read_newest(
         of_resolution = "and resolution = %(resolution)s" if endpoint.has_resolution else ""
         island = ISLAND.format(table=endpoint.table, and_resolution=of_resolution)
         parts = [
-            cursor.mogrify(island, asked | {"start": _time(start), "end": _time(end)}).decode()
+            cursor.mogrify(island, values | {"start": _time(start), "end": _time(end)}).decode()
             for start, end in islands(span for several in spans.values() for span in several)
         ]
         found = io.BytesIO()
@@ -173,7 +173,7 @@ def read_newest(
 
 
 def _by_endpoint(results: Sequence[WindowResult]) -> dict[Endpoint, dict[str, list[TimeRange]]]:
-    """Return per endpoint and instrument the windows that have rows."""
+    """Return the time ranges of the windows that have rows, by endpoint and instrument."""
     windows: dict[Endpoint, dict[str, list[TimeRange]]] = {}
     for result in results:
         if result.rows.num_rows:

@@ -14,21 +14,22 @@ from extract.deribit import funding, settlements
 from extract.deribit.rows import schema_of
 
 CANDLES_PER_WINDOW = 5_000
-"""One less than the most of a reply, 5,001: each request begins a bucket early."""
+"""One less than a reply can have, 5,001, because each request begins a bucket early."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A kind of rows: where they come from, where they go, and their grid.
+    """What is loaded: candles of a resolution, funding or settlements.
 
     Attributes:
-        table: the raw table.
-        resolution: the buckets of which each has a row. A row of funding is in the bucket that opens at its
-            time, and one of settlements in the day from 08:00 in which it is.
+        table: its raw table.
+        resolution: of its buckets; each bucket has one row. A row of funding belongs to the hour that opens
+            at its time, a settlement to the day from 08:00 UTC that contains its time.
         values: the columns beside instrument and time, all doubles.
-        rows_per_window: rows that are requested at once.
-        needed: of the values, those without which dbt rejects a row.
-        at_open: whether a bucket's row is there from its open on. False: only once the bucket is closed.
+        rows_per_window: most rows in a window.
+        needed: the values without which dbt rejects a row.
+        at_open: when Deribit has the row of a bucket. True: as soon as the bucket opens. False: once it is
+            closed.
     """
 
     table: str
@@ -54,7 +55,7 @@ class Endpoint:
         return self.rows_per_window * self.resolution.step_ms
 
     def end_ms(self, now_ms: int) -> int:
-        """Return the exclusive end, UTC ms, of the buckets that have their row by then.
+        """Return the exclusive end, UTC ms, of the buckets for which Deribit has a row at `now_ms`.
 
         Args:
             now_ms: Deribit's clock, UTC ms.
@@ -64,7 +65,7 @@ class Endpoint:
         return self.resolution.closed_end(now_ms)
 
     def series(self, instrument: str) -> str:
-        """Return the name of an instrument's series, by which the state of dlt knows it."""
+        """Return the name of an instrument's series in dlt's state."""
         return f"{self.table} {instrument} {self.resolution.name}"
 
 
@@ -72,11 +73,11 @@ CANDLES = ENDPOINTS[0]
 FUNDING = Endpoint(
     "funding", RESOLUTIONS["60"], funding.VALUES, 720, ("interest_1h", "index_price"), at_open=True
 )
-"""Each hour's rate, at the end of the hour. A reply has at most 744 (FACTS: seen)."""
+"""Hourly rates; the time of a row is the end of its hour. A reply has at most 744 rows (FACTS: seen)."""
 SETTLEMENTS = Endpoint(
     "settlements", RESOLUTIONS["1D"], settlements.VALUES, 5_000, ("position", "mark_price"), at_open=True
 )
-"""Each day's settlement, shortly after 08:00. A window is longer than any history: its pages are followed."""
+"""Daily settlements, shortly after 08:00 UTC. Replies come in pages, so one window holds a whole history."""
 
 
 def candles(resolution: Resolution) -> Endpoint:

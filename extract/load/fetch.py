@@ -16,7 +16,7 @@ from extract.deribit.errors import DeribitError
 from extract.deribit.replies import Reply
 from extract.deribit.rows import Rows, times_ms
 from extract.load.endpoint import FUNDING, SETTLEMENTS
-from extract.load.holes import SHIFT, find_holes, plan_second_ask
+from extract.load.holes import SHIFT, find_holes, plan_second_fetch
 from extract.load.plan import Window
 
 
@@ -50,16 +50,16 @@ class WindowResult:
         window: the window.
         table: rows inside the window, ascending, in the columns of `Endpoint.schema`; None without any.
         fetches: the answered requests. Together they cover the window once, and its holes more than once.
-        error: set if a request failed; then nothing of the window is kept.
-        asked: False if the window was given up before any request was sent for it.
-        lands: which rows are new or changed and will be landed. None: all, without a comparison.
+        error: why a request failed; then no row of the window is kept. None: all succeeded.
+        requested: whether a request was sent. False: the window was given up before.
+        lands: mask of the rows to land, which are new or changed. None: not compared, all are landed.
     """
 
     window: Window
     table: pa.Table | None = None
     fetches: tuple[Fetch, ...] = ()
     error: DeribitError | None = None
-    asked: bool = True
+    requested: bool = True
     lands: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -87,48 +87,60 @@ def fetch_window(client: DeribitClient, window: Window, listed_ms: int) -> Windo
     Raises:
         DeribitError: a request failed.
     """
-    ask = _ask_pages if window.endpoint == SETTLEMENTS else _ask
     whole = (window.start_ms, window.end_ms)
-    first = ask(client, window, whole)
+    first = _fetch_range(client, window, whole)
     expected = (max(window.start_ms, window.resolution.floor(listed_ms)), window.end_ms)
     times = times_ms(first.rows)
     holes = find_holes(times[times >= expected[0]], expected, window.resolution)
     if not holes:
         return WindowResult(window, first.rows, first.fetches)
-    asked = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
+    fetched = [(fetch.start_ms, fetch.end_ms) for fetch in first.fetches]
     rows, fetches = first.rows, first.fetches
-    for again in plan_second_ask(holes, whole, asked, window.resolution):
-        second = ask(client, window, again, 1 + SHIFT, first.most_rows)
+    for again in plan_second_fetch(holes, whole, fetched, window.resolution):
+        second = _fetch_range(client, window, again, 1 + SHIFT, first.most_rows)
         rows = pa.concat_tables([rows, _inside(second.rows, holes)])
         fetches += second.fetches
     return WindowResult(window, rows.sort_by("timestamp"), fetches)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A fetched range: its rows and fetches, ascending, and the number of rows of its longest reply."""
+class _FetchedRange:
+    """A fetched range: its rows and fetches, ascending, and the number of rows of its longest reply.
+
+    `most_rows` is 0 for pages, because `continuation` shows whether there are more.
+    """
 
     rows: pa.Table
     fetches: tuple[Fetch, ...]
-    most_rows: int
+    most_rows: int = 0
 
 
-def _ask(
+def _fetch_range(
     client: DeribitClient, window: Window, time_range: TimeRange, early: int = 1, most_rows: int = 0
-) -> _Asked:
-    """Fetch a range until a reply reaches its start.
-
-    Each request begins a bucket early: one client saw the first candle of a range missing, and the extra row
-    shows that nothing was cut. A reply that begins later than requested was cut to its newest rows, or there
-    is nothing older. An empty reply, or one with fewer rows than another one had, was not cut; otherwise the
-    missing start is fetched again.
+) -> _FetchedRange:
+    """Fetch a range until a reply, or a page of settlements, reaches its start.
 
     Args:
         client: the Deribit client.
         window: has the instrument and endpoint.
         time_range: bucket opens, end exclusive, UTC ms.
-        early: number of buckets by which requests begin early.
+        early: number of buckets by which requests begin early; without effect on pages.
         most_rows: rows of the longest reply so far.
+    """
+    if window.endpoint == SETTLEMENTS:
+        return _fetch_pages(client, window, time_range)
+    return _fetch_replies(client, window, time_range, early, most_rows)
+
+
+def _fetch_replies(
+    client: DeribitClient, window: Window, time_range: TimeRange, early: int, most_rows: int
+) -> _FetchedRange:
+    """Fetch a range of candles or funding. See `_fetch_range`.
+
+    Each request begins a bucket early: one client saw the first candle of a range missing, and the extra row
+    shows that the reply was not cut. If a reply begins later than requested, either it was cut to its newest
+    rows, or there are no older ones. An empty reply, or one shorter than an earlier one, was not cut. After
+    any other, the missing start is fetched again.
     """
     start, end = time_range
     tables: list[pa.Table] = []
@@ -138,14 +150,14 @@ def _ask(
         rows, reply = _request(client, window, begin, end - 1)
         first = end if rows.first_ms is None else rows.first_ms
         empty = first >= end
-        spoken_from = start if empty or rows.count < most_rows else max(first, start)
-        kept = _between(rows.table, spoken_from, end)
-        if empty and fetches:  # nothing is older, so the reply before was not cut
+        covered_from = start if empty or rows.count < most_rows else max(first, start)
+        kept = _between(rows.table, covered_from, end)
+        if empty and fetches:  # there are no older rows, so the reply before was not cut
             fetches[-1] = replace(fetches[-1], start_ms=start)
-        fetches.append(_fetch(spoken_from, end, kept, reply))
+        fetches.append(_fetch(covered_from, end, kept, reply))
         tables.append(kept)
-        end, most_rows = spoken_from, max(most_rows, rows.count)
-    return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
+        end, most_rows = covered_from, max(most_rows, rows.count)
+    return _FetchedRange(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
 
 
 def _request(client: DeribitClient, window: Window, start_ms: int, end_ms: int) -> tuple[Rows, Reply]:
@@ -155,17 +167,8 @@ def _request(client: DeribitClient, window: Window, start_ms: int, end_ms: int) 
     return client.chart(window.instrument, window.resolution, start_ms, end_ms)
 
 
-def _ask_pages(
-    client: DeribitClient, window: Window, time_range: TimeRange, _early: int = 1, most_rows: int = 0
-) -> _Asked:
-    """Fetch a range page by page, the newest first, until a page reaches its start or there is none older.
-
-    Args:
-        client: the Deribit client.
-        window: has the instrument.
-        time_range: bucket opens, end exclusive, UTC ms.
-        most_rows: rows of the longest reply so far.
-    """
+def _fetch_pages(client: DeribitClient, window: Window, time_range: TimeRange) -> _FetchedRange:
+    """Fetch a range of settlements, the newest page first, until one reaches the start or is the last."""
     start, end = time_range
     tables: list[pa.Table] = []
     fetches: list[Fetch] = []
@@ -173,15 +176,15 @@ def _ask_pages(
     while end > start:
         page, reply = client.settlements(window.instrument, time_range[1] - 1, page)
         first = page.rows.first_ms
-        # the day of the oldest row is spoken for by its own page: days are not cut in two
-        spoken_from = start if page.token is None or first is None else window.resolution.floor(first)
-        spoken_from = max(start, min(spoken_from, end))
-        kept = _between(page.rows.table, spoken_from, end)
+        # a page covers the whole day of its oldest row, so that no day is cut in two
+        covered_from = start if page.token is None or first is None else window.resolution.floor(first)
+        covered_from = max(start, min(covered_from, end))
+        kept = _between(page.rows.table, covered_from, end)
         tables.append(kept)
-        if spoken_from < end:  # a page may be newer than the range: its bound is only documented
-            fetches.append(_fetch(spoken_from, end, kept, reply))
-        end, most_rows = spoken_from, max(most_rows, page.rows.count)
-    return _Asked(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)), most_rows)
+        if covered_from < end:  # a page newer than the range covers nothing (its end is only documented)
+            fetches.append(_fetch(covered_from, end, kept, reply))
+        end = covered_from
+    return _FetchedRange(pa.concat_tables(reversed(tables)), tuple(reversed(fetches)))
 
 
 def _fetch(start_ms: int, end_ms: int, kept: pa.Table, reply: Reply) -> Fetch:

@@ -14,18 +14,18 @@ SHIFT = 3
 """Number of buckets by which the second request extends beyond the holes on both sides."""
 
 
-def find_holes(found: ArrayLike, asked: TimeRange, resolution: Resolution) -> list[TimeRange]:
+def find_holes(found: ArrayLike, expected: TimeRange, resolution: Resolution) -> list[TimeRange]:
     """Return the runs of buckets without a candle, as ranges [start, end) that begin at a bucket open.
 
-    Distances between candles decide, because nobody knows where buckets of 180 and 360 minutes open. Where
-    the grid is known, a candle off it stands for the bucket that it lies in.
+    Holes are found from the distances between candles, because it is unknown where buckets of 180 and 360
+    minutes open. If the grid is known, a candle off the grid counts for the bucket that contains it.
 
     Args:
-        found: bucket opens, ascending, all in `asked`.
-        asked: bucket opens that should have candles, end exclusive.
+        found: bucket opens, ascending, all in `expected`.
+        expected: bucket opens that should have candles, end exclusive, UTC ms.
         resolution: of the candles.
     """
-    start, end = asked
+    start, end = expected
     step = resolution.step_ms
     if start >= end:
         return []
@@ -40,28 +40,28 @@ def find_holes(found: ArrayLike, asked: TimeRange, resolution: Resolution) -> li
     return [*holes, (last + step, end)] if last + step < end else holes
 
 
-def plan_second_ask(
-    holes: Sequence[TimeRange], window: TimeRange, asked: Collection[TimeRange], resolution: Resolution
+def plan_second_fetch(
+    holes: Sequence[TimeRange], window: TimeRange, fetched: Collection[TimeRange], resolution: Resolution
 ) -> list[TimeRange]:
-    """Return the range that asks for all holes again, in two halves where it was asked as a whole before.
+    """Return one range that contains all holes, or its two halves if that very range was fetched before.
 
-    It stays inside the window: what an answer speaks for must be what is landed of it. A window of a single
-    bucket has no other range than itself.
+    The range stays inside the window, because only rows of the window are landed. In a window of a single
+    bucket, it is the window itself.
 
     Args:
         holes: ascending, at least one.
-        window: what was asked.
-        asked: the ranges that were answered before.
+        window: the window that was fetched.
+        fetched: the ranges of its fetches.
         resolution: of the candles.
     """
     step = resolution.step_ms
     start = max(holes[0][0] - SHIFT * step, window[0])
     end = min(holes[-1][1] + SHIFT * step, window[1])
-    if (start, end) not in asked:
+    if (start, end) not in fetched:
         return [(start, end)]
     centre = start + (end - start) // 2
     for middle in sorted(range(start + step, end, step), key=lambda at: abs(at - centre)):
         halves = [(start, middle), (middle, end)]
-        if not set(halves) & set(asked):
+        if not set(halves) & set(fetched):
             return halves
     return [(start, end)]

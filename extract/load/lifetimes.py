@@ -1,8 +1,8 @@
-"""Finds from when and until when Deribit has candles of a perpetual, if its listing does not say so.
+"""Finds when the candles of a perpetual begin and end, if its listing does not show it.
 
 A listing is only a hint. A relisted perpetual has the date of its relisting, but Deribit still has its
 older candles. For a delisted perpetual, Deribit returns flat candles for ever (FACTS: seen). One or
-two requests for daily candles show the truth.
+two requests for candles find the first and the last day.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ DAY = RESOLUTIONS["1D"]
 OLDEST_DAY_MS = DAY.floor(OLDEST_MS)
 
 SETTLED_AFTER_MS = HOUR_MS
-"""How long a delisted perpetual must be without volume before its end is final, because a listing may lack a
-name by mistake, and late trades may arrive."""
+"""How long a delisted perpetual must have no volume before its end is final: a listing may lack a name by
+mistake, and late trades may arrive."""
 
 
 @dataclass
 class Lifetimes:
-    """The lifetimes of perpetuals.
+    """The perpetuals whose first or last candle was looked for.
 
     Attributes:
-        found: perpetuals; delisted ones have the end of their last candle with volume.
+        found: perpetuals with their first day; delisted ones also with the end of their last candle with
+            volume.
         unknown: names that Deribit does not list, and for which it has no candle with volume.
-        failed: failed windows; nothing is known about their perpetuals.
+        failed: results of the windows that failed; their perpetuals are in neither list.
     """
 
     found: list[Instrument] = field(default_factory=list)
@@ -46,10 +47,10 @@ class Lifetimes:
 
 
 def find_first_days(client: DeribitClient, listed: Sequence[Instrument]) -> Lifetimes:
-    """Return listed perpetuals, created on the day of their oldest candle where that is before their listing.
+    """Return listed perpetuals; if the oldest candle is before the listing, with its day as creation time.
 
     Args:
-        client: whom to ask, once a perpetual.
+        client: the Deribit client; sends one request per perpetual.
         listed: the perpetuals.
     """
     lifetimes = Lifetimes()
@@ -69,8 +70,8 @@ def find_delisted(
     """Return perpetuals that are no longer listed: from their first day to their last candle with volume.
 
     Args:
-        client: whom to ask: for days first, then for the candles of the last day with volume.
-        names: what they are called.
+        client: the Deribit client; requests daily candles, then the candles of the last day with volume.
+        names: their names.
         resolution: of the candles to load; the end is the end of one of these.
         now_ms: the server's clock, UTC ms.
     """
@@ -103,7 +104,7 @@ def find_delisted(
 
 
 def is_settled(ended_ms: int, now_ms: int) -> bool:
-    """Tell whether a perpetual has been without volume for so long that this is its end. Both UTC ms."""
+    """Return whether the end of a delisted perpetual is final; see `SETTLED_AFTER_MS`. Both in UTC ms."""
     return ended_ms + SETTLED_AFTER_MS <= now_ms
 
 
@@ -114,7 +115,7 @@ def _days(name: str, end_ms: int) -> Window:
 def _ask(
     client: DeribitClient, windows: Sequence[Window], expected_from: Callable[[Window], int]
 ) -> list[WindowResult]:
-    """Return the results to windows; buckets from a time on that they lack are asked for twice."""
+    """Fetch windows and return their results; holes after `expected_from` are fetched again."""
 
     def fetch(window: Window) -> WindowResult:
         return fetch_window(client, window, expected_from(window))
@@ -124,7 +125,7 @@ def _ask(
 
 
 def _last_traded(result: WindowResult) -> int | None:
-    """Return the bucket open of the newest candle with volume, UTC ms. One without a number may have some."""
+    """Return the open of the newest candle with volume, UTC ms, or None; a null counts as volume."""
     rows = result.rows
     silent = pc.fill_null(pc.equal(rows["volume"], 0), False)
     traded = rows.filter(pc.invert(silent))["timestamp"]

@@ -48,9 +48,9 @@ class Loader:
         client: the Deribit client.
         database: the database to load into.
         workdir: folder for dlt's working files, with a sub-folder for each database.
-        lookback: number of buckets, up to and including that of a cursor, to fetch again.
+        lookback: number of buckets to fetch again, up to and including the cursor's.
         progress: called after every window and every package.
-        load_candles: maximum number of rows in a load; limits memory and what a kill loses.
+        load_candles: most rows in a load; limits memory, and what must be fetched again after a kill.
         wait_s: how long to wait for another load to end, in seconds.
         pool: threads to fetch with, which keep their connections; None: each load starts its own.
         landed: called with the number of new or changed rows of each package once it is complete in the
@@ -91,10 +91,10 @@ class Loader:
                 nothing[instrument.name] = why
             return plan_range(series, time_range)
 
-        def reaches(instrument: Instrument, _cursors: Sequence[Cursor]) -> bool:
+        def wants_earlier(instrument: Instrument, _cursors: Sequence[Cursor]) -> bool:
             return time_range[0] < instrument.created_ms
 
-        result = self._run(names, endpoints, plan, reaches)
+        result = self._run(names, endpoints, plan, wants_earlier)
         landed = {name for endpoint in endpoints for name, rows in result.of(endpoint.table).items() if rows}
         result.nothing = {name: why for name, why in nothing.items() if name not in landed}
         return result
@@ -114,10 +114,10 @@ class Loader:
         def plan(_instrument: Instrument, series: Series) -> list[Window]:
             return plan_update(series, self.lookback)
 
-        def reaches(_instrument: Instrument, cursors: Sequence[Cursor]) -> bool:
+        def wants_earlier(_instrument: Instrument, cursors: Sequence[Cursor]) -> bool:
             return Cursor() in cursors
 
-        return self._run(names, endpoints, plan, reaches, leaves_ended=not names or is_all(names))
+        return self._run(names, endpoints, plan, wants_earlier, skips_ended=not names or is_all(names))
 
     def repair(self, holes: Mapping[Endpoint, Mapping[str, Sequence[TimeRange]]]) -> LoadResult:
         """Fetch gaps of the tables. See `plan_repair`.
@@ -157,7 +157,7 @@ class Loader:
         return self._run(list(ranges), [candles(resolution)], plan, loaded_at=candles(loaded_at))
 
     def _clock_and_listing(self) -> tuple[Reply, Listed]:
-        """Ask for Deribit's clock and its perpetuals, at once if there are threads that stay."""
+        """Request Deribit's clock and its perpetuals, both at once if there is a pool of threads."""
         if self.pool is None:
             return self.client.server_time(), self.client.instruments()
         listing = self.pool.submit(self.client.instruments)
@@ -168,10 +168,10 @@ class Loader:
         names: Sequence[str],
         endpoints: Sequence[Endpoint],
         plan: Planner,
-        reaches: Callable[[Instrument, Sequence[Cursor]], bool] = lambda _instrument, _cursors: False,
+        wants_earlier: Callable[[Instrument, Sequence[Cursor]], bool] = lambda _instrument, _cursors: False,
         loaded_at: Endpoint | None = None,
         *,
-        leaves_ended: bool = False,
+        skips_ended: bool = False,
     ) -> LoadResult:
         with run_lock(self.database, wait_s=self.wait_s) as locked:
             check_server(locked)
@@ -185,7 +185,7 @@ class Loader:
                 run = Run(self, packages, exchange, endpoints, _ending(endpoints), clock.result, state)
                 windows = [
                     window
-                    for instrument in run.find(names, loaded, reaches, leaves_ended=leaves_ended)
+                    for instrument in run.find(names, loaded, wants_earlier, skips_ended=skips_ended)
                     for endpoint in endpoints
                     for window in plan(instrument, run.series(instrument, endpoint))
                 ]
@@ -197,5 +197,5 @@ class Loader:
 
 
 def _ending(endpoints: Sequence[Endpoint]) -> Resolution:
-    """Return the resolution of the candles that tell when a delisted perpetual ended."""
+    """Return the resolution of the candles that show when a delisted perpetual ended."""
     return next((one.resolution for one in endpoints if one.has_resolution), RESOLUTIONS["1"])

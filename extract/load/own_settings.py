@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 LET_IN = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WRITE_JSON"})
-"""Variables for dbt's folders and the look of its output, which change no table."""
+"""dbt variables that are kept: they set folders and the form of the output, and change no table."""
 
 DLT_SETTINGS: dict[str, Any] = {
     # dlt's failures are raised as exceptions, which are logged
     # dlt would hold back the first signal until its job is done, and then drop it
     "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL", "intercept_signals": False},
     "providers": {"enable_airflow_secrets": False},
-    # with more workers it forks, and forks of a killed run hold its lock for ever
+    # with more workers dlt forks, and the forks of a killed run would hold its lock for ever
     "normalize": {"workers": 1, "parquet_normalizer": {"add_dlt_load_id": True}},
-    # gzip was 70 % of normalize; the files live for seconds
+    # gzip took 70 % of the time of normalize, for files that exist for seconds
     "data_writer": {"disable_compression": True, "compression": "none"},
 }
 

@@ -57,7 +57,7 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
         pipeline = dlt.pipeline(
             SOURCE,
             pipelines_dir=str(folder),
-            # without its look for the ADBC driver, which is there, and of which each look leaks 15 kB
+            # no format selector: it would look for the ADBC driver, which is always installed, and leak 15 kB
             destination=postgres(
                 replace(database, password=password).url(PATIENCE),
                 create_indexes=False,
@@ -73,7 +73,7 @@ def open_pipeline(workdir: Path, database: Database, locked: PgConnection) -> It
 
 
 def _expect_no_spaces(user: str, password: str) -> None:
-    """Refuse spaces, which dlt puts into a URL unquoted: its driver would fail and print the password.
+    """Refuse spaces: dlt puts them into a URL unquoted, so that its driver would fail and print the password.
 
     Raises:
         PerpsError: the user or the password contains white space.
@@ -102,8 +102,8 @@ class Packages:
     def land(self, source: Any, sent: int, spans: Mapping[str, TimeRange]) -> None:
         """Land one package, and make sure that the database holds all its rows.
 
-        The empty raw tables are created between normalize and load, so that they are hypertables before their
-        first row.
+        The raw tables are created between normalize and load, so that they are hypertables before they have a
+        row.
 
         Args:
             source: the dlt source to land.
@@ -145,9 +145,9 @@ class Packages:
         except DltException as error:
             if getattr(root_cause(error), "pgcode", None) != raw_tables.REFUSED:
                 raise
-            said = str(root_cause(error)).splitlines()[0]
+            message = str(root_cause(error)).splitlines()[0]
             raise PerpsError(
-                f"load {', '.join(load_ids)} cannot become complete: {said}; another load ran at the same "
+                f"load {', '.join(load_ids)} cannot become complete: {message}; another load ran at the same "
                 "time, or this machine's clock was set back; this load does not count, "
                 "run the same command again to fetch the same windows"
             ) from error
@@ -162,12 +162,19 @@ def root_cause(error: BaseException) -> BaseException:
 
 @contextmanager
 def one_line_errors(doing: str) -> Iterator[None]:
-    """Turn dlt's failures into one line that names the root cause; the log file has the traceback."""
+    """Turn a failure of dlt or psycopg2 into one line that names its root cause; the log has the traceback.
+
+    Args:
+        doing: what failed, as it continues "could not".
+
+    Raises:
+        PerpsError: that failure.
+    """
     try:
         yield
     except (DltException, psycopg2.Error) as error:
-        if told := interrupt_behind(error):
-            raise told from None
+        if interrupt := interrupt_behind(error):
+            raise interrupt from None
         cause = root_cause(error)
         log.exception("could not %s", doing)
         reason = " ".join(str(cause).split())[:300]

@@ -1,4 +1,4 @@
-"""A series as a stream for dlt: planned from its cursor, fetched ahead, ended by a failure."""
+"""The rows of a series as a stream for dlt: planned from its cursor, fetched ahead, ended by a failure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from extract.load.result import describe
 log = logging.getLogger(__name__)
 
 FAILED = "failed"
-"""Where the source's state names the windows that ended a stream, by resource."""
+"""Key of the source's state: by series, the window that failed and ended its stream, and why."""
 
 
 class Visit(NamedTuple):
-    """What the streams of one extract share: the client, its threads, and the server's clock, UTC ms."""
+    """What the streams of one extract share: a client, its threads, and Deribit's clock, UTC ms."""
 
     client: DeribitClient
     pool: ThreadPoolExecutor
@@ -40,12 +40,12 @@ class Visit(NamedTuple):
 
 @dataclass
 class Exchange:
-    """Deribit, as long as any stream needs it: the first one opens a visit, the last one ends it.
+    """Access to Deribit for all streams of an extract; the first one opens a visit, the last one closes it.
 
     Attributes:
         api_url: base address of the API.
-        budget: of all requests together.
-        streams: how many there may be at once; they share the windows that are fetched ahead.
+        budget: the rate limit of all requests together.
+        streams: the most streams at once; they share the windows that are fetched ahead.
     """
 
     api_url: str
@@ -57,7 +57,7 @@ class Exchange:
 
     @contextmanager
     def visit(self) -> Iterator[Visit]:
-        """Yield the visit under way, or a new one.
+        """Yield the open visit, or open one.
 
         Raises:
             DeribitError: the API cannot be reached.
@@ -85,14 +85,14 @@ def stream_rows(
 ) -> Tables:
     """Yield the rows of an instrument's closed buckets from its cursor on, a window at a time.
 
-    A window without a usable answer ends the stream: what came before it lands, the cursor stays there, and
-    the next run asks again. It is logged, and named in the state of the source.
+    A window without a usable reply ends the stream: the rows before it land, the cursor stops before it, and
+    the next run fetches it again. The window is logged, and named in the source's state.
 
     Args:
-        exchange: whom to ask.
-        instrument: whose rows.
-        endpoint: where they are from.
-        cursor: as bound by dlt, which knows of earlier runs, of the look-back and of a user's own hints.
+        exchange: access to Deribit.
+        instrument: the instrument.
+        endpoint: the endpoint.
+        cursor: dlt's incremental, with the state of earlier runs, the look-back and a user's hints applied.
 
     Raises:
         DeribitError: the API cannot be reached.
@@ -104,8 +104,8 @@ def stream_rows(
             if result is None:
                 yield None
             elif result.error is not None:
-                reason = f"expected an answer for {describe(result.window)}, got: {result.error}"
-                log.error("%s; what came before it lands, the next run asks again", reason)
+                reason = f"expected a reply for {describe(result.window)}, got: {result.error}"
+                log.error("%s; the rows before it are saved, the next run fetches it again", reason)
                 failed[endpoint.series(instrument.name)] = reason
                 return
             elif result.rows.num_rows:
@@ -115,7 +115,7 @@ def stream_rows(
 def _results(
     visit: Visit, exchange: Exchange, instrument: Instrument, endpoint: Endpoint, cursor: BoundCursor
 ) -> Iterator[WindowResult | None]:
-    """Yield what came of each window, in order; first None, so that all streams ask before one waits."""
+    """Yield None, so that all streams send their requests before one waits; then each window's result."""
     start_ms = _ms(cursor.start_value)
     if start_ms < instrument.created_ms and instrument.ended_ms is None:
         first_days = find_first_days(visit.client, [instrument])

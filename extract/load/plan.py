@@ -13,11 +13,11 @@ if TYPE_CHECKING:  # the flags need the numbers below, and no Arrow
     from extract.load.endpoint import Endpoint
 
 DEFAULT_LOOKBACK, MOST_LOOKBACK = 10, 100_000
-"""Rows of a series that an update asks again for; of days, the most are 273 years."""
+"""Rows of a series that an update fetches again; as days, the most are 273 years."""
 DEFAULT_LOAD_CANDLES, MOST_LOAD_CANDLES = 500_000, 10_000_000
-"""Rows in a load."""
+"""Most rows in a load."""
 LATE_MS = 5 * MINUTE_MS
-"""For how long after the open of a bucket an update asks again for a row that is to be there at its open."""
+"""How long updates request a late row again, counted from the open of its bucket. See `Endpoint.at_open`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -29,8 +29,8 @@ class Window:
         start_ms: oldest bucket open, inclusive.
         end_ms: exclusive bound of bucket opens.
         endpoint: what is fetched.
-        forward: the window continues the instrument's cursor and moves it. False: it fills history and leaves
-            the cursor where it is.
+        forward: whether the window continues the series' cursor and moves it. False: it fills history, and
+            the cursor stays.
     """
 
     instrument: str
@@ -94,17 +94,17 @@ class Series:
 
     @property
     def end_ms(self) -> int:
-        """Exclusive bound of the buckets that have their row, UTC ms."""
+        """Exclusive end of the buckets for which Deribit has a row, UTC ms."""
         end = self.endpoint.end_ms(self.now_ms)
         if self.ended_ms is None:
             return end
-        # what is told of an hour or a day when it ends is in the bucket that opens then
+        # the row about the last hour or day belongs to the bucket that opens when that hour or day ends
         last = self.endpoint.resolution.ceil(self.ended_ms) if self.endpoint.at_open else self.ended_ms
         return min(end, self.endpoint.end_ms(last))
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is nothing left to fetch: all from the cursor on was landed, and nothing is owed."""
+        """Whether nothing is left to fetch: everything after the cursor was landed, and no window is owed."""
         resolution, last = self.endpoint.resolution, self.cursor.last_ms
         begins = max(self.listed_ms, self.begins_ms or 0)
         start = resolution.floor(begins) if last is None else last + resolution.step_ms
@@ -112,7 +112,7 @@ class Series:
 
     @property
     def is_due(self) -> bool:
-        """Whether an update can bring anything: a new row, or one that was late."""
+        """Whether an update can find a new row, or one that is late."""
         if not self.endpoint.at_open or not self.is_whole:
             return True
         newest = self.end_ms - self.endpoint.resolution.step_ms
@@ -128,10 +128,11 @@ class Series:
 
 
 def plan_update(series: Series, lookback: int) -> list[Window]:
-    """Plan from the cursor to the last bucket that has its row, and the owed windows.
+    """Plan the owed windows, and those from the cursor to the last bucket for which Deribit has a row.
 
-    Without a cursor the plan begins with the owed windows, or where the first landed range without any row
-    ends, or where the candles begin, or at the listing. Nothing is planned if nothing can have come.
+    Without a cursor, the plan begins at the first of these that is known: the first owed window, the end of
+    the first landed range (in which there was no row), the first candle, the listing. If there can be no new
+    row, nothing is planned.
 
     Args:
         series: the series to plan for.
@@ -213,7 +214,7 @@ def plan_history(series: Series, time_range: TimeRange) -> list[Window]:
 
 
 def earliest_start(series: Series) -> int:
-    """Return where a history begins, UTC ms: one window before the first bucket, which has no rows.
+    """Return where a history begins, UTC ms: one window before the listing, which usually has no rows.
 
     The window is at least a day, because the start of older listings is known only to the day.
     """

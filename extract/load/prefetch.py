@@ -26,9 +26,9 @@ def fetch_threads(threads: int = THREADS) -> ThreadPoolExecutor:
 class Prefetcher:
     """Fetches the windows of a plan in order, a bounded number of them ahead, in a pool of threads.
 
-    A window that fails does not stop the others. Many failures in a row of an endpoint do: it is gone, and
-    its remaining windows are returned as not asked. A series that the API refuses permanently is not
-    requested again.
+    A window that fails does not stop the others. After `FAILURES_BEFORE_GIVING_UP` failures in a row, the
+    rest of that endpoint is given up: its windows are returned without a request. A series that the API
+    refuses permanently is not requested again.
 
     Args:
         fetch: fetches one window, in one of several threads.
@@ -36,7 +36,7 @@ class Prefetcher:
         threads: number of windows to fetch at once.
         ahead: number of results that may wait to be taken.
         stop: called when the block ends with an error, so that `fetch` ends its waits.
-        pool: other threads to ask with, which stay when the block ends.
+        pool: threads to use instead of own ones; they are not ended with the block.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Prefetcher:
 
     def take(self, count: int) -> list[WindowResult]:
         """Wait for the results of the next `count` windows of the plan and return them."""
-        answers = []
+        results = []
         for _ in range(count):
-            answers.append(self._waiting.popleft().result())
+            results.append(self._waiting.popleft().result())
             self._fill()
-        return answers
+        return results
 
     def _fill(self) -> None:
         while len(self._waiting) < self._ahead:
@@ -91,10 +91,10 @@ class Prefetcher:
 
     def _result(self, window: Window) -> WindowResult:
         if refusal := self._refused.get(window.series):
-            return WindowResult(window, error=refusal, asked=False)
+            return WindowResult(window, error=refusal, requested=False)
         if self._stopped or window.endpoint in self._gone:
             return WindowResult(
-                window, error=DeribitError("given up: too many failures in a row"), asked=False
+                window, error=DeribitError("given up: too many failures in a row"), requested=False
             )
         try:
             result = self._fetch(window)

@@ -105,7 +105,7 @@ class Bar:
             self._bar.update(self._task, advance=1, fetched=self._fetched)
 
     def landed(self, rows: int) -> None:
-        """Show what is safe."""
+        """Show the number of landed rows."""
         with self._lock:
             self._landed += rows
             self._bar.update(self._task, landed=self._landed)

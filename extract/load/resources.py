@@ -1,6 +1,7 @@
 """The dlt resources that the loader and the public source share: series with their cursor, and instruments.
 
-The loader appends what is new or changed to a log. The public source merges, so that a row is there once.
+The loader appends new and changed rows to a log. The public source merges, so that its tables have each row
+once.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def series_resource(
         instrument: such as BTC-PERPETUAL.
         endpoint: where the rows are from.
         cursor: see `series_cursor`; None for history behind it.
-        merged: whether a row replaces the one of its key. False: all are appended, with their load.
+        merged: whether a row replaces the one with the same key. False: all are appended, with their load.
     """
     columns = _columns(endpoint)
 
@@ -103,8 +104,8 @@ def series_cursor(
     Args:
         endpoint: where the rows are from.
         lookback: buckets before the cursor that may be landed again.
-        start: the oldest time.
-        end: where a range ends, exclusive; one with an end is read whole, and its cursor is not kept.
+        start: the oldest time, inclusive.
+        end: exclusive. A range with an end is read as a whole, and its cursor is not kept.
     """
     return dlt.sources.incremental(
         "timestamp",
@@ -122,7 +123,7 @@ def instruments_resource(listed: Sequence[Instrument], seen_ms: int, *, merged: 
     Args:
         listed: the perpetuals that Deribit lists, and those whose end is to be landed.
         seen_ms: the server's clock at the listing, UTC ms.
-        merged: whether a row replaces the one of its instrument. False: all are appended, with their load.
+        merged: whether a row replaces that of the same instrument. False: all are appended, with their load.
     """
     hints = _landing(INSTRUMENTS, ("instrument",), merged=merged)
     found: DltResource = dlt.resource(instruments, name="instruments", **hints)(listed, seen_ms)
@@ -136,7 +137,7 @@ def _landing(columns: Mapping[str, Any], key: Sequence[str], *, merged: bool) ->
 
 
 def _in_microseconds(table: pa.Table) -> pa.Table:
-    """Return the same with the times that every destination has; of others, dlt warns for each table."""
+    """Return a table with times in microseconds, which every destination has: dlt warns of other units."""
     microseconds = pa.timestamp("us", tz="UTC")
     fields = (one.with_type(microseconds) if one.type == TIME else one for one in table.schema)
     return table.cast(pa.schema(fields))

@@ -29,7 +29,7 @@ class LoadResult:
         planned: number of planned windows.
         unlisted: instruments loaded before that Deribit no longer lists, and that were skipped.
         delisted: fetched delisted instruments, with the end of their last candle with volume, UTC ms.
-        nothing: per instrument, why a time range can have no candles.
+        nothing: per instrument without rows, why Deribit has no candle in the time range.
         refused: messages about listed perpetuals that cannot be loaded.
         failed: results of the windows that failed, in order.
         not_asked: number of windows that were given up without a request.
@@ -70,8 +70,8 @@ class LoadResult:
             landed[name] = landed.get(name, 0) + result.landing
             self.requests += len(result.fetches)
             if result.error is not None:
-                self.not_asked += not result.asked
-                self.failed += [result] if result.asked else []
+                self.not_asked += not result.requested
+                self.failed += [result] if result.requested else []
 
 
 class IncompleteError(PerpsError):
@@ -103,11 +103,11 @@ def raise_incomplete(result: LoadResult) -> None:
     )
     hidden = len(result.failed) - SHOWN_FAILURES
     more = f"; and {hidden} more, see the log" if hidden > 0 else ""
-    left = f"; {result.not_asked} windows were not asked" if result.not_asked else ""
+    left = f"; {result.not_asked} windows were not requested" if result.not_asked else ""
     refused = result.failed and all(isinstance(failed.error, PermanentError) for failed in result.failed)
     still = ", and if deribit refuses it again: perps doctor --exchange" if refused else ""
     for failed in result.failed:
-        log.error("no answer for %s: %s", describe(failed.window), failed.error)
+        log.error("no usable reply for %s: %s", describe(failed.window), failed.error)
     raise IncompleteError(
         f"could not fetch {len(result.failed)} of {result.planned} windows ({shown}{more}){left}; "
         f"the others are saved, run the same command again{still}",
@@ -125,7 +125,7 @@ def _raise_refused(result: LoadResult) -> None:
 
 
 def describe(window: Window) -> str:
-    """Return a window as text: instrument, UTC times, and what it is of if not of candles."""
+    """Return a window as text: instrument and UTC times; the endpoint too, if it is not candles."""
     start, end = (
         datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
         for ms in (window.start_ms, window.end_ms)

@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: what it works with, and its result so far.
+    """A run: its tools, and its result so far.
 
     Attributes:
         loader: the loader.
-        packages: where it lands.
+        packages: lands the load packages.
         exchange: the perpetuals that Deribit lists.
-        endpoints: what it loads.
-        resolution: of the candles that tell when a delisted perpetual ended.
-        now_ms: Deribit's clock when it began, UTC ms.
-        state: the pipeline's state when it began; dlt reads and decodes a file each time it is asked.
-        result: its result so far.
-        instruments: the instruments that it has found.
-        expected_from: per series, from when on a bucket without a row is fetched again, UTC ms.
+        endpoints: what to load.
+        resolution: of the candles that show when a delisted perpetual ended.
+        now_ms: Deribit's clock when the run began, UTC ms.
+        state: the pipeline's state when the run began, kept because dlt decodes a file for each read.
+        result: the result so far.
+        instruments: the instruments of the run, by name, once they are found.
+        expected_from: per series, the time from which a bucket without a row is fetched again, UTC ms.
     """
 
     loader: Loader
@@ -56,9 +56,9 @@ class Run:
     expected_from: dict[str, int] = field(default_factory=dict)
 
     def series(self, instrument: Instrument, endpoint: Endpoint) -> Series:
-        """Return a series, with its cursor and until when it has rows."""
+        """Return a series with its cursor and its end, and enter where its rows are expected from."""
         series = self._series(self.state, instrument, endpoint)
-        # one that was listed again has rows from before, and between them a hole that is one
+        # rows from before a second listing: the time between the two listings is then a hole to fetch twice
         created_ms, last_ms = instrument.created_ms, series.cursor.last_ms
         self.expected_from[endpoint.series(instrument.name)] = min(created_ms, last_ms or created_ms)
         return series
@@ -81,17 +81,18 @@ class Run:
         self,
         names: Sequence[str],
         loaded: Sequence[str],
-        reaches: Callable[[Instrument, Sequence[Cursor]], bool],
+        wants_earlier: Callable[[Instrument, Sequence[Cursor]], bool],
         *,
-        leaves_ended: bool,
+        skips_ended: bool,
     ) -> list[Instrument]:
-        """Return the instruments of the run, since when and until when Deribit has candles of them.
+        """Return the instruments of the run, with the times at which their candles begin and end.
 
         Args:
             names: as typed.
             loaded: what earlier runs loaded.
-            reaches: whether rows from before a listing are asked for, by the cursors of the endpoints.
-            leaves_ended: whether delisted perpetuals that are known to be whole are left as they are.
+            wants_earlier: returns, from an instrument and its cursors, whether to look for candles from
+                before its listing.
+            skips_ended: whether to skip delisted perpetuals that are loaded up to their end.
 
         Raises:
             UsageError: a name is not known, or there is none.
@@ -99,11 +100,11 @@ class Run:
         chosen, absent = choose(names, self.exchange.perpetuals, loaded)
         refused = self.exchange.refused
         self.result.refused += [refused[name] for name in refused if is_all(names) or name in absent]
-        left = [name for name in absent if leaves_ended and self._has_ended(name)]
-        early = [one for one in chosen if reaches(one, self._cursors(one.name))]
+        left = [name for name in absent if skips_ended and self._has_ended(name)]
+        early = [one for one in chosen if wants_earlier(one, self._cursors(one.name))]
         first_days = find_first_days(self.loader.client, early)
-        asked = [name for name in absent if name not in refused and name not in left]
-        delisted = find_delisted(self.loader.client, asked, self.resolution, self.now_ms)
+        wanted = [name for name in absent if name not in refused and name not in left]
+        delisted = find_delisted(self.loader.client, wanted, self.resolution, self.now_ms)
         expect_known(
             [name for name in delisted.unknown if name not in loaded],
             [one.name for one in self.exchange.perpetuals],
@@ -131,7 +132,7 @@ class Run:
     def land(self, windows: Sequence[Window]) -> None:
         """Fetch and land windows, package by package."""
         progress = self.loader.progress
-        # by time, so that a package of several instruments fills chunks of its own
+        # by time, so that each package fills new chunks: those need no WAL (docs/decisions/loading.md)
         windows = sorted(windows, key=lambda window: window.start_ms)
         self.result.planned += len(windows)
         progress.planned(len(windows))
@@ -149,7 +150,7 @@ class Run:
                 self.loader.landed(sent)
 
     def land_ends(self) -> None:
-        """Land when delisted perpetuals ended, once all of them is there, so that updates leave them."""
+        """Land the ends of delisted perpetuals that are loaded completely, so that updates skip them."""
         state = self.packages.pipeline.state
         known = ended_instruments(state)
         ended = [
@@ -177,7 +178,7 @@ class Run:
 
 
 def _spans(windows: Sequence[Window]) -> dict[str, TimeRange]:
-    """Return by raw table the times [start, end) of windows, UTC ms."""
+    """Return by raw table the time range [start, end) that contains its windows, UTC ms."""
     spans: dict[str, TimeRange] = {}
     for window in windows:
         start, end = spans.get(window.endpoint.table, (window.start_ms, window.end_ms))

@@ -18,12 +18,13 @@ def choose(
     """Return the listed instruments of a run, and the names of those that are not listed.
 
     Args:
-        names: as typed; `all` for every listed perpetual and those loaded before, none for these alone.
+        names: as typed; `all` for every perpetual that is listed or loaded, none for the loaded ones.
         listed: what Deribit lists.
         loaded: what earlier runs loaded.
 
     Raises:
-        UsageError: a name is not listed and cannot be one of a perpetual, or none was named and none loaded.
+        UsageError: a name is neither listed nor loaded and does not end in -PERPETUAL, or there is no name
+            and nothing is loaded.
     """
     if not names and not loaded:
         raise UsageError(
@@ -65,7 +66,7 @@ def expect_closed(time_range: TimeRange, series: Series) -> None:
 
 
 def why_nothing(time_range: TimeRange, instrument: Instrument) -> str | None:
-    """Return why an instrument can have no candle in a range [start, end) in UTC ms, None if it can."""
+    """Return why an instrument has no candle in a time range, UTC ms; None if it may have some."""
     if time_range[1] <= instrument.created_ms:
         return f"deribit has no candle before {format_time(instrument.created_ms)}"
     if instrument.ended_ms is not None and time_range[0] >= instrument.ended_ms:

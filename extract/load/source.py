@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `<table> <instrument> <resolution>` | that table | append | `timestamp`, with a look-back |
 | `history of <series>` | the same | append | none: explicit ranges behind the cursor |
-| `fetches` | fetches | append | none; keeps in the source's state which windows are owed, which landed |
+| `fetches` | fetches | append | none; enters owed windows and landed ranges into the source's state |
 | `instruments` | instruments | append | none; only what changed since the last snapshot |
 
 Cursors see every fetched row; the tables get only the new and changed ones.
@@ -91,9 +91,10 @@ def _resource_key(result: WindowResult) -> tuple[bool, str, Endpoint]:
 
 
 def _rows(tables: list[pa.Table], _cursor: object) -> Iterator[pa.Table]:
-    """Yield the rows of a resource, many windows at a time, and let go of them: `tables` is emptied.
+    """Yield the rows of a resource, `WINDOWS_TOGETHER` windows at a time, and remove them from `tables`.
 
-    What dlt does with a table costs the same for any length; but it holds two copies, and the load one.
+    dlt's work per table costs the same for any length, so tables are long. They are freed early, because dlt
+    holds two copies of a table and the load a third.
     """
     while tables:
         together = pa.concat_tables(tables[:WINDOWS_TOGETHER])
@@ -107,20 +108,20 @@ def _with_marks(result: WindowResult) -> pa.Table:
 
 
 class OnlyChanges(MapItem):
-    """A step of a resource that dlt keeps behind the cursor, whose affinity is 1, wherever that is put."""
+    """A step of a resource that dlt always runs after the cursor, whose placement affinity is 1."""
 
     placement_affinity = 2.0
 
 
 def _only_changes(table: pa.Table) -> pa.Table | None:
-    """Return what is to be landed of rows that the cursor has seen; None for nothing."""
+    """Return the rows to land, of those that the cursor has passed on; None without any."""
     lands, rows = table[LANDS], table.drop_columns(LANDS)
     changes = rows if pc.all(lands).as_py() else rows.filter(lands)
     return changes if changes.num_rows else None
 
 
 def fetches(results: Sequence[WindowResult]) -> Iterator[pa.Table]:
-    """Yield one row per answered request; keep in the source's state which windows are owed, which landed."""
+    """Yield one row per answered request; enter owed windows and landed ranges into the source's state."""
     state = dlt.current.source_state()
     state["owed"] = owed_after(state.get("owed", {}), results)
     state["landed"] = landed_after(state.get("landed", {}), results)

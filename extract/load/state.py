@@ -21,11 +21,11 @@ def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict
 
     Args:
         owed: per series, the ranges [start, end) owed before, UTC ms.
-        results: a package's results; a window that was given up unasked is owed like one that failed.
+        results: a package's results; a window that was given up without a request is owed, too.
     """
     after = {key: [tuple(one) for one in ranges] for key, ranges in owed.items()}
     for result in results:
-        key, one = _asked(result)
+        key, one = _series_and_range(result)
         if result.error is None:
             after[key] = subtract(after.get(key, []), [one])
         else:
@@ -34,7 +34,7 @@ def owed_after(owed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict
 
 
 def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> dict[str, list[list[int]]]:
-    """Return the landed times after these results. At other times no row was ever landed.
+    """Return the landed ranges after these results. Outside of them no row was ever landed.
 
     Args:
         landed: per series, the ranges [start, end) landed before, UTC ms.
@@ -43,12 +43,12 @@ def landed_after(landed: Mapping[str, Any], results: Sequence[WindowResult]) -> 
     after = {key: [tuple(one) for one in ranges] for key, ranges in landed.items()}
     for result in results:
         if result.error is None:
-            key, one = _asked(result)
+            key, one = _series_and_range(result)
             after.setdefault(key, []).append(one)
     return {key: [list(one) for one in merge(ranges)] for key, ranges in after.items()}
 
 
-def _asked(result: WindowResult) -> tuple[str, TimeRange]:
+def _series_and_range(result: WindowResult) -> tuple[str, TimeRange]:
     window = result.window
     return window.series, (window.start_ms, window.end_ms)
 
@@ -86,7 +86,7 @@ def landed_ranges(state: Mapping[str, Any], instrument: str, endpoint: Endpoint)
 
 
 def ended_instruments(state: Mapping[str, Any]) -> dict[str, int]:
-    """Return the end, UTC ms, of each delisted perpetual that landed whole and was not listed since."""
+    """Return the end, UTC ms, of each delisted perpetual that is fully loaded and was not listed again."""
     known = state.get("sources", {}).get(SOURCE, {}).get("instruments", {})
     return {
         name: int(fingerprint.removeprefix(ENDED))

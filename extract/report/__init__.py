@@ -1,1 +1,1 @@
-"""The report: what is in the table, what is missing and what looks wrong."""
+"""The report: what is in the tables, what is missing and what looks wrong."""

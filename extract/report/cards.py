@@ -103,7 +103,7 @@ def _gaps(facts: Facts) -> Card:
 
 
 def _rows(facts: Facts) -> Iterator[Card]:
-    """Yield the coverage of what was loaded beside candles; nothing if only candles were."""
+    """Yield the coverage of funding and of settlements, if they were loaded."""
     for name, endpoint in BESIDE_CANDLES.items():
         if covered := facts.covered_by(name):
             present, expected = sum(row.rows for row in covered), sum(row.expected for row in covered)

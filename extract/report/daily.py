@@ -14,10 +14,10 @@ from extract.report.facts import Facts, rows
 from extract.report.packing import day_ms, number, runs, sparse
 
 DAILY = {"funding": "Funding by day", "open_interest": "Open interest by day"}
-"""Labels of the parts; an instrument has those that were loaded."""
+"""Label by part. An instrument has the parts that were loaded."""
 
 DIGITS = 5
-"""Digits of an embedded value, which is only drawn."""
+"""Significant digits of an embedded value: enough, because it is only drawn."""
 
 Row = Sequence[Any]
 
@@ -49,7 +49,7 @@ class Daily:
 
 
 def read_daily(opened: PgConnection, facts: Facts) -> Daily:
-    """Return what reads the parts; reads no more than which there are."""
+    """Return a reader of the parts; at first it reads only which parts there are."""
     loaded = {
         part: {row.instrument for row in facts.covered_by(endpoint)}
         for part, endpoint in zip(DAILY, ("funding", "settlements"), strict=True)
@@ -65,8 +65,8 @@ def funding(days: Sequence[Row]) -> dict[str, Any]:
         days: ascending rows of day, sum of its hourly rates in percent, number of its hours.
 
     Returns:
-        `runs` of days in epoch ms, `percent` of every day, and `hours` by the index of the day, if they are
-        not 24.
+        `runs` of days in epoch ms; `percent`, the sum of each day; and `hours`, by the index of the day, for
+        the days that do not have 24.
     """
     return {
         "runs": runs([day_ms(row[0]) for row in days], DAY_MS),
@@ -76,7 +76,7 @@ def funding(days: Sequence[Row]) -> dict[str, Any]:
 
 
 def open_interest(days: Sequence[Row], unit: str | None) -> dict[str, Any]:
-    """Return the open interest of each settlement day, which is that of 08:00 UTC.
+    """Return the open interest of each settlement day, at 08:00 UTC.
 
     Args:
         days: ascending rows of day and open interest.

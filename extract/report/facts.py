@@ -1,4 +1,4 @@
-"""Facts about the database as a whole: coverage, freshness, origin, reconciliation."""
+"""Reads the facts about the whole database: coverage, freshness, origin, reconciliation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REASONS = ("unfetched", "rejected", "source", "known")
 
 
 class Beside(NamedTuple):
-    """What a row of an endpoint stands for, in the plural, and the kind of its gaps."""
+    """For an endpoint, what one row covers, in the plural, and the name of its kind of gaps."""
 
     unit: str
     gaps: str
@@ -31,7 +31,7 @@ BESIDE_CANDLES = {
     "funding": Beside("hours", "funding_gaps"),
     "settlements": Beside("days", "settlement_gaps"),
 }
-"""What is loaded beside candles, by endpoint."""
+"""The endpoints other than candles."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,12 @@ class CoveredRows:
     Attributes:
         endpoint: `funding` (a row an hour) or `settlements` (a row a day).
         instrument: Deribit's name.
-        rows, expected, missing: hours or days that have a row, that should, and that should but do not.
-        first, last: stamps of the first and the last row, UTC.
+        rows, expected, missing: number of hours or days with a row, of those that should have one, and of
+            those that should but have none.
+        first, last: times of the first and the last row, UTC.
         percent: rows as a percentage of expected, cut to four decimals.
         lacking: missing hours or days that were not fetched twice, or whose row cannot be used.
-        source: missing hours or days that Deribit has no row of.
+        source: missing hours or days for which Deribit has no row.
     """
 
     endpoint: str
@@ -119,7 +120,7 @@ class Facts:
         origins: live, testnet or simulator; the one with most requests first.
         last_load, loaded_at: id and end of the last complete load, UTC; None before the first.
         coverage: one entry for each instrument, by name.
-        covered_rows: the same of funding and settlements; none of what was never loaded.
+        covered_rows: the same for funding and settlements, if they were loaded.
         reconciled: one entry for each resolution that was ever compared.
         gap_reasons: number of gaps by reason, in the order of REASONS.
         known_gaps: by instrument, the times inside its known gaps, as the text of a tstzmultirange.
@@ -164,8 +165,8 @@ class Facts:
     @property
     def warning(self) -> str | None:
         """The warning about candles that are not market data, None if there are none."""
-        said = [NOT_THE_MARKET[origin] for origin in self.origins if origin in NOT_THE_MARKET]
-        return "; ".join(said) or None
+        warnings = [NOT_THE_MARKET[origin] for origin in self.origins if origin in NOT_THE_MARKET]
+        return "; ".join(warnings) or None
 
 
 def read_facts(opened: PgConnection, made_at: datetime) -> Facts:

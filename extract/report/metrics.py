@@ -1,4 +1,4 @@
-"""Metrics of a run that stays, for Prometheus: what it has done, and how fresh the table is."""
+"""Metrics of `perps run --every` for Prometheus: what the run has done, and how fresh the table is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Metrics:
-    """What a run counts, in a registry that also reads the table whenever it is asked.
+    """The counts of a run, in a registry that also reads the table at each scrape.
 
     Args:
         budget: counts the requests.
@@ -86,7 +86,7 @@ class _Table(Collector):
         yield up
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing: registering is to read no table."""
+        """Return no names, so that registering does not read the table."""
         return iter(())
 
 

@@ -31,7 +31,7 @@ def sparse(values: Iterable[int], usual: int) -> dict[str, int]:
 
 
 def number(value: Decimal | float | None, digits: int | None = None) -> int | float | None:
-    """Return a value as the shortest JSON number, with at most `digits` digits; None if it is none."""
+    """Return a value as the shortest JSON number, with at most `digits` digits; None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     found = float(value) if digits is None else float(f"{value:.{digits}g}")

@@ -1,8 +1,8 @@
 """The report's queries.
 
-None reads all of perpetuals_ohlcv: findings and days come from small quality tables, and candles from one
-instrument between two literal times, so that TimescaleDB opens only the chunks of those times. Funding, with
-a row an hour, is added up to days in the database.
+None reads all of perpetuals_ohlcv: findings and days come from small quality tables, and candles are read for
+one instrument between two literal times, so that TimescaleDB opens only the chunks between them. Hourly
+funding is summed by day in the database.
 """
 
 from __future__ import annotations

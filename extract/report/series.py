@@ -1,9 +1,9 @@
 """The series that the page embeds: for each instrument a calendar of days, and candles for the chart.
 
-A calendar stores only what is unusual about each day, candles are one array a column, and times are runs of
-equal steps; daily.py adds funding and open interest. The page has a budget of bytes: first all calendars,
-then everything of the most traded instruments, then as much of the others as fits. The page says what was
-omitted.
+A calendar stores only what is unusual about each day, candles are one array per column, and times are runs of
+equal steps; daily.py adds funding and open interest. The page has a budget of bytes: first it takes all
+calendars, then everything of the most traded instruments, then as much of the others as fits. The page names
+what was omitted.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def read_series(opened: PgConnection, facts: Facts) -> Series:
         else:
             piece = read_bars(opened, covered[name], part, facts.bucket_minutes)
         if not series.add(name, part, piece):
-            # those that follow are about as long, so reading them would be wasted
+            # the pieces of later instruments are about as long, so do not read them
             full.add(part)
     return series
 

@@ -125,10 +125,9 @@ LISTINGS = (
     Listing(
         "gaps",
         "Gaps",
-        "Missing candles between an instrument's first and last candle. unfetched: not fetched twice "
-        "yet; perps repair does that. rejected: Deribit sent a candle that cannot be used. source: fetched "
-        "twice, with different windows, and Deribit had no candle. known: in the seed known_gaps, with "
-        "evidence.",
+        "Missing candles between an instrument's first and last candle. unfetched: not yet fetched twice; "
+        "run perps repair. rejected: Deribit sent a candle that cannot be used. source: fetched twice, with "
+        "different windows, and Deribit had no candle. known: explained in the seed known_gaps.",
         "No candle is missing between the first and the last one.",
         _gap_columns("gap_minutes", "minutes"),
     ),
@@ -171,7 +170,7 @@ LISTINGS = (
         "inexact",
         "Rounded values",
         "Days on which Deribit sent values with more digits than numeric(18,8) can hold, and the value that "
-        "lost most by rounding. Volumes of 2020 and before have nine decimals.",
+        "rounding changed most. Volumes of 2020 and before have nine decimals.",
         "The table holds every value exactly as Deribit sent it.",
         (
             _plain("instrument"),
@@ -187,7 +186,7 @@ LISTINGS = (
         "jumps",
         "Jumps",
         "Candles that moved much more, from the previous close or between low and high, than is usual "
-        "for the instrument around that time. A wrong print looks like this, and so does a crash.",
+        "for the instrument around that time. Either a price is wrong, or the market really moved.",
         "No candle moved much more than its neighbours.",
         (
             _plain("instrument"),
@@ -247,12 +246,12 @@ LISTINGS = (
 def shown_listings(
     found: Mapping[str, Found], reconciled: bool, absent: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return the data of each list for the template.
+    """Return the data of each listing for the template.
 
     Args:
         found: findings by the kind's name.
-        reconciled: whether any bucket was ever compared; without that, no difference means nothing.
-        absent: kinds that say nothing, because what they look at was never loaded.
+        reconciled: whether any bucket was ever compared; otherwise "no difference" would be misleading.
+        absent: kinds to leave out, because their endpoint was never loaded.
     """
     shown = []
     for listing in LISTINGS:

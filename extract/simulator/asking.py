@@ -1,4 +1,4 @@
-"""From the parameters of a request, as typed, to what faults and answers need of them."""
+"""Reads the parameters of a request, which arrive as text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from extract.simulator.pages import read_token
 from extract.simulator.settlements import DAY_MS
 
 MOST_SETTLEMENTS, SETTLEMENTS_BY_DEFAULT = 1_000, 20
-"""Rows in a page (FACTS: doc)."""
+"""Most rows in a page, and rows without `count` (FACTS: doc)."""
 
 
 def asked(method: str, query: Mapping[str, str], now_ms: int) -> Asked:
-    """Return a request as faults see it; what is no number counts as absent."""
+    """Return what faults match on in a request; a bound that is not a number counts as absent."""
     if method == SETTLEMENTS:
         upper_ms = upper(query)
         end_ms = (now_ms // DAY_MS + 1) * DAY_MS if upper_ms is None else upper_ms
@@ -28,12 +28,12 @@ def asked(method: str, query: Mapping[str, str], now_ms: int) -> Asked:
 
 
 def upper(query: Mapping[str, str]) -> int | None:
-    """Return up to which time (UTC ms, inclusive) a page of settlements is asked for; None: the newest."""
+    """Return the newest time (UTC ms, inclusive) of the requested page of settlements; None: no bound."""
     if query.get("continuation"):
         return read_token(query.get("instrument_name", ""), query["continuation"])
     return integer(query.get("search_start_timestamp"))
 
 
 def integer(text: str | None) -> int | None:
-    """Return a parameter as a number, None if it is none."""
+    """Return a parameter as a whole number, None if it is not one."""
     return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 18 else None

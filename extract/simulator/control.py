@@ -22,7 +22,7 @@ _Handler = Callable[[Simulator, Mapping[str, str], bytes], Response]
 
 
 def control(simulator: Simulator, verb: str, name: str, query: Mapping[str, str], body: bytes) -> Response:
-    """Response a request under /simulator/; a wrong one gets HTTP 400 and {"error": line}."""
+    """Return the response to a request under /simulator/; a wrong one gets HTTP 400 and {"error": line}."""
     handler = _HANDLERS.get((verb, name))
     if handler is None:
         known = ", ".join(f"{verb} {CONTROL_PATH}{name}" for verb, name in _HANDLERS)

@@ -1,4 +1,4 @@
-"""Deribit's rate limit: a pool of credits that refills, and a price a request."""
+"""Deribit's rate limit: each request takes credits from a pool, which refills with time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Credits:
             return True
 
     def seconds_to_next(self) -> float:
-        """Return how long until a request is admitted again, were no other one to come first."""
+        """Return the seconds until a request is admitted again, if no other request comes first."""
         if self._refill is None:
             return 0.0
         with self._lock:

@@ -1,4 +1,4 @@
-"""Chart results with wrong content: one function a fault, each changes the result it is given."""
+"""Makes chart results wrong: one function per fault, which changes the result that it is given."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from extract.simulator.marketfaults import (
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as faults see it: instrument and window (ms, inclusive) where the method has them."""
+    """The parameters of a request that faults match on; the window is in ms, both ends inclusive."""
 
     method: str
     instrument: str | None = None
@@ -35,7 +35,7 @@ class Asked:
 
 
 class FaultBook:
-    """The faults in force and how often each has matched. Safe to use from several threads."""
+    """The faults in force, and how often each has matched. Safe to use from several threads."""
 
     def __init__(self, faults: Sequence[Fault] = (), seed: int = 7) -> None:
         self._lock = threading.Lock()
@@ -51,14 +51,14 @@ class FaultBook:
             self._matched.clear()
 
     def due(self, asked: Asked) -> list[ReplyFault]:
-        """Return the faults that hit this request, in the order they were given, and count it."""
+        """Return the faults that apply to this request, in their given order, and count the request."""
         with self._lock:
             replies = [(n, fault) for n, fault in enumerate(self._faults) if isinstance(fault, ReplyFault)]
             matching = [(n, fault) for n, fault in replies if _matches(fault, asked)]
             return [fault for n, fault in matching if self._hits(n, fault, asked)]
 
     def listed_at(self, instrument: str, created_ms: int, now_ms: int) -> int | None:
-        """Return the creation time in the listing at a time, None if the perpetual is not listed. UTC ms."""
+        """Return the creation time that the listing shows at `now_ms`, UTC ms; None: not listed then."""
         with self._lock:
             changes = [
                 fault

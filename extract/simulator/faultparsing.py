@@ -1,4 +1,4 @@
-"""From faults as JSON to faults: `parse_faults`, pure."""
+"""Parses faults from JSON; pure functions."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
     {"kind": "http", "status": 502, "times": 2, "instrument": "BTC-PERPETUAL", "start": "2024-01-01"}
 
-Times are ISO (UTC where no zone is given) or ms. Faults of a reply hit requests that match all of:
-`instrument`, `resolution`; `start` and `end` (exclusive): the asked window overlaps them; `method` (default
-get_tradingview_chart_data, "any" for every method). Of the matching requests the first `skip` pass, then
-`times` are hit (default all), each with `probability` (drawn from the seed, so a rerun draws the same); with
-`per_window` true, skip and times count for each asked window by itself. A page of settlements has the window
-of `count` days up to its newest; an outage of one method is {"kind": "http", "method": METHOD}.
+Times are ISO (without a zone: UTC) or ms. Faults of a reply apply to requests that match all of:
+`instrument`, `resolution`; `start` and `end` (exclusive): the requested window overlaps them; `method`
+(default get_tradingview_chart_data, "any" for every method). Of the matching requests, the first `skip` pass,
+and the next `times` are hit (default all), each with `probability` (drawn from the seed, so a rerun draws the
+same). With `per_window` true, skip and times count separately for each window. The window of a page of
+settlements is the `count` days up to its newest. An outage of one method: {"kind": "http", "method": METHOD}.
 
 Instead of a reply:
 - http: `status` (default 503, 200 too) with a proxy's HTML page, or an empty body with `html` false;
@@ -16,12 +16,12 @@ Instead of a reply:
 - reset: the connection is reset before a byte is sent.
 A reply damaged on the wire:
 - hang: the reply comes after `seconds` (default 3600).
-- truncated: the JSON stops after the share `keep` (default 0.5), content-length says so.
+- truncated: the JSON stops after the fraction `keep` (default 0.5), with that content-length.
 - content_length: the header promises `delta` bytes more than are sent (default 64); the connection closes.
-- wire: whatever else; of these, in this order: another `status`, the text `body` instead of the reply's, the
-  first `find` in it reads `put`, the body comes `repeat` times, as `coding` (gzip, not-gzip that only says
-  so, or one of text such as utf-8-sig), with a `location`, byte by byte with `drip` seconds after each, or
-  with a reset of the connection `reset_after` bytes.
+- wire: any other change, applied in this order: another `status`; the text `body` instead of the reply's; the
+  first `find` in it replaced with `put`; the body sent `repeat` times; `coding` (gzip; not-gzip, whose header
+  claims gzip; or a text encoding such as utf-8-sig); a header `location`; `drip` seconds after each byte; the
+  connection reset after `reset_after` bytes.
 A reply with wrong content (rows count from 0, negative from the end; a reply without the row stays as it is):
 - unequal: `column` (default close) is one shorter. missing: `column` is absent.
 - duplicate_tick: the tick of `row` (default -1) repeats the one before. unordered: `row` is swapped with the
@@ -29,19 +29,19 @@ A reply with wrong content (rows count from 0, negative from the end; a reply wi
 - value: `column` at `row` reads `value`: null, a number, text, or (given as text) bare NaN, Infinity, 1e400.
 - empty: status no_data and no rows, though there are some. status: `status` reads so (default "weird").
 - drop_first: the oldest `rows` (default 1) are missing. max_rows: at most the newest `rows` (default 1000).
-Of these, funding and settlements have empty (no rows), drop_first and max_rows where `method` names them; and
+For funding and settlements there are empty (no rows), drop_first and max_rows, if `method` names them, and
 - bad_row: `column` (default timestamp) at `row` reads `value` (default null), as above; method is
   get_funding_rate_history by default. repeated_row: `row` occurs twice; the same default.
 - looping_pages: a page of get_last_settlements_by_instrument is continued by itself.
-Faults of the market, in every reply and in the truth; coarser resolutions are made of what they leave:
+Faults of the market, in every reply and in the truth; coarser resolutions are aggregated after them:
 - outage: candles of [`start`, `end`) do not exist; `instrument` optional.
 - bad_candle: the finest candle of `instrument` opening at `at` has `values`, {"high": 1, "volume": "NaN"}.
 - revision: the same, from the clock time `since` on.
 - delisted: from `at` on `instrument` is not listed, and its candles are flat at the last price, volume 0.
 - relisted: from `at` on `instrument` is listed (again), as created then; its older candles stay.
-  Funding and settlements have no rows while a perpetual is delisted. Outages concern candles alone.
-- row_revision: the row of `instrument` stamped `at` has `values`, such as {"interest_1h": 1e-5}, from the
-  clock time `since` (default always) on; `method` says of what, get_funding_rate_history by default.
+  Funding and settlements have no rows while a perpetual is delisted. Outages concern candles only.
+- row_revision: the row of `instrument` with the time `at` has `values`, such as {"interest_1h": 1e-5}, from
+  the clock time `since` (default always) on; of `method`, get_funding_rate_history by default.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ReplyFault(Fault):
 
 @dataclass(frozen=True)
 class Http(ReplyFault):
-    """Response with an HTTP status and no JSON."""
+    """Reply with an HTTP status and no JSON."""
 
     status: int = 503
     html: bool = True
@@ -86,7 +86,7 @@ class Http(ReplyFault):
 
 @dataclass(frozen=True)
 class RpcError(ReplyFault):
-    """Response with a JSON-RPC error."""
+    """Reply with a JSON-RPC error."""
 
     code: int = 10028
     status: int = 400
@@ -100,7 +100,7 @@ class Reset(ReplyFault):
 
 @dataclass(frozen=True)
 class Hang(ReplyFault):
-    """Response late."""
+    """Reply late."""
 
     seconds: float = 3600
 
@@ -181,12 +181,12 @@ class Value(ReplyFault):
 
 @dataclass(frozen=True)
 class Empty(ReplyFault):
-    """Say no_data."""
+    """Reply with status no_data and empty arrays."""
 
 
 @dataclass(frozen=True)
 class Status(ReplyFault):
-    """Say an unknown status."""
+    """Reply with an unknown status."""
 
     status: str = "weird"
 

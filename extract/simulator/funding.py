@@ -12,7 +12,7 @@ from extract.simulator.lifetime import Lifetime
 from extract.simulator.tables import Table
 
 FUNDING_ROWS = 744
-"""The most rows in one reply (FACTS: seen)."""
+"""Most rows in one reply (FACTS: seen)."""
 
 FIRST_INVERSE_MS = 1_556_618_400_000  # 2019-04-30T10:00Z: inverse ones have none before (FACTS: reported)
 HOLE_MS = (1_598_508_000_000, 1_598_511_600_000)  # 2020-08-27 06:00 and 07:00 (FACTS: reported)

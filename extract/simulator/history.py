@@ -1,4 +1,4 @@
-"""Funding and settlements as a request sees them: parameters checked, rows limited, pages cut."""
+"""Replies about funding and settlements: checks parameters, limits rows, cuts pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from extract.simulator.tables import Row, Table, objects, revised
 
 HISTORY = (FUNDING, FUNDING_VALUE, SETTLEMENTS)
 ENDPOINTS = {"funding": FUNDING, "settlements": SETTLEMENTS}
-"""Names of the rows that `History.rows` returns, and the methods that tell them."""
+"""By endpoint, the method that returns its rows. See `History.rows`."""
 
 _TYPES = ("settlement", "delivery", "bankruptcy")
 

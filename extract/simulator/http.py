@@ -23,7 +23,7 @@ _RESET = struct.pack("ii", 1, 0)  # linger on, zero seconds: close sends RST
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1; `port` 0 takes any free one. Raises OSError when the port is taken."""
+    """Listens on 127.0.0.1; `port` 0 means any free port. Raises OSError if the port is in use."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -37,7 +37,7 @@ class SimulatorServer(ThreadingHTTPServer):
 
     @property
     def base_url(self) -> str:
-        """Return what a client takes for https://www.deribit.com/api/v2."""
+        """Return the base URL, to use instead of https://www.deribit.com/api/v2."""
         return f"http://{_HOST}:{self.server_address[1]}/api/v2"
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -66,7 +66,7 @@ class SimulatorServer(ThreadingHTTPServer):
                 log.debug("a connection was already closed")
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # the base class's
-        """Log what a handler raised; a client that went away is not worth more than a debug line."""
+        """Log what a handler raised; only at debug level if the client closed the connection."""
         gone = isinstance(sys.exception(), OSError)
         log.log(logging.DEBUG if gone else logging.ERROR, "a connection ended early", exc_info=True)
 

@@ -1,7 +1,7 @@
 """The simulated truth: every minute of every perpetual, a pure function of seed, instrument and time.
 
 No minute depends on having computed another: prices are sums of interpolated hashed knots (a random walk in
-octaves), everything else is hashed from the minute's number. So any minute is the same however it is asked.
+octaves), everything else is hashed from the minute's number. So a minute is the same in every request.
 """
 
 from __future__ import annotations

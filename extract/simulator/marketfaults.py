@@ -1,4 +1,4 @@
-"""The faults of the market, which show in every reply and in the truth; `faults` explains them."""
+"""The faults of the market, which show in every reply and in the truth. See `faults`."""
 
 from __future__ import annotations
 

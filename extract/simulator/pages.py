@@ -1,4 +1,4 @@
-"""The tokens by which one page of settlements continues another, and how pages end."""
+"""The tokens that lead from one page of settlements to the next, and how the pages end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def token(instrument: str, upper_ms: int, nonce: int) -> str:
 
 
 def read_token(instrument: str, text: str) -> int | None:
-    """Return the time (UTC ms, inclusive) that a token stands for; None if it is no token for this one."""
+    """Return the time (UTC ms, inclusive) that a token stands for; None: it is not of this instrument."""
     number = 0
     for letter in text:
         digit = _ALPHABET.find(letter)

@@ -1,4 +1,4 @@
-"""A market that replays recorded candles from a CSV file: exactly those, at the resolution they are on."""
+"""A market that replays the candles of a CSV file, at their own resolution."""
 
 from __future__ import annotations
 

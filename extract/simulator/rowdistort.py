@@ -1,4 +1,4 @@
-"""Rows of funding and settlements with wrong content: what `distort` is for charts."""
+"""Makes rows of funding and settlements wrong, as `distort` does with charts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def distort_rows(rows: list[Row], due: Sequence[f.ReplyFault], *, newest_first: 
             at = fault.row % len(rows)
             rows = [*rows[: at + 1], dict(rows[at]), *rows[at + 1 :]]
     for fault in due:
-        # a column of the other method would be a new key, and is none
+        # a column that the rows of this method do not have is not added
         if isinstance(fault, f.BadRow) and -len(rows) <= fault.row < len(rows):
             row = rows[fault.row]
             row.update({fault.column: spelled(fault.value)} if fault.column in row else {})
@@ -29,5 +29,5 @@ def distort_rows(rows: list[Row], due: Sequence[f.ReplyFault], *, newest_first: 
 
 
 def most_rows(limit: int, due: Sequence[f.ReplyFault]) -> int:
-    """Return how many rows a reply has at most: `limit`, or what a fault says."""
+    """Return the most rows of a reply: `limit`, or fewer if a fault sets a limit."""
     return min([limit, *(fault.rows for fault in due if isinstance(fault, f.MaxRows))])

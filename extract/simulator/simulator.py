@@ -33,7 +33,7 @@ _DATED = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 
 @dataclass(frozen=True)
 class Served:
-    """One answered request: monotonic seconds, what was asked (window in ms), HTTP status, rows sent.
+    """One answered request: monotonic seconds, its parameters (window in ms), HTTP status, rows sent.
 
     `fault` says whether a fault on demand hit it, `limited` whether the credits refused it.
     """
@@ -52,7 +52,7 @@ class Served:
 
 @dataclass
 class _Exchange:
-    """One request while it is answered."""
+    """A request that is being answered."""
 
     asked: Asked
     due: list[f.ReplyFault] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""dbt in a second process, which starts while candles are fetched and builds while they land."""
+"""Runs dbt in a second process, which starts while candles are fetched, and builds while they land."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ BUILD_EVERY = 400_000
 """Number of landed candles after which a build starts while more candles are fetched."""
 
 Request: TypeAlias = tuple[list[str], str] | None
-"""A dbt command and the advice for its failure; None: candles have landed."""
+"""A dbt command and the advice for its failure. None: candles have landed, so build them if dbt is idle."""
 
 TABLES = ("--select", "config.materialized:hypertable")
 
-LONGEST_GOODBYE_S = 5.0
+STOP_TIMEOUT_S = 5.0
 
 
 class Builder:
     """Runs dbt commands, one at a time, in a process that has imported dbt and read the project.
 
-    It is a second process because dbt needs seconds of processor time before its first statement, which the
-    fetching process would lack. It ends with the block, and with this process however that ends; a running
-    statement is cancelled. One that was killed is started again for the next command.
+    dbt needs seconds of processor time before its first statement, which a second process does not take from
+    the fetching one. The process ends with the block, or when this process ends for any reason; a running
+    statement is cancelled. If it was killed, the next command starts it again.
 
     Args:
         database: the database of the raw tables and the models.
@@ -69,8 +69,8 @@ class Builder:
         self._process = spawn.Process(target=_serve, args=(theirs, *self._work), name="dbt", daemon=True)
         interrupts: list[int] = []
         before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-        resource_tracker.ensure_running()  # it would lift the block
-        # inherited by the new process, which is to be told by this one alone
+        resource_tracker.ensure_running()  # starting it later would lift the block of the signal
+        # the new process inherits the block, because only this process may interrupt it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -90,7 +90,7 @@ class Builder:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGINT)
         self._pipe.close()
-        self._process.join(LONGEST_GOODBYE_S)
+        self._process.join(STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -101,9 +101,9 @@ class Builder:
         return self._process.pid
 
     def landed(self, candles: int) -> None:
-        """Have a build started, when dbt is idle, if enough candles have landed.
+        """Start a build, once dbt is idle, if enough candles have landed.
 
-        This only saves time later: a failure is logged, and `run` meets it again.
+        This only saves time later: a failure is logged, and shows again in the next `run`.
 
         Args:
             candles: number of candles that have landed since the last call.
@@ -133,11 +133,11 @@ class Builder:
 
     def _send(self, request: Request) -> None:
         self._busy = True
-        with suppress(BrokenPipeError):  # its process ended: waiting for the answer says so
+        with suppress(BrokenPipeError):  # its process has ended, which `_wait` reports
             self._pipe.send(request)
 
     def _wait(self) -> PerpsError | None:
-        """Return why the command that was sent failed, None if it succeeded; log what failed before it."""
+        """Return why the command that was sent failed, None if it succeeded; log failed builds before it."""
         request: Request
         problem: PerpsError | None
         try:
@@ -148,7 +148,7 @@ class Builder:
                 request, problem = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._busy = False
-            self._process.join(LONGEST_GOODBYE_S)
+            self._process.join(STOP_TIMEOUT_S)
             raise PerpsError(
                 f"dbt did not finish, its process ended with exit code {self._process.exitcode}; "
                 "what was loaded is safe, run the same command again"
@@ -174,22 +174,22 @@ def _serve(
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         with open_dbt(database, project, wait_s) as dbt:
             dbt.parse(variables)
-            beside = ["--quiet", "run"]  # views as well, which nothing changes afterwards
+            early = ["--quiet", "run"]  # the first build beside a load also makes the views
             while True:
                 request = pipe.recv()
                 while request is None and pipe.poll():
-                    request = pipe.recv()  # it builds what has landed until now
+                    request = pipe.recv()  # a command replaces a build that has not begun: it builds the same
                 problem = None
-                command, advice = request or (beside, "")
+                command, advice = request or (early, "")
                 try:
                     dbt.run([*command, *variables], advice)
-                    beside = ["--quiet", "run", *TABLES] if request is None else beside
+                    early = ["--quiet", "run", *TABLES] if request is None else early
                 except PerpsError as error:
                     problem = error.with_traceback(None)
                 sys.stdout.flush()  # before what the other process prints next
                 pipe.send((request, problem))
     except (EOFError, ConnectionError, KeyboardInterrupt, PerpsError):
-        return  # `Builder.run` says which
+        return  # `Builder.run` reports which
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -204,5 +204,5 @@ def _end_with(parent: int) -> None:
     """End this process soon after its parent, cancelling dbt's running statements."""
     connection.wait([parent])
     os.kill(os.getpid(), signal.SIGINT)
-    threading.Event().wait(LONGEST_GOODBYE_S)
+    threading.Event().wait(STOP_TIMEOUT_S)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Describes the failures of a dbt command in one line, names first, because people search for them."""
+"""Describes the failures of a dbt command in one line, with the names that people search for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from extract.errors import PerpsError
 
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
-"""dbt's statuses of a node that failed; a skipped node is only a consequence."""
+"""dbt's statuses of a failed node. A skipped node is not one: it is a consequence of another failure."""
 
 NAMED = 3
 
@@ -22,7 +22,7 @@ class FailedNode:
     Attributes:
         kind: dbt's resource type: model, test, seed, unit test, operation, ...
         name: as dbt calls it, such as perpetuals_ohlcv.
-        failures: rows that a test found; 0 for what counts none.
+        failures: number of rows that a test found; 0 for other nodes.
         status: error, fail, runtime error or partial success.
     """
 
@@ -57,12 +57,12 @@ class NodesFailedError(PerpsError):
 
 
 def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> NoReturn:
-    """Name the nodes of a command that failed, whole names and rows, and what to do next.
+    """Raise an error that names the failed nodes of a command, with their rows, and what to do next.
 
     Args:
         arguments: of the command.
-        result: what dbt's runner returned for it: a list of results, or something else where it ran no nodes.
-        advice: what to do next; the output of dbt, and the report after a failed test, where it is empty.
+        result: what dbt's runner returned: an object with `results`, or another one if no node ran.
+        advice: what to do next; if empty, to see dbt's output, and after a failed test also the report.
 
     Raises:
         NodesFailedError: always.
@@ -81,7 +81,7 @@ def raise_failed(arguments: Sequence[str], result: Any, advice: str = "") -> NoR
 
 
 def _kind(result: Any) -> str:
-    """Return what a result is about; that of an operation has no node."""
+    """Return the kind of a result's node; the result of an operation has none."""
     return str(result.node.resource_type).replace("_", " ") if hasattr(result, "node") else "operation"
 
 

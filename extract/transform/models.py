@@ -30,7 +30,7 @@ HISTORIES = {
         group by 1
     """,
 }
-"""By endpoint: per instrument, the buckets of the first and of the last row of its table."""
+"""By endpoint, the query of its table: per instrument, the opens of its first and its last bucket."""
 
 GAPS = {"candles": "ohlcv_gaps", "funding": "funding_gaps", "settlements": "settlement_gaps"}
 """By endpoint, the model that lists its gaps."""
@@ -77,12 +77,12 @@ def read_origin(database: Database) -> str | None:
 def read_histories(
     database: Database, resolution: Resolution, endpoint: str = "candles"
 ) -> dict[str, TimeRange]:
-    """Return per instrument of a table the buckets from its first row to its last, end exclusive, UTC ms.
+    """Return per instrument of a table the time range of its rows: bucket opens, end exclusive, UTC ms.
 
     Args:
-        database: where the table is.
-        resolution: of its buckets.
-        endpoint: which table.
+        database: the database.
+        resolution: of the table's buckets.
+        endpoint: whose table to read.
 
     Raises:
         PerpsError: the models are not built yet.
@@ -93,7 +93,7 @@ def read_histories(
 
 
 def read_built(database: Database) -> list[str]:
-    """Return the endpoints whose tables and gaps are built: always candles, because nothing works without."""
+    """Return the endpoints whose table and gaps are built; candles always, which every command needs."""
     with database.reading() as cursor:
         exists = "select to_regclass(%s) is not null and to_regclass(%s) is not null"
         return [
@@ -112,7 +112,7 @@ def pick(
     Args:
         histories: as `read_histories` returns them.
         names: as typed.
-        what: an instrument has in the table, for messages.
+        what: the noun for its rows in messages, one of `ENDPOINTS`.
 
     Raises:
         UsageError: the table has no such instrument, or none at all.

@@ -18,12 +18,11 @@ from extract.errors import PerpsError
 from extract.transform.failures import raise_failed
 
 WRITING = frozenset({"build", "run", "seed", "snapshot", "test", "retry", "upkeep"})
-"""dbt commands, and an operation, that create or alter relations. dbt itself does not notice another dbt that
-does the same at the same time."""
+"""dbt commands, and an operation, that create or alter relations. They need a lock, because dbt does not
+notice another dbt at work."""
 
 BUILD = ("build", "--exclude-resource-type", "unit_test")
-"""dbt's arguments to build and test everything but the unit tests, which test the models on made-up rows and
-not the table."""
+"""dbt's arguments to build and test everything but unit tests, which check the models on made-up rows."""
 
 SESSION = "-c jit=off -c work_mem=64MB"
 """PostgreSQL's options for dbt's sessions, on any server: compiling takes longer than it saves."""
@@ -31,10 +30,10 @@ SESSION = "-c jit=off -c work_mem=64MB"
 
 @dataclass(frozen=True)
 class Project:
-    """The dbt project, which is only read, and where dbt writes.
+    """The dbt project, which is only read, and the folder that dbt writes to.
 
     Attributes:
-        folder: of dbt_project.yml.
+        folder: the folder of dbt_project.yml.
         files: folder for the profile, and for target and logs where `DBT_TARGET_PATH` and `DBT_LOG_PATH` name
             no others; need not exist.
     """
@@ -53,12 +52,12 @@ def run_dbt(
 
 @dataclass
 class Dbt:
-    """dbt with its project and connection, imported once; `manifest` is the parsed project once there is one.
+    """dbt for one project and connection.
 
     Attributes:
-        database: where the raw tables are and the models go.
-        wait_s: how long a command that writes waits for another one to end.
-        manifest: of the last `parse`, with its variables; commands after it start from it.
+        database: the database of the raw tables and the models.
+        wait_s: how long a command that writes waits for another one to end, in seconds.
+        manifest: the project as the last `parse` read it, which later commands reuse; None: not parsed yet.
     """
 
     database: Database
@@ -70,7 +69,7 @@ class Dbt:
         self.manifest = self._invoke(["--quiet", "parse", *arguments]).result
 
     def run(self, arguments: Sequence[str], advice: str = "") -> None:
-        """Run a dbt command. dbt prints for itself.
+        """Run a dbt command. dbt prints its own output.
 
         Args:
             arguments: as typed after `dbt`, such as ["build", "--select", "perpetuals_ohlcv"].
@@ -78,7 +77,7 @@ class Dbt:
 
         Raises:
             NodesFailedError: a model or test failed.
-            PerpsError: another build is at work, or dbt broke before it could run.
+            PerpsError: another build is running, or dbt failed before it ran anything.
             KeyboardInterrupt: it was interrupted, and has cancelled its statements.
         """
         writes = WRITING.intersection(arguments)
@@ -117,8 +116,8 @@ def open_dbt(database: Database, project: Project, wait_s: float = 0) -> Iterato
     The profile is `profiles.yml.example`, which holds no secret: everything comes from the libpq variables.
 
     Args:
-        database: where the raw tables are and the models go.
-        project: what to run.
+        database: the database of the raw tables and the models.
+        project: the dbt project.
         wait_s: see `Dbt`.
 
     Raises:
@@ -138,7 +137,7 @@ def open_dbt(database: Database, project: Project, wait_s: float = 0) -> Iterato
 
 
 def _write_profile(project: Project) -> Path:
-    """Return the folder with the profile, which other commands may be reading.
+    """Write the profile, without disturbing commands that read it, and return its folder.
 
     Raises:
         PerpsError: it cannot be written.
@@ -157,7 +156,7 @@ def _write_profile(project: Project) -> Path:
 
 
 def base_variables(resolution: str, *, audit: bool = False) -> list[str]:
-    """Return the dbt arguments that name the table's resolution and turn on audits, none for the defaults."""
+    """Return dbt's arguments for the table's resolution and for audits; none for the defaults."""
     named = [] if resolution == "1" else [f"base_resolution: '{resolution}'"]
     named += ["audit: true"] if audit else []
     return ["--vars", f"{{{', '.join(named)}}}"] if named else []
@@ -165,7 +164,7 @@ def base_variables(resolution: str, *, audit: bool = False) -> list[str]:
 
 @contextmanager
 def expecting_models() -> Iterator[None]:
-    """Turn the error of a query on a missing model into one that says what to do.
+    """Turn the error of a query on a missing model into one that names the command to run.
 
     Raises:
         PerpsError: a model is missing.
@@ -178,7 +177,7 @@ def expecting_models() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables for dbt's env_var() and take them back."""
+    """Set environment variables for dbt's env_var(), and restore the old ones afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -130,7 +130,7 @@ def test_an_api_that_answers_no_chart_on_a_fresh_database_is_owed_all(load, data
 def test_a_plan_that_is_given_up_is_completed_by_the_next_update(load, database, exchange):
     load().backfill([BTC], [MINUTES], days(29, 30))
     set_faults(exchange, {"kind": "reset", "start": "2023-06-01", "end": "2024-02-01"})
-    with pytest.raises(IncompleteError, match=r"\d+ windows were not asked"):
+    with pytest.raises(IncompleteError, match=r"\d+ windows were not requested"):
         load().backfill([BTC], [MINUTES], days(-120, 29))
     set_faults(exchange)
     load().update([], [MINUTES])

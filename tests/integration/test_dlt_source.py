@@ -174,7 +174,7 @@ def test_a_window_without_an_answer_ends_its_stream_alone_and_the_next_run_goes_
     failed = pipeline.state["sources"]["deribit_perpetuals"]["failed"]
     assert list(failed) == ["candles BTC-PERPETUAL 1"]
     assert "BTC-PERPETUAL 2024-01-2" in failed["candles BTC-PERPETUAL 1"]
-    assert "the next run asks again" in caplog.text
+    assert "the next run fetches it again" in caplog.text
     control(exchange.base_url, "faults", [])
     pipeline.run(deribit_perpetuals([BTC, ETH], start=START))
     assert landed(pipeline) == true(exchange, START, NOW)

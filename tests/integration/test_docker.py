@@ -171,7 +171,7 @@ def test_the_funding_of_a_day_is_the_mean_of_the_true_hours_that_end_in_it(built
         if START < ends_at <= END:
             day = (ends_at - timedelta(hours=1)).replace(hour=0)
             days.setdefault(day, []).append(row["interest_1h"])
-    sql = queries(BOARDS["market"])["Funding of each day, as a rate a year"]
+    sql = queries(BOARDS["market"])["Daily funding, annualised"]
     _, answer = asked(built.reader, filled(sql, Shown(START, END, "2m", {"instrument": BTC})))
     assert [len(rates) for rates in days.values()] == [24, 24, 24, 8]
     assert [time for time, _ in answer] == list(days)

@@ -113,7 +113,7 @@ def test_a_second_repair_within_a_day_asks_nothing(exchange, typed):
     said = expect(typed("repair"))
     assert {entry.method for entry in exchange.simulator.log} == {"get_time"}
     assert "skipped BTC-PERPETUAL between 2024-01-01 05:59:00Z" in said
-    assert "fetched again from 2024-01-04 00:00:30Z" in said
+    assert "due again at 2024-01-04 00:00:30Z" in said
     assert typed("repair", "--dry-run").stdout.startswith("skipped")
 
 

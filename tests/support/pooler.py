@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from extract.database.database import Database
-from extract.database.watchdog import answers
+from extract.database.watchdog import responds
 from extract.embedded.apt import PrivateApt
 from extract.embedded.cluster import free_port
 from extract.embedded.errors import EmbedError
@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 
 def unpack_pgbouncer(folder: Path) -> Path:
-    """Fetch PgBouncer and its libraries into a folder, and return its tree; skip where no mirror answers."""
+    """Fetch PgBouncer and its libraries into a folder, and return its tree; skip where no mirror responds."""
     folder.chmod(0o755)
     lock = os.open(folder, os.O_RDONLY)
     try:
@@ -73,7 +73,7 @@ def pooling(tree: Path, server: Database, mode: str) -> Iterator[Database]:
         **Account.for_server().options(),
     )
     try:
-        wait_until(lambda: process.poll() is not None or answers(through), "PgBouncer", 20)
+        wait_until(lambda: process.poll() is not None or responds(through), "PgBouncer", 20)
         assert process.poll() is None, process.communicate()[1]
         yield through
     finally:

@@ -13,8 +13,8 @@ AT = 1_704_067_200_000
 NOW = AT + 100 * DAY_MS
 
 
-def gap(reason: str, asked_ms: int | None = None) -> Gap:
-    return Gap(MINUTES, "X", AT, AT + 13 * MINUTE_MS, reason, asked_ms)
+def gap(reason: str, fetched_ms: int | None = None) -> Gap:
+    return Gap(MINUTES, "X", AT, AT + 13 * MINUTE_MS, reason, fetched_ms)
 
 
 def test_what_the_source_lacks_is_asked_for_once_a_day():

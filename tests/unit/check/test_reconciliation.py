@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extract.check.reconciliation import Bucket, bars_to_ask, count_buckets, parse_coarser
+from extract.check.reconciliation import Bucket, count_buckets, parse_coarser, to_fetch
 from extract.core.resolution import DAY_MS, HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.errors import UsageError
 from extract.load.endpoint import candles
@@ -29,15 +29,15 @@ def test_what_does_not_add_up_is_refused(name, base):
 
 
 def test_the_candle_that_holds_the_first_minute_is_asked_for():
-    asked = bars_to_ask({"X": (AT + 9 * HOUR_MS, AT + 5 * DAY_MS)}, ALWAYS, DAY)
+    asked = to_fetch({"X": (AT + 9 * HOUR_MS, AT + 5 * DAY_MS)}, ALWAYS, DAY)
     assert asked == {"X": (AT + 8 * HOUR_MS, AT + 5 * DAY_MS)}
 
 
 def test_a_range_is_cut_to_what_the_table_has():
     histories = {"X": (AT, AT + DAY_MS), "Y": (AT + 5 * DAY_MS, AT + 9 * DAY_MS)}
-    assert bars_to_ask(histories, (AT + HOUR_MS, AT + 2 * DAY_MS), HOUR) == {"X": (AT + HOUR_MS, AT + DAY_MS)}
+    assert to_fetch(histories, (AT + HOUR_MS, AT + 2 * DAY_MS), HOUR) == {"X": (AT + HOUR_MS, AT + DAY_MS)}
     with pytest.raises(UsageError, match="no candles in this time range"):
-        bars_to_ask(histories, (AT - DAY_MS, AT), HOUR)
+        to_fetch(histories, (AT - DAY_MS, AT), HOUR)
 
 
 def test_history_is_planned_beside_the_cursor_with_what_is_owed():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from extract.cli import instruments
-from extract.cli.ending import SAID, TerminatedError
+from extract.cli.ending import INTERRUPTED, TerminatedError
 from extract.errors import PerpsError, interrupt_behind
 from tests.support.people import run_here
 
@@ -29,7 +29,7 @@ def test_what_a_clean_up_fails_with_does_not_hide_the_signal(
 
     monkeypatch.setattr(instruments, "run", interrupted)
     said = run_here("instruments", env={"PERPS_HOME": str(tmp_path)})
-    assert (said.returncode, said.stderr.splitlines()) == (code, [SAID])
+    assert (said.returncode, said.stderr.splitlines()) == (code, [INTERRUPTED])
 
 
 def test_an_error_of_its_own_is_no_interrupt() -> None:

@@ -14,7 +14,7 @@ from extract.core.resolution import DAY_MS, MINUTE_MS, RESOLUTIONS
 from extract.deribit.candles import SCHEMA, VALUES
 from extract.deribit.errors import TransientError
 from extract.load import endpoint
-from extract.load.compare import FAR_MS, differences, islands, told_last
+from extract.load.compare import FAR_MS, differences, islands, rows_to_take
 from extract.load.fetch import Fetch, WindowResult
 from extract.load.plan import Window
 from extract.load.state import landed_after, landed_ranges
@@ -67,7 +67,7 @@ def test_of_windows_that_overlap_the_answer_that_came_last_counts():
     late = answered(2, 5, candles(m3=2.0), at=8)
     later = answered(1, 4, candles(m1=3.0, m2=3.0, m3=3.0), at=9)
     other = answered(0, 5, candles(m1=1.0), at=9, instrument="Y")
-    taken = [take.tolist() for take in told_last([early, other, late, later])]
+    taken = [take.tolist() for take in rows_to_take([early, other, late, later])]
     assert taken == [[True, False, False], [True], [False], [True, True, True]]
 
 
@@ -78,7 +78,7 @@ def test_a_load_holds_each_candle_once_whatever_overlaps(windows):
         for at, (start, minutes) in enumerate(windows)
     ]
     taken: dict[int, float] = {}
-    for answer, take in zip(answers, told_last(answers), strict=True):
+    for answer, take in zip(answers, rows_to_take(answers), strict=True):
         for row in answer.rows.filter(pa.array(take)).to_pylist():
             assert taken.setdefault(row["timestamp"], row["open"]) is row["open"]
     told = {row["timestamp"]: row["open"] for answer in answers for row in answer.rows.to_pylist()}

@@ -152,7 +152,7 @@ def test_a_failed_window_does_not_stop_the_others():
     with Prefetcher(fetch, [window(n, n + 1) for n in range(10)]) as prefetcher:
         answers = prefetcher.take(10)
     assert [found.window for found in answers if found.error] == [window(3, 4)]
-    assert all(found.asked for found in answers)
+    assert all(found.requested for found in answers)
 
 
 def test_an_api_that_is_gone_is_given_up_for_good():
@@ -165,7 +165,7 @@ def test_an_api_that_is_gone_is_given_up_for_good():
     with Prefetcher(fetch, [window(n, n + 1) for n in range(500)], threads=4) as prefetcher:
         answers = prefetcher.take(500)
     assert FAILURES_BEFORE_GIVING_UP <= len(calls) < FAILURES_BEFORE_GIVING_UP + 4
-    assert sum(found.asked for found in answers) == len(calls)
+    assert sum(found.requested for found in answers) == len(calls)
     assert all(found.error for found in answers)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extract.core.ranges import merge
 from extract.core.resolution import HOUR_MS, MINUTE_MS, RESOLUTIONS
 from extract.load.endpoint import CANDLES_PER_WINDOW
-from extract.load.holes import find_holes, plan_second_ask
+from extract.load.holes import find_holes, plan_second_fetch
 
 ONE, SIX_HOURS = RESOLUTIONS["1"], RESOLUTIONS["360"]
 START = 1_704_067_200_000  # a midnight
@@ -60,7 +60,7 @@ def test_all_holes_are_asked_again_in_two_ranges_at_most_that_were_not_asked_bef
     start, end = window
     edges = sorted(data.draw(st.sets(st.integers(start, end), min_size=2, max_size=20)))
     holes = [span(a, b) for a, b in zip(edges[::2], edges[1::2], strict=False)]
-    again = plan_second_ask(holes, span(start, end), [span(start, end)], ONE)
+    again = plan_second_fetch(holes, span(start, end), [span(start, end)], ONE)
     assert len(again) <= 2
     assert span(start, end) not in again
     assert merge(again) == [(again[0][0], again[-1][1])]
@@ -69,18 +69,18 @@ def test_all_holes_are_asked_again_in_two_ranges_at_most_that_were_not_asked_bef
 
 
 def test_a_hole_is_asked_again_with_three_buckets_around_it():
-    assert plan_second_ask([span(100, 112)], span(0, 5000), [span(0, 5000)], ONE) == [span(97, 115)]
+    assert plan_second_fetch([span(100, 112)], span(0, 5000), [span(0, 5000)], ONE) == [span(97, 115)]
 
 
 def test_a_window_without_any_candle_is_asked_again_in_two_halves():
-    again = plan_second_ask([span(0, 5000)], span(0, 5000), [span(0, 5000)], ONE)
+    again = plan_second_fetch([span(0, 5000)], span(0, 5000), [span(0, 5000)], ONE)
     assert again == [span(0, 2500), span(2500, 5000)]
 
 
 def test_halves_that_were_asked_before_are_cut_elsewhere():
     asked = [span(0, 10), span(5, 10)]
-    assert plan_second_ask([span(0, 10)], span(0, 10), asked, ONE) == [span(0, 4), span(4, 10)]
+    assert plan_second_fetch([span(0, 10)], span(0, 10), asked, ONE) == [span(0, 4), span(4, 10)]
 
 
 def test_a_single_bucket_can_only_be_asked_as_it_is():
-    assert plan_second_ask([span(0, 1)], span(0, 1), [span(0, 1)], ONE) == [span(0, 1)]
+    assert plan_second_fetch([span(0, 1)], span(0, 1), [span(0, 1)], ONE) == [span(0, 1)]

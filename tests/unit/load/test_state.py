@@ -23,8 +23,8 @@ def window(start: int, end: int) -> Window:
     return Window("X", start * MINUTE_MS, end * MINUTE_MS, MINUTES)
 
 
-def failed(start: int, end: int, asked: bool = True) -> WindowResult:
-    return WindowResult(window(start, end), error=TransientError("no"), asked=asked)
+def failed(start: int, end: int, requested: bool = True) -> WindowResult:
+    return WindowResult(window(start, end), error=TransientError("no"), requested=requested)
 
 
 def test_a_failed_window_is_owed_until_it_is_answered():
@@ -36,7 +36,7 @@ def test_a_failed_window_is_owed_until_it_is_answered():
 
 
 def test_a_window_that_was_given_up_unasked_is_owed_too():
-    assert owed_after({}, [failed(0, 5, asked=False)]) == {"candles X 1": [[0, 5 * MINUTE_MS]]}
+    assert owed_after({}, [failed(0, 5, requested=False)]) == {"candles X 1": [[0, 5 * MINUTE_MS]]}
 
 
 def test_what_one_instrument_owes_is_not_paid_by_another():
