@@ -79,10 +79,12 @@ def run_demo(settings: Settings, folder: Path, write: Callable[[str], None]) -> 
     )
     run_dbt(["build"], database, settings.dbt)
     write_report(database, folder)
-    _go_on(database, folder / "report.html", settings, write)
+    _print_next_steps(database, folder / "report.html", settings, write)
 
 
-def _go_on(database: Database, page: Path, settings: Settings, write: Callable[[str], None]) -> None:
+def _print_next_steps(
+    database: Database, page: Path, settings: Settings, write: Callable[[str], None]
+) -> None:
     """Print a query with its result, the page's path, and commands to go on with."""
     perps = settings.project / ".venv/bin/perps"
     shown = shlex.quote(str(perps)) if perps.exists() else "perps"

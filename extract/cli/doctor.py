@@ -33,10 +33,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Raises:
         PerpsError: a check failed.
     """
-    return exchange(settings) if args.exchange else place(settings)
+    return exchange(settings) if args.exchange else installation(settings)
 
 
-def place(settings: Settings) -> int:
+def installation(settings: Settings) -> int:
     """Print a line for each check of this machine, the API and the database."""
     api = Api(settings)
     database = DatabaseChecks(settings, api)

@@ -42,13 +42,13 @@ def endable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard, hears = socket.socketpair()
-    hears.setblocking(False)
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
     left = threading.Event()
-    listener = threading.Thread(target=_listen, args=(heard, left), name="signals", daemon=True)
+    listener = threading.Thread(target=_listen, args=(receiver, left), name="signals", daemon=True)
     numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in numbers}
-    descriptor = signal.set_wakeup_fd(hears.fileno(), warn_on_full_buffer=False)
+    descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     listener.start()
     try:
         yield
@@ -57,7 +57,7 @@ def endable() -> Iterator[None]:
         signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
-        hears.close()
+        sender.close()
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
@@ -66,28 +66,28 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
 
 
-def _listen(heard: socket.socket, left: threading.Event) -> None:
+def _listen(receiver: socket.socket, left: threading.Event) -> None:
     """Wait for a signal, then for a second one or for the end of `GRACE_S`.
 
     `GRACE_S` also runs while the interpreter waits for its threads, after the block.
     """
-    with heard:
-        number = _next(heard)
+    with receiver:
+        number = _next(receiver)
         if number is None:
             return
         give_up = time.monotonic() + GRACE_S
-        heard.settimeout(GRACE_S)
+        receiver.settimeout(GRACE_S)
         with suppress(TimeoutError):
-            if _next(heard) is None:
+            if _next(receiver) is None:
                 time.sleep(max(0.0, give_up - time.monotonic()))
     if not left.is_set():
         print(INTERRUPTED, file=sys.stderr, flush=True)  # the main thread is blocked
     os._exit(128 + number)
 
 
-def _next(heard: socket.socket) -> int | None:
+def _next(receiver: socket.socket) -> int | None:
     """Return the next SIGINT or SIGTERM; None once the block has ended."""
-    while received := heard.recv(1):
+    while received := receiver.recv(1):
         if received[0] in (signal.SIGINT, signal.SIGTERM):
             return received[0]
     return None

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from extract.cli.shared import candles_within, client, waiting
+from extract.cli.shared import check_count, client, waiting
 from extract.core.names import ENDPOINTS, counted, parse_endpoints
 from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
@@ -58,8 +58,8 @@ def make_loader(
         UsageError: a flag has an invalid value.
     """
     given = getattr(args, "lookback", DEFAULT_LOOKBACK)
-    lookback = candles_within(0, MOST_LOOKBACK, given, "--lookback")
-    package = candles_within(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
+    lookback = check_count(0, MOST_LOOKBACK, given, "--lookback")
+    package = check_count(1, MOST_LOAD_CANDLES, args.load_candles, "--load-candles")
     wait_s, used = waiting(args), deribit or client(settings)
     return Loader(
         used,

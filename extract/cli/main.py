@@ -18,7 +18,7 @@ from extract.cli.parser import build_parser
 from extract.core.messages import LineFormatter, one_line
 from extract.embedded.files import make_folder
 from extract.errors import PerpsError, interrupt_behind
-from extract.load.own_settings import shut_out
+from extract.load.own_settings import remove_foreign
 from extract.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def carry_out(args: argparse.Namespace) -> Any:
         KeyboardInterrupt: a signal ended the command.
     """
     logging.getLogger("extract").addHandler(logging.NullHandler())  # or early errors would print twice
-    shut_out(os.environ)
+    remove_foreign(os.environ)
     os.umask(os.umask(0o077) | 0o022)  # no file is writable by others
     settings = read_settings(flags=args)
     start_logging(settings, verbose=args.verbose)

@@ -20,7 +20,7 @@ def client(settings: Settings, burst: int = DEFAULT_BURST) -> DeribitClient:
     return DeribitClient(settings.api_url, TokenBucket(settings.requests_per_second, burst))
 
 
-def candles_within(least: int, most: int, given: int, flag: str) -> int:
+def check_count(least: int, most: int, given: int, flag: str) -> int:
     """Return a flag's number of candles, after checking its bounds.
 
     Raises:

@@ -68,7 +68,7 @@ def run_lock(database: Database, lock: tuple[int, int] = LOCK, wait_s: float = 0
         try:
             yield opened
         finally:
-            _let_go(opened, lock)
+            _release(opened, lock)
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise DatabaseError(
             f"lost the connection to database {database.dbname}: {' '.join(str(error).split())}; {AGAIN}"
@@ -105,7 +105,7 @@ def _holder(cursor: PgCursor, lock: tuple[int, int]) -> tuple[bool, str]:
     return cursor.fetchone() or (False, "")
 
 
-def _let_go(opened: PgConnection, lock: tuple[int, int]) -> None:
+def _release(opened: PgConnection, lock: tuple[int, int]) -> None:
     """Release a lock at once: the server notices a closed connection only some time later.
 
     A lost connection has already lost its lock.

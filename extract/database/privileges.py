@@ -99,12 +99,12 @@ def check_server(opened: PgConnection) -> None:
         DatabaseError: something is missing; the message has every statement that an administrator must run.
     """
     given = read_given(opened)
-    instructions = steps(given, missing(given, opened))
+    instructions = describe_steps(given, missing(given, opened))
     if instructions:
-        raise DatabaseError(f"{lack(given)}; as an administrator, {instructions}")
+        raise DatabaseError(f"{first_missing(given)}; as an administrator, {instructions}")
 
 
-def lack(given: Given) -> str:
+def first_missing(given: Given) -> str:
     """Return a sentence that names the first thing that is missing."""
     if not given.preloaded:
         return "the server does not load timescaledb"
@@ -115,7 +115,7 @@ def lack(given: Given) -> str:
     return f"role {given.role} may not create the tables in database {given.database}"
 
 
-def steps(given: Given, statements: Sequence[str]) -> str:
+def describe_steps(given: Given, statements: Sequence[str]) -> str:
     """Return what an administrator must do, as part of a sentence; empty if nothing is missing."""
     loading = "add timescaledb to shared_preload_libraries and restart the server"
     running = f"run in that database: {'; '.join(statements)}"

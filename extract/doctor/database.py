@@ -13,7 +13,7 @@ from extract.core.resolution import parse_resolution
 from extract.core.times import format_time
 from extract.database.database import Database, DatabaseError, one_row
 from extract.database.locks import BUILD_LOCK, HOLDER, LOCK, expect_own_session
-from extract.database.privileges import Given, lack, missing, read_given, steps
+from extract.database.privileges import Given, describe_steps, first_missing, missing, read_given
 from extract.database.raw_tables import check_clock, exists
 from extract.doctor.api import APART_S, Api
 from extract.doctor.lines import LOOK, OK, WRONG, Line, LookError
@@ -95,11 +95,11 @@ class DatabaseChecks:
         return server.database()
 
     def extension(self) -> Line:
-        """Report the server and its edition; without the extension, all that an administrator must do."""
+        """Report the server and its edition; without the extension, what an administrator must do."""
         given = read_given(self.opened)
         if not _has_extension(given):
-            instructions = steps(given, missing(given, self.opened))
-            return Line(WRONG, "extension", lack(given), f"as an administrator, {instructions}")
+            instructions = describe_steps(given, missing(given, self.opened))
+            return Line(WRONG, "extension", first_missing(given), f"as an administrator, {instructions}")
         with self.opened.cursor() as cursor:
             server, extension, edition = one_row(cursor, EDITION)
         return Line(OK, "extension", f"PostgreSQL {server}, TimescaleDB {extension}, edition {edition}")
@@ -109,8 +109,8 @@ class DatabaseChecks:
         given = read_given(self.opened)
         if not _has_extension(given):
             return Line(LOOK, "rights", "not checked: no extension")
-        if instructions := steps(given, missing(given, self.opened)):
-            return Line(WRONG, "rights", lack(given), f"as an administrator, {instructions}")
+        if instructions := describe_steps(given, missing(given, self.opened)):
+            return Line(WRONG, "rights", first_missing(given), f"as an administrator, {instructions}")
         return Line(OK, "rights", f"{given.role} may create the schemas and tables")
 
     def pooler(self) -> Line:

@@ -246,9 +246,9 @@ def _read(
     names = [instruments] if isinstance(instruments, str) else list(instruments)
     start, end = times
     time_range = parse_range(as_typed(start), as_typed(end), ("start", "end"))
-    place = read_settings(environment_for(database, home)).database()
-    selection = select(place, names, time_range, kind, resolution)
-    with one_line_errors(kind), snapshot(place) as cursor:
+    chosen = read_settings(environment_for(database, home)).database()
+    selection = select(chosen, names, time_range, kind, resolution)
+    with one_line_errors(kind), snapshot(chosen) as cursor:
         tables = [read_part(cursor, selection, part) for part in selection.parts()]
     table = pa.concat_tables([selection.table.schema.empty_table(), *tables])
     if return_type == "pandas":

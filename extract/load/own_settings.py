@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LET_IN = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WRITE_JSON"})
+KEPT = frozenset({"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_USE_COLORS", "DBT_WRITE_JSON"})
 """dbt variables that are kept: they set folders and the form of the output, and change no table."""
 
 DLT_SETTINGS: dict[str, Any] = {
@@ -27,9 +27,9 @@ DLT_SETTINGS: dict[str, Any] = {
 }
 
 
-def shut_out(environment: MutableMapping[str, str]) -> None:
+def remove_foreign(environment: MutableMapping[str, str]) -> None:
     """Remove dlt's and dbt's variables from an environment. dlt reads some of them during its import."""
-    for name in [name for name in environment if name.startswith(("DLT_", "DBT_")) and name not in LET_IN]:
+    for name in [name for name in environment if name.startswith(("DLT_", "DBT_")) and name not in KEPT]:
         del environment[name]
 
 
@@ -40,7 +40,7 @@ def dlt_settings(folder: Path) -> Iterator[None]:
     Args:
         folder: need not exist; no settings are read from it.
     """
-    from dlt.common.configuration.container import Container  # noqa: PLC0415  # see shut_out
+    from dlt.common.configuration.container import Container  # noqa: PLC0415  # see remove_foreign
     from dlt.common.configuration.providers.doc import CustomLoaderDocProvider  # noqa: PLC0415
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext  # noqa: PLC0415
     from dlt.common.runtime.run_context import RunContext  # noqa: PLC0415

@@ -15,7 +15,7 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
     yield f"origin: {origins}" + (f" - {facts.warning}" if facts.warning else "")
     loaded = f"{facts.last_load} at {cell(facts.loaded_at)}" if facts.loaded_at else "none"
     yield f"last load: {loaded}"
-    yield f"exchange clock: {cell(facts.checked_at) if facts.checked_at else 'not read yet'}"
+    yield f"deribit's clock: {cell(facts.checked_at) if facts.checked_at else 'not read yet'}"
     yield ""
     yield (
         f"{'instrument':<24} {'rows':>12} {'first (utc)':<20} {'last (utc)':<20} "
@@ -39,7 +39,7 @@ def count_lines(facts: Facts, found: Mapping[str, Found]) -> Iterator[str]:
         yield f"{f'reconciled at {row.resolution}':<24} {row.compared:>12,} {reconciled_text(row)}"
     yield ""
     yield "* share of the hypertable and its indexes, by rows (1 MB = 1,000,000 bytes)"
-    yield "** closed minutes after the last candle, by the exchange's clock"
+    yield "** closed minutes after the last candle, by deribit's clock"
 
 
 def reconciled_text(row: Reconciled) -> str:

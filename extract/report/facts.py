@@ -154,7 +154,7 @@ class Facts:
 
     @property
     def checked_at(self) -> datetime | None:
-        """The exchange's clock, UTC."""
+        """The time by Deribit's clock, as estimated from the newest load, UTC."""
         return max((row.checked_at for row in self.coverage if row.checked_at), default=None)
 
     @property

@@ -17,7 +17,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
 from extract.database.database import PATIENCE, Database, DatabaseError
-from extract.database.privileges import Given, check_server, lack, steps
+from extract.database.privileges import Given, check_server, describe_steps, first_missing
 from extract.embedded.cluster import Cluster
 from extract.settings import PROJECT, read_settings
 from extract.transform.failures import NodesFailedError
@@ -123,7 +123,7 @@ def test_an_extension_in_another_schema_is_found_after_what_is_told(
 def test_what_is_missing_first_is_named() -> None:
     def named(extension: bool, preloaded: bool) -> str:
         given = Given("market", "alice", extension, None, "public", preloaded, True, False, True)
-        return lack(given)
+        return first_missing(given)
 
     assert [named(True, False), named(False, True), named(True, True)] == [
         *("the server does not load timescaledb", "no timescaledb extension in database market"),
@@ -133,7 +133,7 @@ def test_what_is_missing_first_is_named() -> None:
 
 def test_a_server_without_the_library_is_told_to_load_it_first() -> None:
     given = Given("market", "alice", False, None, "public", False, True, True, True)
-    said = steps(given, ["create extension timescaledb"])
+    said = describe_steps(given, ["create extension timescaledb"])
     assert said.index("shared_preload_libraries") < said.index("create extension timescaledb")
 
 

@@ -1,10 +1,10 @@
 "use strict";
-// The calendar: one cell a day, in half-years of weeks; it is one tab stop, and arrow keys move inside it.
+// The calendar: one cell per day, in half-years of weeks. It is a single tab stop; arrow keys move inside it.
 
 const DAY = 86400000;
 const CELL = 13; // pixels: a square of 11, and the space between two squares
 const LISTED = 20; // incomplete days listed below the calendar
-const SVG = "http://www.w3.org/2000/svg"; // a name, not an address
+const SVG = "http://www.w3.org/2000/svg"; // the namespace's name; nothing is loaded from it
 
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const isoDay = (ms) => new Date(ms).toISOString().slice(0, 10);

@@ -1,4 +1,4 @@
-// The chart: candles above, volume below, then the panels of days that there are, on one time axis.
+// The chart: candles, volume below, then the daily panels that were loaded, on one time axis.
 
 const MODES = ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 
@@ -25,7 +25,7 @@ const isNarrow = () => window.innerWidth < 768;
 
 const PANEL = { height: 130, gap: 30 }; // pixels of a panel below the volume, and above it
 
-/** Return where axes are, as parts of the height: price, volume, then the panels from above. */
+/** Return the position of each axis as a fraction of the height: price, volume, then the panels from the top. */
 function domains(count, plotted) {
   const panel = (PANEL.height + PANEL.gap) / (plotted + count * (PANEL.height + PANEL.gap));
   const below = count * panel;
@@ -35,7 +35,7 @@ function domains(count, plotted) {
   return [[below + 0.3 * top, 1], [below, below + 0.24 * top], ...panels.map((at) => [at, at + drawn])];
 }
 
-/** Return the names of the panels, which a narrow screen has no room for beside the axes. */
+/** Return the names of the panels, to show above them: a narrow screen has no room for names beside the axes. */
 function panelNames(panels, places) {
   return panels.map(({ title }, at) => ({
     text: title, xref: "paper", yref: "paper", x: 0, y: places[at + 2][1], xanchor: "left", yanchor: "bottom", showarrow: false,
@@ -58,7 +58,7 @@ function layout(panels) {
     hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink") } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("ink") },
     hovermode: "x",
-    // a drag on a phone scrolls the page
+    // so that a drag on a phone scrolls the page
     dragmode: narrow ? false : "zoom",
     showlegend: false,
     bargap: 0.1,

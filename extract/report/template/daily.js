@@ -1,9 +1,9 @@
 // Funding and open interest by day: panels of the chart below price and volume, and the same in words.
 
 const HOURS_OF_YEAR = 8760;
-const SETTLED = 8 * 3600000; // open interest is that of 08:00
+const SETTLED = 8 * 3600000; // ms: open interest is measured at 08:00 UTC
 
-/** Return funding in percent of `hours` hours as a rate a year. */
+/** Return a funding rate over `hours` hours, in percent, as a rate a year. */
 const yearly = (percent, hours) => (percent / hours) * HOURS_OF_YEAR;
 
 /** Return the days (epoch ms) of a part from `start` to `end` with their values and numbers of hours. */
@@ -23,7 +23,7 @@ function fundingPanel(part, times, step) {
   const down = colour("down");
   const trace = {
     type: "bar", x, y, name: "funding", width: DAY * 0.9,
-    // a day is centred on the candle of its day, and covers the shorter candles of its day
+    // the bar of a day is centred on the day's candle, or spans the shorter candles of the day
     offset: step < DAY ? DAY * 0.05 : DAY * -0.45,
     customdata: y.map((percent, at) => yearly(percent, hours[at])),
     hovertemplate: "%{y:.4~r} % a day<br>%{customdata:.4~r} % a year<extra>funding</extra>",
@@ -34,7 +34,7 @@ function fundingPanel(part, times, step) {
 
 function openInterestPanel(part, times) {
   const { x, y } = partBetween(part, part.value, times);
-  const breaks = (at) => at > 0 && x[at] > x[at - 1] + DAY; // a line does not cross days that are missing
+  const breaks = (at) => at > 0 && x[at] > x[at - 1] + DAY; // the line breaks where days are missing
   const line = colour("known");
   const trace = {
     type: "scatter", mode: x.length < 40 ? "lines+markers" : "lines", name: "open interest",
@@ -55,13 +55,13 @@ function daysOf(candles) {
   return [Math.floor(runs[0][0] / DAY) * DAY, first + (count - 1) * step];
 }
 
-/** Return the time axis from the first candle to the last; Plotly's own would begin half a day before the panels. */
+/** Return a time axis from the first candle to the last; Plotly's default would begin half a day before the panels. */
 function timesShown({ runs, step }) {
   const [first, count] = runs[runs.length - 1];
   return [runs[0][0] - step / 2, first + (count - 0.5) * step];
 }
 
-/** Return the panels of an instrument for the days of its candles; none for what was not loaded. */
+/** Return the panels of an instrument for the days of its candles; only of parts that were loaded. */
 function dailyPanels(instrument, candles) {
   const times = daysOf(candles);
   const panels = [];
@@ -95,7 +95,7 @@ function openInterestText(part, times) {
   );
 }
 
-/** Say what the panels show, for readers who cannot see them; hide what was not loaded. */
+/** Describe the panels in words, for readers who cannot see them; hide parts that were not loaded. */
 function sayDaily(instrument, candles) {
   const about = document.getElementById("daily");
   if (!about) return; // only candles were loaded

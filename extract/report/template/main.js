@@ -1,4 +1,4 @@
-// The page: draws the chosen instrument and range only.
+// The page: draws only the chosen instrument and range.
 
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
