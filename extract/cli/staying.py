@@ -131,8 +131,8 @@ class StayingRun:
     def _may_have_come(self) -> bool:
         """Return whether to request funding and settlements: in the first minutes of an hour.
 
-        They are loaded after the candles, so that a failure of theirs delays no candle. After a failure they
-        are requested every ten minutes.
+        They are loaded after the candles, so that their failure delays no candle. After a failure they are
+        requested every ten minutes.
         """
         now_ms = self.steps.loader.client.now_ms()
         failing = UPDATE[1] in self.steps.failures

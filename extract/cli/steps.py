@@ -85,7 +85,7 @@ class Steps:
         """Build and test what a closed minute changes.
 
         Args:
-            landed: the endpoints that have brought rows.
+            landed: the endpoints of which rows have landed.
             step: the name of the step.
         """
         tables = [f"{TABLES[endpoint]}+,config.materialized:hypertable" for endpoint in landed]

@@ -28,7 +28,7 @@ class RawTable(NamedTuple):
     """A raw table of series.
 
     Attributes:
-        columns: those beside instrument, timestamp and load id; all but resolution are doubles.
+        columns: those other than instrument, timestamp and load id; all but resolution are doubles.
         chunk: length of its chunks, as an interval.
         bucket: length of the bucket of a row, as an SQL expression on `deribit_raw.fetches`.
     """
@@ -106,7 +106,7 @@ that commits late cannot complete a load that a later run has deleted."""
 
 
 def prepare(opened: PgConnection) -> bool:
-    """Create what the raw tables need beside dlt's columns; return whether it is complete.
+    """Create what the raw tables need in addition to dlt's columns; return whether it is complete.
 
     The raw tables of all endpoints become hypertables with their index before they have a row. They are
     created even if only one endpoint is loaded, because dbt's models read all of them. `fetches` gets the

@@ -75,7 +75,7 @@ def unaligned_start(exchange: Exchange) -> str:
 def _minutes_of(exchange: Exchange, start: float, end: float) -> str:
     at_ms = exchange.hour_ms
     ticks = exchange.chart(at_ms + int(start * MINUTE_MS), at_ms + int(end * MINUTE_MS))["ticks"]
-    return f"minutes {start} to {end} bring {numbers(at_ms, ticks, MINUTE_MS)}"
+    return f"minutes {start} to {end} return {numbers(at_ms, ticks, MINUTE_MS)}"
 
 
 def forming(exchange: Exchange) -> str:
@@ -213,8 +213,8 @@ FACTS = (
     Fact("perpetuals", (f"{INSTRUMENT} is reversed",), LISTED, perpetuals),
     Fact("form of a chart", ("seven arrays of numbers, ticks ascend",), CHARTS, shape),
     Fact("row limit", (f"{LIMIT:,} rows, the newest, status ok",), WINDOWS, row_limit),
-    Fact("ends of a window", ("minutes 0 to 3 bring 0, 1, 2, 3",), FETCHING, ends),
-    Fact("start in a minute", ("minutes 0.5 to 2.5 bring 0, 1, 2",), CHARTS, unaligned_start),
+    Fact("ends of a window", ("minutes 0 to 3 return 0, 1, 2, 3",), FETCHING, ends),
+    Fact("start in a minute", ("minutes 0.5 to 2.5 return 0, 1, 2",), CHARTS, unaligned_start),
     Fact("forming candle", ("the minute under way comes too",), GRID, forming),
     Fact("silent minutes", (f"{QUIET_MINUTES} of {QUIET_MINUTES} minutes",), HOLES, dense),
     Fact("fills", ("at the close before, volume and cost 0",), "quality.ohlcv_fill_runs", fills),

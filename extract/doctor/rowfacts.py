@@ -31,7 +31,7 @@ def funding_limit(exchange: Exchange) -> str:
 def funding_ends(exchange: Exchange) -> str:
     """The start is exclusive, the end inclusive (seen)."""
     stamps = _stamps(_funding(exchange, exchange.hour_ms, exchange.hour_ms + 3 * HOUR_MS))
-    return f"hours 0 to 3 bring {numbers(exchange.hour_ms, stamps, HOUR_MS)}"
+    return f"hours 0 to 3 return {numbers(exchange.hour_ms, stamps, HOUR_MS)}"
 
 
 def funding_hours(exchange: Exchange) -> str:
@@ -153,7 +153,7 @@ ENDS = tuple(_ending(how) for how in ("the token 'none'", "null", "an empty page
 
 ROW_FACTS = (
     Fact("funding: limit", (f"{FUNDING_LIMIT} rows, the newest",), ENDPOINT, funding_limit),
-    Fact("funding: ends", ("hours 0 to 3 bring 1, 2, 3",), CLIENT, funding_ends),
+    Fact("funding: ends", ("hours 0 to 3 return 1, 2, 3",), CLIENT, funding_ends),
     Fact("funding: hours", ("every whole hour, ascending",), ENDPOINT, funding_hours),
     Fact("funding: chain", ("the index price of the row before",), CHAIN, funding_chain),
     Fact(

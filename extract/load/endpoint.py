@@ -25,7 +25,7 @@ class Endpoint:
         table: its raw table.
         resolution: of its buckets; each bucket has one row. A row of funding belongs to the hour that opens
             at its time, a settlement to the day from 08:00 UTC that contains its time.
-        values: the columns beside instrument and time, all doubles.
+        values: the columns other than instrument, resolution and time, all doubles.
         rows_per_window: most rows in a window.
         needed: the values without which dbt rejects a row.
         at_open: when Deribit has the row of a bucket. True: as soon as the bucket opens. False: once it is

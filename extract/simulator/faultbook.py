@@ -50,12 +50,12 @@ class FaultBook:
             self._faults = tuple(faults)
             self._matched.clear()
 
-    def due(self, asked: Asked) -> list[ReplyFault]:
+    def due(self, request: Asked) -> list[ReplyFault]:
         """Return the faults that apply to this request, in their given order, and count the request."""
         with self._lock:
             replies = [(n, fault) for n, fault in enumerate(self._faults) if isinstance(fault, ReplyFault)]
-            matching = [(n, fault) for n, fault in replies if _matches(fault, asked)]
-            return [fault for n, fault in matching if self._hits(n, fault, asked)]
+            matching = [(n, fault) for n, fault in replies if _matches(fault, request)]
+            return [fault for n, fault in matching if self._hits(n, fault, request)]
 
     def listed_at(self, instrument: str, created_ms: int, now_ms: int) -> int | None:
         """Return the creation time that the listing shows at `now_ms`, UTC ms; None: not listed then."""
@@ -115,17 +115,17 @@ class FaultBook:
                 dead.setdefault(name, []).append((at, end, float(last.close[-1])))
         return dead
 
-    def _hits(self, number: int, fault: ReplyFault, asked: Asked) -> bool:
-        self._matched[number, asked] += 1
+    def _hits(self, number: int, fault: ReplyFault, request: Asked) -> bool:
+        self._matched[number, request] += 1
         if fault.per_window:
-            seen = self._matched[number, asked]
+            seen = self._matched[number, request]
         else:
             self._matched[number, None] += 1
             seen = self._matched[number, None]
         if seen <= fault.skip or (fault.times is not None and seen > fault.skip + fault.times):
             return False
-        attempt = np.array([self._matched[number, asked]], dtype=np.int64)
-        return bool(uniform(f"{self._seed}/fault{number}/{asked}", attempt)[0] < fault.probability)
+        attempt = np.array([self._matched[number, request]], dtype=np.int64)
+        return bool(uniform(f"{self._seed}/fault{number}/{request}", attempt)[0] < fault.probability)
 
 
 def _gone(faults: Sequence[Fault], instrument: str) -> tuple[tuple[int, int], ...]:
@@ -135,17 +135,20 @@ def _gone(faults: Sequence[Fault], instrument: str) -> tuple[tuple[int, int], ..
     return tuple((at, min((one for one in back if one > at), default=2**62)) for at in left)
 
 
-def _matches(fault: ReplyFault, asked: Asked) -> bool:
-    if fault.method not in ("any", asked.method):
+def _matches(fault: ReplyFault, request: Asked) -> bool:
+    if fault.method not in ("any", request.method):
         return False
-    if fault.instrument not in (None, asked.instrument) or fault.resolution not in (None, asked.resolution):
+    if fault.instrument not in (None, request.instrument) or fault.resolution not in (
+        None,
+        request.resolution,
+    ):
         return False
     if fault.start is None and fault.end is None:
         return True
-    if asked.start_ms is None or asked.end_ms is None:
+    if request.start_ms is None or request.end_ms is None:
         return False
-    return (fault.end is None or asked.start_ms < fault.end) and (
-        fault.start is None or asked.end_ms >= fault.start
+    return (fault.end is None or request.start_ms < fault.end) and (
+        fault.start is None or request.end_ms >= fault.start
     )
 
 

@@ -1,6 +1,6 @@
-"""The hourly funding of the simulated perpetuals, a pure function of the market, as Deribit tells it.
+"""The hourly funding of the simulated perpetuals: a pure function of the market.
 
-The source of what is imitated are the research's FACTS about get_funding_rate_history.
+It imitates the FACTS about get_funding_rate_history (docs/deribit.md).
 """
 
 from __future__ import annotations

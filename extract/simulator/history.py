@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from extract.simulator import faults as f
-from extract.simulator.asking import MOST_SETTLEMENTS, SETTLEMENTS_BY_DEFAULT, integer, upper
 from extract.simulator.faultbook import Asked, FaultBook
 from extract.simulator.funding import FUNDING_ROWS, funding, realised
 from extract.simulator.lifetime import Lifetime
 from extract.simulator.market import Source
 from extract.simulator.methods import FUNDING, FUNDING_VALUE, SETTLEMENTS
 from extract.simulator.pages import continuation, token
+from extract.simulator.parameters import MOST_SETTLEMENTS, SETTLEMENTS_BY_DEFAULT, integer, upper
 from extract.simulator.reply import invalid
 from extract.simulator.rowdistort import distort_rows, most_rows
 from extract.simulator.settlements import settlements
@@ -32,28 +32,28 @@ class History:
     def __init__(self, market: Source, faults: FaultBook, now_ms: int) -> None:
         self._market, self._faults, self._now_ms = market, faults, now_ms
 
-    def answer(self, asked: Asked, query: Mapping[str, str], due: Sequence[f.ReplyFault] = ()) -> Any:
+    def answer(self, request: Asked, query: Mapping[str, str], due: Sequence[f.ReplyFault] = ()) -> Any:
         """Return the `result` of a request of one of the methods of HISTORY; raises RequestError."""
-        window = () if asked.method == SETTLEMENTS else ("start_timestamp", "end_timestamp")
+        window = () if request.method == SETTLEMENTS else ("start_timestamp", "end_timestamp")
         for name in ("instrument_name", *window):
             if not query.get(name):
                 raise invalid(name, "required parameter is missing")
-        listing = self._market.listings.get(asked.instrument or "")
+        listing = self._market.listings.get(request.instrument or "")
         if listing is None or listing.created_ms > self._now_ms:
             raise invalid("instrument_name", "instrument not found")
         life = self._life(listing.name)
-        if asked.method == SETTLEMENTS:
+        if request.method == SETTLEMENTS:
             return self._page(life, query, due)
-        if asked.start_ms is None:
+        if request.start_ms is None:
             raise invalid("start_timestamp", "value must be an integer")
-        if asked.end_ms is None:
+        if request.end_ms is None:
             raise invalid("end_timestamp", "value must be an integer")
-        if asked.method == FUNDING:
+        if request.method == FUNDING:
             most = most_rows(FUNDING_ROWS, due)
-            table = self._revised(FUNDING, life, funding(life, asked.start_ms, asked.end_ms, most))
+            table = self._revised(FUNDING, life, funding(life, request.start_ms, request.end_ms, most))
             return distort_rows(objects(table), due)
         # presumed to add interest_1h of all rows, however many: months work (FACTS: seen)
-        rates = self._revised(FUNDING, life, realised(life, asked.start_ms, asked.end_ms))
+        rates = self._revised(FUNDING, life, realised(life, request.start_ms, request.end_ms))
         return float(rates["interest_1h"].sum())
 
     def rows(self, endpoint: str, instrument: str, start_ms: int, end_ms: int) -> list[Row]:

@@ -62,7 +62,7 @@ class SimulatorServer(ThreadingHTTPServer):
         for connection in left:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it ended by itself meanwhile
+            except OSError:  # the connection has already ended
                 log.debug("a connection was already closed")
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # the base class's
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             phrase = HTTPStatus(answer.status).phrase
-        except ValueError:  # 520 and its kin are a proxy's own
+        except ValueError:  # a status of proxies, such as 520, which http.HTTPStatus does not have
             phrase = "Unknown"
         closes = bool(answer.promised)
         headers = {

@@ -46,8 +46,8 @@ class PreparedMinutes:
     def result(self, start_ms: int, end_ms: int, now_ms: int, limit: int) -> tuple[bytes, int] | None:
         """Return the `result` of a chart request as JSON and its rows, as `View.reply` and `chart` make it.
 
-        Both ends (ms) are inclusive, and the newest `limit` rows are given. None where the window ends
-        outside the minutes that are prepared, or in one that forms at `now_ms`, or holds nothing.
+        Both ends (ms) are inclusive; of more than `limit` rows, the newest are returned. None if the window
+        ends outside of the prepared minutes or in the forming one, or has no row.
         """
         end = min(end_ms, now_ms) // MINUTE_MS + 1
         first = max(start_ms // MINUTE_MS, self.first, end - limit)

@@ -35,9 +35,10 @@ class SimulatorConfig:
     """The configuration of a simulator.
 
     `candles` replays a CSV for `instrument` (default BTC-PERPETUAL) instead of the market of `seed`; `port` 0
-    takes any free one; `clock` (ISO) freezes the time; `requests_per_second` None switches all rate limits
+    means any free port; `clock` (ISO) freezes the time; `requests_per_second` None switches all rate limits
     off; `faults` is a JSON file or parsed faults; `extra_instruments` adds small perpetuals; `prepare` names
-    the instruments whose minutes are rendered up front, an empty tuple means all. Raises UsageError.
+    the instruments whose minutes are rendered in advance, an empty tuple means all. Raises UsageError for
+    values that cannot work.
     """
 
     candles: Path | None = None

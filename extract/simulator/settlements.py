@@ -1,6 +1,6 @@
-"""The daily settlements of the simulated perpetuals, a pure function of the market, as Deribit tells them.
+"""The daily settlements of the simulated perpetuals: a pure function of the market.
 
-The source of what is imitated are the research's FACTS about get_last_settlements_by_instrument.
+They imitate the FACTS about get_last_settlements_by_instrument (docs/deribit.md).
 """
 
 from __future__ import annotations

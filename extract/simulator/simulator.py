@@ -11,7 +11,6 @@ from typing import Any
 
 from extract.simulator import faults as f
 from extract.simulator import methods
-from extract.simulator.asking import asked
 from extract.simulator.candles import RESOLUTIONS
 from extract.simulator.clock import Clock
 from extract.simulator.credits import INSTRUMENTS_BURST, INSTRUMENTS_PER_SECOND, Credits
@@ -20,6 +19,7 @@ from extract.simulator.faultbook import Asked, FaultBook
 from extract.simulator.history import HISTORY, History
 from extract.simulator.listings import dated_future_row, instrument_row
 from extract.simulator.market import Source
+from extract.simulator.parameters import read_request
 from extract.simulator.prepared import PreparedMinutes
 from extract.simulator.reply import RequestError, chart, envelope, error_object, invalid, raw
 from extract.simulator.view import MAX_ROWS, View
@@ -35,7 +35,7 @@ _DATED = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 class Served:
     """One answered request: monotonic seconds, its parameters (window in ms), HTTP status, rows sent.
 
-    `fault` says whether a fault on demand hit it, `limited` whether the credits refused it.
+    `fault`: whether a fault on demand was applied. `limited`: whether it was refused for lack of credits.
     """
 
     at: float
@@ -54,7 +54,7 @@ class Served:
 class _Exchange:
     """A request that is being answered."""
 
-    asked: Asked
+    request: Asked
     due: list[f.ReplyFault] = field(default_factory=list)
     rows: int = 0
     limited: bool = False
@@ -106,13 +106,13 @@ class Simulator:
     def answer(self, method: str, query: Mapping[str, str]) -> Response:
         """Answer a GET of a public method; `query` holds the parameters as typed."""
         started, now_us = time.monotonic(), self.clock.now_ms() * 1000
-        exchange = _Exchange(asked(method, query, now_us // 1000))
+        exchange = _Exchange(read_request(method, query, now_us // 1000))
         member, value, status = "result", None, 200
         headers: dict[str, str] = {}
         instead: Response | None = None
         try:
             self._charge(exchange, headers)
-            exchange.due = self.faults.due(exchange.asked)
+            exchange.due = self.faults.due(exchange.request)
             instead = answer_instead(exchange.due)
             if instead is None:
                 value = self._result(exchange, query)
@@ -129,7 +129,7 @@ class Simulator:
         return replace(instead, delay=instead.delay + self._latency_s)
 
     def _charge(self, exchange: _Exchange, headers: dict[str, str]) -> None:
-        instruments = exchange.asked.method == "get_instruments"
+        instruments = exchange.request.method == "get_instruments"
         credits = self.instrument_credits if instruments else self.credits
         if credits.admits():
             return
@@ -142,7 +142,7 @@ class Simulator:
         for fault in exchange.due:
             if isinstance(fault, f.RpcError):
                 raise RequestError(fault.code, status=fault.status)
-        match exchange.asked.method:
+        match exchange.request.method:
             case methods.CHART:
                 return self._chart(exchange, query)
             case method if method in HISTORY:
@@ -159,15 +159,15 @@ class Simulator:
         for name in ("instrument_name", "start_timestamp", "end_timestamp", "resolution"):
             if not query.get(name):
                 raise invalid(name, "required parameter is missing")
-        asked = exchange.asked
-        listing = self.market.listings.get(asked.instrument or "")
+        request = exchange.request
+        listing = self.market.listings.get(request.instrument or "")
         if listing is None or listing.created_ms > self.clock.now_ms():
             raise invalid("instrument_name", "instrument not found")
-        if asked.resolution not in RESOLUTIONS:
+        if request.resolution not in RESOLUTIONS:
             raise invalid("resolution", "unsupported resolution")
-        if asked.start_ms is None:
+        if request.start_ms is None:
             raise invalid("start_timestamp", "value must be an integer")
-        if asked.end_ms is None:
+        if request.end_ms is None:
             raise invalid("end_timestamp", "value must be an integer")
         view = self.view()
         ready = self._ready(exchange, view)
@@ -175,24 +175,24 @@ class Simulator:
             body, exchange.rows = ready
             return raw(body)
         limit = min([MAX_ROWS, *(fault.rows for fault in exchange.due if isinstance(fault, f.MaxRows))])
-        candles = view.reply(listing.name, asked.resolution, asked.start_ms, asked.end_ms, limit)
+        candles = view.reply(listing.name, request.resolution, request.start_ms, request.end_ms, limit)
         result = distort(chart(candles, listing.name), exchange.due)
         exchange.rows = len(result.get("ticks", ()))
         return result
 
     def _history(self, exchange: _Exchange, query: Mapping[str, str]) -> Any:
-        result = self.history().answer(exchange.asked, query, exchange.due)
+        result = self.history().answer(exchange.request, query, exchange.due)
         rows = result.get("settlements") if isinstance(result, dict) else result
         exchange.rows = len(rows) if isinstance(rows, list) else 0
         return result
 
     def _ready(self, exchange: _Exchange, view: View) -> tuple[bytes, int] | None:
         """Return the result and its rows if they are rendered and no fault touches them."""
-        asked = exchange.asked
-        minutes = self._prepared.get(asked.instrument or "")
-        if minutes is None or asked.resolution != "1" or exchange.due or view.adjust is not None:
+        request = exchange.request
+        minutes = self._prepared.get(request.instrument or "")
+        if minutes is None or request.resolution != "1" or exchange.due or view.adjust is not None:
             return None
-        return minutes.result(asked.start_ms or 0, asked.end_ms or 0, view.now_ms, MAX_ROWS)
+        return minutes.result(request.start_ms or 0, request.end_ms or 0, view.now_ms, MAX_ROWS)
 
     def _instruments(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         currency, kind = query.get("currency"), query.get("kind")
@@ -216,15 +216,15 @@ class Simulator:
         return rows
 
     def _record(self, exchange: _Exchange, answer: Response, started: float) -> None:
-        asked = exchange.asked
+        request = exchange.request
         status = 0 if answer.reset else answer.status
         served = Served(
             started,
-            asked.method,
-            asked.instrument,
-            asked.resolution,
-            asked.start_ms,
-            asked.end_ms,
+            request.method,
+            request.instrument,
+            request.resolution,
+            request.start_ms,
+            request.end_ms,
             status,
             exchange.rows,
             bool(exchange.due),
@@ -233,7 +233,7 @@ class Simulator:
         with self._lock:
             self.log.append(served)
             self.counters["requests"] += 1
-            self.counters[f"method {asked.method}"] += 1
+            self.counters[f"method {request.method}"] += 1
             self.counters[f"status {status}"] += 1
             self.counters["rows"] += exchange.rows
             self.counters["limited"] += exchange.limited

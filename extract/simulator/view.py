@@ -22,7 +22,7 @@ class View:
     def reply(
         self, instrument: str, resolution: str, start_ms: int, end_ms: int, rows: int = MAX_ROWS
     ) -> Candles:
-        """Return what Deribit would: both ends inclusive, newest `rows` candles, forming one included.
+        """Return Deribit's reply: both ends inclusive, the newest `rows` candles, with the forming one.
 
         Reads backwards in windows of `rows` buckets, so that a hole does not eat into the limit.
         """

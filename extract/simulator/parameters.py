@@ -13,7 +13,7 @@ MOST_SETTLEMENTS, SETTLEMENTS_BY_DEFAULT = 1_000, 20
 """Most rows in a page, and rows without `count` (FACTS: doc)."""
 
 
-def asked(method: str, query: Mapping[str, str], now_ms: int) -> Asked:
+def read_request(method: str, query: Mapping[str, str], now_ms: int) -> Asked:
     """Return what faults match on in a request; a bound that is not a number counts as absent."""
     if method == SETTLEMENTS:
         upper_ms = upper(query)
