@@ -26,10 +26,7 @@ from extract.transform.runner import BUILD
 
 log = logging.getLogger(__name__)
 
-MINUTE = (
-    *("--no-write-json", "--no-populate-cache", "build"),
-    *("--indirect-selection", "empty", "--select"),
-)
+MINUTE = ("--no-write-json", "--no-populate-cache", "build", "--indirect-selection", "empty", "--select")
 """dbt's arguments to build what a closed minute changes, and to run the tests with the tag `minute`.
 
 A full cache would cost a look at every schema and at the dependencies of every view. Without it, dbt lists a
